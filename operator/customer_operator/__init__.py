@@ -1,0 +1,1 @@
+"""The customer-instance operator: turns a CustomerInstance resource into a running, isolated IoT stack."""

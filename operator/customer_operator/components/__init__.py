@@ -1,0 +1,1 @@
+"""One module per component, each with a pure `build(...)` that returns the component's objects."""

@@ -1,0 +1,54 @@
+"""The way from the web into the instance: plain networking.k8s.io/v1, nothing that only one controller understands."""
+
+from customer_operator.components import api, broker, dashboard, objects
+from customer_operator.components.context import Context
+from customer_operator.instance import Exposure
+from customer_operator.naming import Manifest
+
+COMPONENT = "ingress"
+NAME = "web"
+
+_TLS_SECRET = "web-tls"  # noqa: S105 - the name of a Secret
+_ISSUER_ANNOTATION = "cert-manager.io/cluster-issuer"
+
+
+def build(context: Context) -> list[Manifest]:
+    """Return the Ingress; nothing on a local platform, where dashboard and API have node ports."""
+    if context.platform.exposure_is_local:
+        return []
+    platform = context.platform
+    metadata = objects.metadata(context, COMPONENT, NAME)
+    annotations = dict(platform.ingress_annotations)
+    if platform.cluster_issuer:
+        annotations[_ISSUER_ANNOTATION] = platform.cluster_issuer
+    if annotations:
+        metadata["annotations"] = annotations
+    spec: Manifest = {"tls": [_tls(context)], "rules": [{"host": context.web_host, "http": {"paths": _paths(context)}}]}
+    if platform.ingress_class:
+        spec["ingressClassName"] = platform.ingress_class
+    return [{"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": metadata, "spec": spec}]
+
+
+def _tls(context: Context) -> Manifest:
+    """Return the certificate's names: one certificate for web and, at the shared front door, MQTT.
+
+    Let's Encrypt issues 50 new sets of names per domain and week: a second certificate per tenant, or a name added
+    later, would halve the signups possible. The issuer must be able to prove both names (DNS-01, or one address).
+    Without an issuer the Ingress controller's own certificate is used.
+    """
+    if not context.platform.cluster_issuer:
+        return {"hosts": [context.web_host]}
+    hosts = [context.web_host, *([context.mqtt_host] if context.exposure is Exposure.SNI else [])]
+    return {"hosts": hosts, "secretName": _TLS_SECRET}
+
+
+def _paths(context: Context) -> list[Manifest]:
+    paths = [_path("/", dashboard.NAME, port="http"), _path("/api", api.NAME, port="http")]
+    if context.exposure is not Exposure.EXTERNAL:
+        # MQTT over WebSocket, for browsers: the broker takes any path.
+        paths.append(_path("/mqtt", broker.NAME, port="websocket"))
+    return paths
+
+
+def _path(path: str, service: str, *, port: str) -> Manifest:
+    return {"path": path, "pathType": "Prefix", "backend": {"service": {"name": service, "port": {"name": port}}}}

@@ -1,0 +1,186 @@
+"""Which connections are allowed: none, but for the flows listed here (facts section 6), each written on both ends."""
+
+from collections.abc import Sequence
+from ipaddress import ip_address
+
+from customer_operator import naming
+from customer_operator.components import api, broker, dashboard, database, mqtt_exporter, objects
+from customer_operator.components.context import Context
+from customer_operator.instance import Exposure, ExternalBroker
+from customer_operator.naming import Manifest
+
+COMPONENT = "network"
+
+# The pod of cert-manager that answers an HTTP-01 challenge while a certificate is ordered: label and port are its own.
+_SOLVER_LABEL = {"acme.cert-manager.io/http01-solver": "true"}
+_SOLVER_PORT = 8089
+
+_ANYWHERE: tuple[Manifest, ...] = ()
+
+
+def build(context: Context) -> list[Manifest]:
+    """Return the refusal of everything, and one policy per component with its own flows, in and out."""
+    own_broker = context.exposure is not Exposure.EXTERNAL
+    return [
+        _deny_all(context),
+        _database(context),
+        *([_broker(context), _mqtt_exporter(context)] if own_broker else []),
+        _api(context),
+        _dashboard(context),
+        *([] if context.platform.exposure_is_local else [_certificate_solver(context)]),
+    ]
+
+
+def _deny_all(context: Context) -> Manifest:
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": objects.metadata(context, COMPONENT, "default-deny"),
+        "spec": {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]},
+    }
+
+
+def _database(context: Context) -> Manifest:
+    clients = [_pods(context, api.COMPONENT)]
+    if context.exposure is not Exposure.EXTERNAL:
+        clients.append(_pods(context, broker.COMPONENT))
+    return _policy(
+        context,
+        database.COMPONENT,
+        ingress=[_from(clients, database.PORT), _from([_monitoring(context)], database.METRICS_PORT)],
+    )
+
+
+def _broker(context: Context) -> Manifest:
+    clients = [_pods(context, api.COMPONENT), _pods(context, mqtt_exporter.COMPONENT)]
+    return _policy(
+        context,
+        broker.COMPONENT,
+        ingress=[_from(clients, broker.PORT), *_devices(context)],
+        egress=[_dns(context), _to([_pods(context, database.COMPONENT)], database.PORT)],
+    )
+
+
+def _devices(context: Context) -> list[Manifest]:
+    """Return how devices come in: through the front door, a node's port or a load balancer, browsers by the Ingress."""
+    match context.exposure:
+        case Exposure.SNI:
+            front = _from([_namespace(context.platform.router_namespace)], broker.TLS_PORT)
+        case Exposure.NODE_PORT if context.platform.exposure_is_local:
+            return [_from(_ANYWHERE, broker.PORT, broker.TLS_PORT, broker.WEBSOCKET_PORT)]
+        case _:
+            front = _from(_ANYWHERE, broker.TLS_PORT)
+    return [front, _from([_namespace(context.platform.ingress_namespace)], broker.WEBSOCKET_PORT)]
+
+
+def _mqtt_exporter(context: Context) -> Manifest:
+    return _policy(
+        context,
+        mqtt_exporter.COMPONENT,
+        ingress=[_from([_monitoring(context)], mqtt_exporter.PORT)],
+        egress=[_dns(context), _to([_pods(context, broker.COMPONENT)], broker.PORT)],
+    )
+
+
+def _api(context: Context) -> Manifest:
+    external = context.instance.mqtt.external
+    return _policy(
+        context,
+        api.COMPONENT,
+        ingress=[
+            *_web(context, api.PORT),
+            _from([_pods(context, dashboard.COMPONENT), _monitoring(context)], api.PORT),
+        ],
+        egress=[
+            _dns(context),
+            _to([_pods(context, database.COMPONENT)], database.PORT),
+            _external(external) if external else _to([_pods(context, broker.COMPONENT)], broker.PORT),
+        ],
+    )
+
+
+def _dashboard(context: Context) -> Manifest:
+    return _policy(
+        context,
+        dashboard.COMPONENT,
+        ingress=_web(context, dashboard.PORT),
+        egress=[_dns(context), _to([_pods(context, api.COMPONENT)], api.PORT)],
+    )
+
+
+def _certificate_solver(context: Context) -> Manifest:
+    policy = _policy(
+        context,
+        COMPONENT,
+        ingress=[_from([_namespace(context.platform.ingress_namespace)], _SOLVER_PORT)],
+    )
+    policy["metadata"]["name"] = "certificate-solver"
+    policy["spec"]["podSelector"] = {"matchLabels": dict(_SOLVER_LABEL)}
+    return policy
+
+
+def _web(context: Context, port: int) -> list[Manifest]:
+    """Return how browsers come in: through the Ingress controller, or on a local platform to a node's port."""
+    if context.platform.exposure_is_local:
+        return [_from(_ANYWHERE, port)]
+    return [_from([_namespace(context.platform.ingress_namespace)], port)]
+
+
+def _external(target: ExternalBroker) -> Manifest:
+    """Return the flow to somebody else's broker; a policy knows addresses only, so a host name leaves just the port."""
+    try:
+        address = ip_address(target.host)
+    except ValueError:
+        return _to([_block("0.0.0.0/0"), _block("::/0")], target.port)
+    return _to([_block(f"{address}/{address.max_prefixlen}")], target.port)
+
+
+def _policy(
+    context: Context, component: str, *, ingress: Sequence[Manifest], egress: Sequence[Manifest] = ()
+) -> Manifest:
+    spec: Manifest = {
+        "podSelector": {"matchLabels": naming.selector(context.name, component)},
+        "policyTypes": ["Ingress", "Egress"],
+        "ingress": list(ingress),
+    }
+    if egress:
+        spec["egress"] = list(egress)
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": objects.metadata(context, COMPONENT, component),
+        "spec": spec,
+    }
+
+
+def _from(peers: Sequence[Manifest], *ports: int) -> Manifest:
+    """Return an ingress rule; without peers it means from anywhere."""
+    rule: Manifest = {"ports": [{"port": port, "protocol": "TCP"} for port in ports]}
+    return {**rule, "from": list(peers)} if peers else rule
+
+
+def _to(peers: Sequence[Manifest], port: int) -> Manifest:
+    return {"to": list(peers), "ports": [{"port": port, "protocol": "TCP"}]}
+
+
+def _dns(context: Context) -> Manifest:
+    return {
+        "to": [_namespace(context.platform.dns_namespace)],
+        "ports": [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}],
+    }
+
+
+def _pods(context: Context, component: str) -> Manifest:
+    return {"podSelector": {"matchLabels": naming.selector(context.name, component)}}
+
+
+def _namespace(name: str) -> Manifest:
+    return {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": name}}}
+
+
+def _monitoring(context: Context) -> Manifest:
+    return _namespace(context.platform.monitoring_namespace)
+
+
+def _block(cidr: str) -> Manifest:
+    return {"ipBlock": {"cidr": cidr}}

@@ -1,0 +1,72 @@
+"""Pure comparison of what shall be with what is, so that an apply is sent only when it would change something."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from customer_operator import naming
+from customer_operator.naming import Manifest
+
+# What makes up an object's content for us. Status and bookkeeping change without anybody's intent.
+_BOOKKEEPING = ("apiVersion", "kind", "metadata", "status")
+
+
+def digest(value: Any) -> str:
+    """Return a short stable digest (32 hexadecimal digits) of a JSON value."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def stamped(manifest: Manifest) -> Manifest:
+    """Return a copy of the manifest that carries its own digest as an annotation.
+
+    The digest tells a later pass that the desired object has changed, also by losing a field, which a comparison
+    with the live object alone cannot see.
+    """
+    metadata = manifest["metadata"]
+    annotations = {**metadata.get("annotations", {}), naming.APPLIED_HASH_ANNOTATION: digest(manifest)}
+    return {**manifest, "metadata": {**metadata, "annotations": annotations}}
+
+
+def applied_hash(live: Mapping[str, Any]) -> str | None:
+    """Return the digest of the manifest that was last applied to a live object, if any."""
+    value = (live["metadata"].get("annotations") or {}).get(naming.APPLIED_HASH_ANNOTATION)
+    return value if isinstance(value, str) else None
+
+
+def fingerprint(live: Mapping[str, Any]) -> str:
+    """Return a digest of a live object's content: everything but status and the server's bookkeeping.
+
+    Annotations of others are left out: controllers keep notes there (deployment.kubernetes.io/revision).
+    """
+    metadata = live["metadata"]
+    annotations = metadata.get("annotations") or {}
+    content = {key: value for key, value in live.items() if key not in _BOOKKEEPING}
+    content["labels"] = metadata.get("labels")
+    content["owners"] = [owner["uid"] for owner in metadata.get("ownerReferences") or ()]
+    content["annotations"] = {key: value for key, value in annotations.items() if key.startswith(naming.GROUP)}
+    return digest(content)
+
+
+def contains(live: Any, desired: Any) -> bool:
+    """Tell whether everything desired is in the live value; the server's defaults may stand beside it.
+
+    Lists must have the same length: our builders always write them whole.
+    """
+    if isinstance(desired, Mapping):
+        return isinstance(live, Mapping) and all(
+            key in live and contains(live[key], value) for key, value in desired.items()
+        )
+    if isinstance(desired, list):
+        return (
+            isinstance(live, list)
+            and len(live) == len(desired)
+            and all(contains(have, want) for have, want in zip(live, desired, strict=True))
+        )
+    return bool(live == desired)
+
+
+def in_sync(live: Mapping[str, Any], desired: Manifest) -> bool:
+    """Tell whether a live object is what the (stamped) manifest asks for, and was applied from this very manifest."""
+    return applied_hash(live) == applied_hash(desired) and contains(live, desired)

@@ -1,0 +1,111 @@
+"""Everything that can go wrong, as one small tree.
+
+OperatorError
+├── SettingInvalid     an environment variable of the operator cannot be used
+├── UserError          the resource asks for something impossible: a condition, never retried in a loop
+│   ├── InstanceInvalid    a field of spec that cannot be understood
+│   ├── LicenseRejected    a licence that cannot be trusted
+│   ├── NamespaceTaken     the namespace belongs to somebody else
+│   └── CredentialsLost    the generated passwords are gone, the data they protect is not
+└── TransientError     an outage: retried with backoff
+    └── ClusterError       the API server refused
+        ├── ClusterUnreachable  it does not answer, or cannot work now
+        ├── PermissionMissing   our role does not allow it (yet)
+        ├── AdmissionRefused    it finds the object invalid
+        └── Conflict            the object is not the one we saw
+            └── AlreadyExists       it was to be created
+"""
+
+
+class OperatorError(Exception):
+    """Base of every error the operator raises on purpose."""
+
+
+class SettingInvalid(OperatorError):
+    """An environment variable whose value cannot be used; the operator does not start."""
+
+    def __init__(self, variable: str, message: str) -> None:
+        super().__init__(f"{variable} {message}")
+
+
+class UserError(OperatorError):
+    """A mistake in the resource that only its author can cure.
+
+    `reason` is the CamelCase word of the condition, `field` the path in the resource, `message` names the cure.
+    """
+
+    def __init__(self, reason: str, field: str, message: str) -> None:
+        super().__init__(f"{field}: {message}")
+        self.reason = reason
+        self.field = field
+        self.message = message
+
+
+class InstanceInvalid(UserError):
+    """A field that the API server admitted, or an older version of the contract did, but nobody can carry out."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__("InvalidSpec", field, message)
+
+
+class LicenseRejected(UserError):
+    """A licence that cannot be trusted; the message says why and what to do."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("LicenseInvalid", "spec.license", message)
+
+
+class NamespaceTaken(UserError):
+    """The instance's namespace exists and belongs to another customer, or to nobody we know."""
+
+    def __init__(self, namespace: str, owner: str | None) -> None:
+        whose = f"customer {owner!r}" if owner else "no customer"
+        super().__init__(
+            "NamespaceTaken",
+            "metadata.name",
+            f"namespace {namespace} exists already and belongs to {whose}; choose another name or remove that namespace",
+        )
+
+
+class CredentialsLost(UserError):
+    """The Secret with the generated passwords was deleted while the database that was set up with them lives on."""
+
+    def __init__(self, namespace: str) -> None:
+        super().__init__(
+            "CredentialsLost",
+            "metadata.name",
+            f"Secret credentials in namespace {namespace} is gone, but its database still needs the passwords; "
+            "restore the Secret from a backup",
+        )
+
+
+class TransientError(OperatorError):
+    """Something outside did not answer as it should; the same attempt may succeed later."""
+
+
+class ClusterError(TransientError):
+    """The API server refused a request; `status` is the HTTP status code, 0 when no answer came."""
+
+    def __init__(self, message: str, *, status: int = 0) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class ClusterUnreachable(ClusterError):
+    """The API server does not answer, or says that it cannot work now: nobody's failure, tried again soon."""
+
+
+class PermissionMissing(ClusterError):
+    """RBAC forbids the request."""
+
+
+class AdmissionRefused(ClusterError):
+    """The API server finds the object invalid: trying again cannot help."""
+
+
+class Conflict(ClusterError):
+    """The object is not the one we saw, or somebody was faster."""
+
+
+class AlreadyExists(Conflict):
+    """The object was to be created, and exists."""

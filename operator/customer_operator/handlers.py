@@ -1,0 +1,57 @@
+"""The doorways between kopf and the operator: every handler hands over and returns.
+
+Run with `kopf run --all-namespaces -m customer_operator.handlers`.
+"""
+
+import logging
+from typing import Any
+
+import kopf
+
+from customer_operator import naming
+from customer_operator.runtime import Operator
+from customer_operator.settings import from_environment
+
+_OURS = {naming.INSTANCE_LABEL: kopf.PRESENT}
+
+
+@kopf.on.startup()
+async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: Any) -> None:
+    """Configure kopf to only watch, and start the operator."""
+    # Events of ours are conditions; kopf's own would copy log lines into the cluster, one write each.
+    settings.posting.enabled = False
+    # Replicas agree by a Lease (leader.py); kopf's peering would need its own resource and constant writes.
+    settings.peering.standalone = True
+    for name in ("kopf.objects", "kopf.activities"):
+        # One line per event and handler otherwise, thousands in a busy minute.
+        logging.getLogger(name).setLevel(logging.WARNING)
+    memo.operator = Operator(from_environment())
+    await memo.operator.start()
+
+
+@kopf.on.cleanup()
+async def stop(memo: kopf.Memo, **_: Any) -> None:
+    """End the work in order."""
+    await memo.operator.stop()
+
+
+@kopf.on.login()
+def log_in(**kwargs: Any) -> kopf.ConnectionInfo | None:
+    """Use the credentials that cluster.py uses: a kubeconfig when one is named, the pod's ServiceAccount otherwise."""
+    return kopf.login_with_kubeconfig(**kwargs) or kopf.login_with_service_account(**kwargs)
+
+
+@kopf.on.event(naming.GROUP, naming.VERSION, naming.PLURAL)
+async def instance(event: kopf.RawEvent, memo: kopf.Memo, **_: Any) -> None:
+    """Hand over a change of an instance."""
+    memo.operator.instance_event(event)
+
+
+@kopf.on.event("v1", "namespaces", labels=_OURS)
+@kopf.on.event("v1", "services", labels=_OURS)
+@kopf.on.event("v1", "resourcequotas", labels=_OURS)
+@kopf.on.event("apps", "v1", "deployments", labels=_OURS)
+@kopf.on.event("apps", "v1", "statefulsets", labels=_OURS)
+async def child(event: kopf.RawEvent, memo: kopf.Memo, **_: Any) -> None:
+    """Hand over a change of an instance's object."""
+    memo.operator.child_event(event)

@@ -1,0 +1,86 @@
+"""The operator's Prometheus metrics, on a registry that is passed in."""
+
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from customer_operator.queue import Urgency, WorkQueue
+
+# Seconds. A pass over a steady instance takes milliseconds, a first one with its writes seconds.
+_PASS_BUCKETS = (0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30)
+_WAIT_BUCKETS = (0.01, 0.05, 0.1, 0.5, 1, 2, 5, 10, 30, 60, 300)
+_READY_BUCKETS = (5, 10, 20, 30, 45, 60, 90, 120, 180, 300, 600, 1800)
+
+
+class Metrics:
+    """What is counted while the operator works."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        """Register all metrics."""
+        self._requests = Counter(
+            "customer_operator_api_requests", "Requests to the API server", ["verb", "code"], registry=registry
+        )
+        self._passes = Histogram(
+            "customer_operator_reconcile_seconds",
+            "Duration of one reconcile pass",
+            ["outcome"],
+            buckets=_PASS_BUCKETS,
+            registry=registry,
+        )
+        self._waits = Histogram(
+            "customer_operator_queue_wait_seconds",
+            "Time between an instance being due and being taken up",
+            ["urgency"],
+            buckets=_WAIT_BUCKETS,
+            registry=registry,
+        )
+        self._ready = Histogram(
+            "customer_operator_time_to_ready_seconds",
+            "Time from the creation of an instance to its first Ready",
+            ["plan"],
+            buckets=_READY_BUCKETS,
+            registry=registry,
+        )
+
+    def request(self, verb: str, code: str) -> None:
+        """Count a request to the API server by HTTP method and status code, or "unreachable"."""
+        self._requests.labels(verb, code).inc()
+
+    def reconciled(self, outcome: str, seconds: float) -> None:
+        """Count a pass by its outcome."""
+        self._passes.labels(outcome).observe(seconds)
+
+    def waited(self, urgency: Urgency, seconds: float) -> None:
+        """Count the wait of an item taken from the queue."""
+        self._waits.labels(urgency.label).observe(seconds)
+
+    def ready(self, plan: str, seconds: float) -> None:
+        """Count an instance's first Ready."""
+        self._ready.labels(plan).observe(seconds)
+
+
+class QueueCollector(Collector):
+    """Reads the queue when it is scraped."""
+
+    def __init__(self, queue: WorkQueue) -> None:
+        """Take the queue to read."""
+        self._queue = queue
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield depth by class, delayed items, items in work, and the longest wait."""
+        depth = GaugeMetricFamily("customer_operator_queue_depth", "Instances waiting for work", labels=["urgency"])
+        counts = self._queue.depth()
+        for urgency in Urgency:
+            depth.add_metric([urgency.label], counts[urgency])
+        yield depth
+        yield GaugeMetricFamily(
+            "customer_operator_queue_delayed", "Instances due later (retry, resync)", value=self._queue.delayed()
+        )
+        yield GaugeMetricFamily("customer_operator_queue_in_work", "Instances in work", value=self._queue.in_work())
+        yield GaugeMetricFamily(
+            "customer_operator_queue_oldest_wait_seconds",
+            "Longest wait of a due instance",
+            value=self._queue.oldest_wait(),
+        )

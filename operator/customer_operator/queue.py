@@ -1,0 +1,158 @@
+"""The work queue: which instance is reconciled next.
+
+One name is queued at most once and in work at most once; whatever arrives during the work means one more pass.
+"""
+
+import asyncio
+import heapq
+import itertools
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import IntEnum
+
+
+class Urgency(IntEnum):
+    """The classes of work in the order of their urgency (design: delete first, the slow resync last)."""
+
+    DELETE = 0
+    ENTERPRISE = 1
+    PROFESSIONAL = 2
+    STARTER = 3
+    TRIAL = 4
+    RESYNC = 5
+
+    @property
+    def label(self) -> str:
+        """The class's name as metrics show it."""
+        return self.name.lower()
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One item taken from the queue: the instance's name, its class, and how long it waited (seconds)."""
+
+    name: str
+    urgency: Urgency
+    waited: float
+
+
+@dataclass(slots=True)
+class _Entry:
+    name: str
+    urgency: Urgency
+    since: float  # when it became due: waiting is counted, and ages, from here
+    ticket: int  # the heap item that is in force; older items of the same name are skipped
+
+
+class WorkQueue:
+    """Names waiting for work, by urgency and age, with a time before which an item is not handed out.
+
+    Ageing: every `age_step` seconds of waiting are worth one class, so a trial overtakes a fresh enterprise signup
+    after 3 * age_step. As all items age at one speed, the rank `due + urgency * age_step` never changes while an item
+    waits, and a plain heap keeps the order.
+    """
+
+    def __init__(self, *, clock: Callable[[], float], age_step: float = 60.0) -> None:
+        """Take the clock (seconds, monotonic; the event loop's own) and the seconds that are worth one class."""
+        self._clock = clock
+        self._age_step = age_step
+        self._tickets = itertools.count()
+        self._entries: dict[str, _Entry] = {}
+        self._ready: list[tuple[float, int, str]] = []
+        self._delayed: list[tuple[float, int, str]] = []
+        self._in_work: set[str] = set()
+        self._changed = asyncio.Event()
+
+    def add(self, name: str, urgency: Urgency, *, delay: float = 0.0) -> None:
+        """Queue a name, not to be handed out before `delay` seconds have passed.
+
+        A name that is queued already keeps the more urgent class and the earlier time. A name that is in work
+        is queued again when its work is done; of a delayed addition during the work, the delay is kept.
+        """
+        due = self._clock() + delay
+        entry = self._entries.get(name)
+        if entry is not None:
+            if urgency >= entry.urgency and due >= entry.since:
+                return
+            urgency, due = min(urgency, entry.urgency), min(due, entry.since)
+        entry = _Entry(name=name, urgency=urgency, since=due, ticket=next(self._tickets))
+        self._entries[name] = entry
+        if name not in self._in_work:
+            self._push(entry)
+
+    def discard(self, name: str) -> None:
+        """Forget a waiting name, for instance because its resource is gone."""
+        self._entries.pop(name, None)
+
+    async def get(self) -> Work:
+        """Wait for the most urgent item that is due; it stays in work until `done` is called with its name."""
+        while True:
+            self._changed.clear()
+            self._promote()
+            entry = self._pop()
+            if entry is not None:
+                self._in_work.add(entry.name)
+                return Work(name=entry.name, urgency=entry.urgency, waited=max(0.0, self._clock() - entry.since))
+            await self._wait_for_change()
+
+    def done(self, name: str) -> None:
+        """End the work on a name; if it was added meanwhile, it waits again."""
+        self._in_work.discard(name)
+        if (entry := self._entries.get(name)) is not None:
+            self._push(entry)
+
+    def depth(self) -> Counter[Urgency]:
+        """Return the number of due items by class."""
+        now = self._clock()
+        return Counter(entry.urgency for entry in self._entries.values() if entry.since <= now)
+
+    def delayed(self) -> int:
+        """Return the number of items whose time has not come."""
+        now = self._clock()
+        return sum(entry.since > now for entry in self._entries.values())
+
+    def in_work(self) -> int:
+        """Return the number of items in work."""
+        return len(self._in_work)
+
+    def oldest_wait(self) -> float:
+        """Return the seconds that the longest waiting due item has waited; 0 with none."""
+        now = self._clock()
+        return max(
+            (now - entry.since for name, entry in self._entries.items() if name not in self._in_work), default=0.0
+        )
+
+    def _push(self, entry: _Entry) -> None:
+        if entry.since > self._clock():
+            heapq.heappush(self._delayed, (entry.since, entry.ticket, entry.name))
+        else:
+            heapq.heappush(self._ready, (entry.since + entry.urgency * self._age_step, entry.ticket, entry.name))
+        self._changed.set()
+
+    def _promote(self) -> None:
+        now = self._clock()
+        while self._delayed and self._delayed[0][0] <= now:
+            _, ticket, name = heapq.heappop(self._delayed)
+            if (entry := self._current(name, ticket)) is not None:
+                heapq.heappush(self._ready, (entry.since + entry.urgency * self._age_step, ticket, name))
+
+    def _pop(self) -> _Entry | None:
+        while self._ready:
+            _, ticket, name = heapq.heappop(self._ready)
+            if (entry := self._current(name, ticket)) is not None:
+                del self._entries[name]
+                return entry
+        return None
+
+    def _current(self, name: str, ticket: int) -> _Entry | None:
+        entry = self._entries.get(name)
+        return entry if entry is not None and entry.ticket == ticket and name not in self._in_work else None
+
+    async def _wait_for_change(self) -> None:
+        timeout = self._delayed[0][0] - self._clock() if self._delayed else None
+        try:
+            async with asyncio.timeout(timeout):
+                await self._changed.wait()
+        except TimeoutError:
+            return

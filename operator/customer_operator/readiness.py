@@ -1,0 +1,93 @@
+"""Pure readings of live objects: is this workload ready, what is it waiting for, which node ports did it get."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """How far an object is: ready or not, stuck for good or not, and why, in a sentence."""
+
+    ready: bool
+    message: str = ""
+    stuck: bool = False
+
+
+READY = Readiness(ready=True)
+
+
+def of(live: Mapping[str, Any]) -> Readiness:
+    """Return how far a live object is; an object without a notion of readiness is ready by existing."""
+    match live["kind"]:
+        case "Deployment":
+            return _deployment(live)
+        case "StatefulSet":
+            return _stateful_set(live)
+        case _:
+            return READY
+
+
+def node_ports(live: Mapping[str, Any]) -> tuple[tuple[str, int], ...]:
+    """Return the node ports of a live Service as (port name, number); empty for any other object."""
+    if live["kind"] != "Service":
+        return ()
+    ports = live["spec"].get("ports") or ()
+    return tuple((port.get("name", ""), port["nodePort"]) for port in ports if port.get("nodePort"))
+
+
+def quota_enforced(live: Mapping[str, Any]) -> bool:
+    """Tell whether the quota controller has taken up a live ResourceQuota.
+
+    Until then the API server refuses every object that the quota counts ("status unknown for quota").
+    """
+    hard = (live.get("status") or {}).get("hard") or {}
+    return bool(set(live["spec"]["hard"]) <= set(hard))
+
+
+def _deployment(live: Mapping[str, Any]) -> Readiness:
+    status, want = live.get("status") or {}, live["spec"].get("replicas", 1)
+    if status.get("observedGeneration", 0) < live["metadata"].get("generation", 1):
+        return Readiness(ready=False, message="waiting for the deployment controller")
+    for condition in status.get("conditions") or ():
+        if condition["type"] == "Progressing" and condition["status"] == "False":
+            return Readiness(ready=False, message=condition.get("message", "the rollout is stuck"), stuck=True)
+        if condition["type"] == "ReplicaFailure" and condition["status"] == "True":
+            return Readiness(ready=False, message=condition.get("message", "pods cannot be created"))
+    updated, available = status.get("updatedReplicas", 0), status.get("availableReplicas", 0)
+    if updated < want or available < want or status.get("replicas", 0) > updated:
+        return Readiness(ready=False, message=f"{min(updated, available)} of {want} replicas are available")
+    return READY
+
+
+def _stateful_set(live: Mapping[str, Any]) -> Readiness:
+    status, want = live.get("status") or {}, live["spec"].get("replicas", 1)
+    if status.get("observedGeneration", 0) < live["metadata"].get("generation", 1):
+        return Readiness(ready=False, message="waiting for the stateful set controller")
+    ready, updated = status.get("readyReplicas", 0), status.get("updatedReplicas", 0)
+    if want and (ready < want or updated < want or status.get("currentRevision") != status.get("updateRevision")):
+        return Readiness(ready=False, message=f"{min(ready, updated)} of {want} replicas are ready")
+    if not want and status.get("replicas", 0):
+        return Readiness(ready=False, message=f"{status['replicas']} replicas are stopping")
+    return READY
+
+
+def terminating(live: Mapping[str, Any]) -> str | None:
+    """Return why a Namespace that is being deleted still exists; None when it is not being deleted.
+
+    The namespace controller writes the finalizers that hold it into the conditions NamespaceContentRemaining and
+    NamespaceFinalizersRemaining.
+    """
+    if not live["metadata"].get("deletionTimestamp"):
+        return None
+    conditions = (live.get("status") or {}).get("conditions") or ()
+    reasons = [item["message"] for item in conditions if item["type"] in _HOLDING and item["status"] == "True"]
+    return " ".join(reasons) or "its content is being deleted"
+
+
+_HOLDING = (
+    "NamespaceDeletionContentFailure",
+    "NamespaceDeletionDiscoveryFailure",
+    "NamespaceFinalizersRemaining",
+    "NamespaceContentRemaining",
+)

@@ -1,0 +1,159 @@
+"""Puts the operator together and keeps it running; the only place that knows all the parts."""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+from typing import Any
+
+from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
+
+from customer_operator import naming
+from customer_operator.cluster import Cluster, connect
+from customer_operator.components.context import Platform
+from customer_operator.inventory import Inventory
+from customer_operator.leader import Leadership, Timing
+from customer_operator.metrics import Metrics, QueueCollector
+from customer_operator.probes import Probes
+from customer_operator.queue import WorkQueue
+from customer_operator.reconcile import Reconciler
+from customer_operator.settings import Settings
+from customer_operator.sync import Synchroniser
+from customer_operator.vault import Vault, open_authority
+from customer_operator.worker import Workers
+
+# A due instance that nobody has taken up for so long (seconds) means that the workers hang.
+_HANGING = 300.0
+
+
+class Operator:
+    """Takes in events, and works on the queue while it leads."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Take the settings; nothing is opened before `start`."""
+        self._settings = settings
+        self._registry = CollectorRegistry()
+        self._metrics = Metrics(self._registry)
+        self._inventory = Inventory()
+        self._queue = WorkQueue(clock=time.monotonic, age_step=settings.queue_age_step)
+        self._workers = Workers(
+            queue=self._queue,
+            inventory=self._inventory,
+            metrics=self._metrics,
+            concurrency=settings.queue_concurrency,
+            resync=settings.resync_interval,
+        )
+        self._registry.register(QueueCollector(self._queue))
+        for collector in (ProcessCollector, PlatformCollector, GCCollector):
+            collector(registry=self._registry)
+        self._resources = AsyncExitStack()
+        self._leadership: Leadership | None = None
+        self._election: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Open the connection and the probes, and stand for election."""
+        settings = self._settings
+        cluster = await self._resources.enter_async_context(
+            connect(kubeconfig=settings.kubeconfig, metrics=self._metrics)
+        )
+        self._leadership = Leadership(
+            client=cluster.client,
+            namespace=settings.operator_namespace,
+            identity=settings.identity,
+            timing=Timing(
+                duration=settings.lease_duration,
+                renew_deadline=settings.lease_renew_deadline,
+                retry_period=settings.lease_retry_period,
+            ),
+            work=lambda: self._work(cluster),
+        )
+        probes = Probes(
+            host=settings.probe_host,
+            port=settings.probe_port,
+            registry=self._registry,
+            live=self.problem,
+            ready=self.problem,
+        )
+        await probes.start()
+        self._resources.push_async_callback(probes.stop)
+        self._election = asyncio.create_task(self._leadership.run(), name="leader election")
+
+    async def stop(self) -> None:
+        """End the work, give the lead back, close everything."""
+        if self._election is not None:
+            self._election.cancel()
+            await asyncio.gather(self._election, return_exceptions=True)
+        await self._resources.aclose()
+
+    def problem(self) -> str | None:
+        """Return why the operator does not do its work, or None when it does; a standby does its work by waiting."""
+        if self._election is None or self._election.done():
+            return "the leader election has ended"
+        if self._leadership and self._leadership.leads and self._queue.oldest_wait() > _HANGING:
+            return f"an instance has been waiting for {self._queue.oldest_wait():.0f} s; the workers hang"
+        return None
+
+    def instance_event(self, event: Mapping[str, Any]) -> None:
+        """Take in a watch event of a CustomerInstance."""
+        body = event["object"]
+        name = body["metadata"]["name"]
+        if event["type"] == "DELETED":
+            self._inventory.forget_instance(name)
+            self._workers.instance_changed(name)
+        elif self._inventory.store_instance(body):
+            self._workers.instance_changed(name)
+
+    def child_event(self, event: Mapping[str, Any]) -> None:
+        """Take in a watch event of an object that carries our labels; that of an unknown instance is none of ours."""
+        live = event["object"]
+        name = live["metadata"]["labels"][naming.INSTANCE_LABEL]
+        home = live["metadata"]["name"] if live["kind"] == "Namespace" else live["metadata"].get("namespace")
+        if self._inventory.instance(name) is None or home != naming.namespace_of(name):
+            return
+        take_in = self._inventory.vanish if event["type"] == "DELETED" else self._inventory.observe
+        if take_in(name, live):
+            self._workers.child_changed(name)
+
+    async def _work(self, cluster: Cluster) -> None:
+        settings, platform = self._settings, platform_of(self._settings)
+        authority = await open_authority(cluster, namespace=settings.operator_namespace)
+        synchroniser = Synchroniser(
+            cluster=cluster,
+            inventory=self._inventory,
+            platform=platform,
+            vault=Vault(cluster=cluster, platform=platform, authority=authority),
+            concurrency=settings.apply_concurrency,
+            quota_wait=settings.quota_wait,
+        )
+        reconciler = Reconciler(
+            cluster=cluster,
+            inventory=self._inventory,
+            synchroniser=synchroniser,
+            platform=platform,
+            settings=settings,
+            metrics=self._metrics,
+            clock=lambda: datetime.now(UTC),
+        )
+        # Another replica may have led meanwhile: nothing that was verified before counts any more.
+        self._inventory.expire_all()
+        for name in self._inventory.names():
+            self._workers.instance_changed(name)
+        await self._workers.run(reconciler)
+
+
+def platform_of(settings: Settings) -> Platform:
+    """Return what the builders need to know of the settings."""
+    return Platform(
+        base_domain=settings.base_domain,
+        images=settings.images,
+        web_host_template=settings.web_host_template,
+        mqtt_host_template=settings.mqtt_host_template,
+        ingress_class=settings.ingress_class,
+        cluster_issuer=settings.cluster_issuer,
+        ingress_namespace=settings.ingress_namespace,
+        router_namespace=settings.router_namespace,
+        monitoring_namespace=settings.monitoring_namespace,
+        operator_namespace=settings.operator_namespace,
+        license_jwks=settings.license_jwks_path.read_text() if settings.license_jwks_path else None,
+    )

@@ -1,0 +1,243 @@
+"""Brings one instance's objects in line with what is desired: compare what must be compared, apply what differs."""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from customer_operator import drift, naming, stack
+from customer_operator.cluster import KINDS, Cluster, patiently
+from customer_operator.components.context import Context, Credentials, Platform
+from customer_operator.entitlement import Verdict
+from customer_operator.errors import NamespaceTaken
+from customer_operator.instance import CustomerInstance
+from customer_operator.inventory import Inventory, Key, key_of
+from customer_operator.naming import Manifest
+from customer_operator.vault import Vault
+
+_WORKLOADS = stack.WAVES[-1]
+# Kinds that are listed within the namespace; the foundation is read on its own, before there is a right to list.
+_LISTED = [kind for kind, (_, _, namespaced) in KINDS.items() if namespaced and kind != "RoleBinding"]
+_CACHED_BUILDS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a pass got: objects in line, objects wanted, whether the quota is in force, seconds to the next look."""
+
+    applied: int = 0
+    wanted: int = 0
+    guarded: bool = False
+    desired: Sequence[Manifest] = ()
+    again: float | None = None
+
+
+class Synchroniser:
+    """Reads and writes the objects of instances; remembers in the inventory what it has verified."""
+
+    def __init__(
+        self,
+        *,
+        cluster: Cluster,
+        inventory: Inventory,
+        platform: Platform,
+        vault: Vault,
+        concurrency: int,
+        quota_wait: float,
+    ) -> None:
+        """Take what it works with; `concurrency` bounds the writes in flight of all instances together.
+
+        `quota_wait` is how long (seconds) workloads wait for the quota controller before they are applied all the same.
+        """
+        self._cluster = cluster
+        self._inventory = inventory
+        self._platform = platform
+        self._vault = vault
+        self._writes = asyncio.Semaphore(concurrency)
+        self._quota_wait = quota_wait
+        self._quota_deadlines: dict[str, float] = {}
+        self._builds: OrderedDict[tuple[Any, ...], list[Manifest]] = OrderedDict()
+
+    def forget(self, name: str) -> None:
+        """Drop what is remembered of an instance that is gone."""
+        self._vault.forget(name)
+        self._quota_deadlines.pop(name, None)
+
+    async def hold(self, instance: CustomerInstance) -> None:
+        """Put our finalizer on the resource, before there is anything that its deletion would have to clean up."""
+        live = await self._cluster.apply(naming.held(instance.name, instance.uid))
+        self._inventory.store_instance(live)
+
+    async def bring_in_line(self, instance: CustomerInstance, verdict: Verdict, *, now: datetime) -> Progress:
+        """Apply what differs, wave by wave, and remove what is no longer wanted.
+
+        Raises NamespaceTaken and CredentialsLost, and the errors of the cluster; what was applied before one of them
+        stays remembered.
+        """
+        name = instance.name
+        if self._terminating(name):
+            # Somebody deleted the namespace itself: it is built again once it is gone, which the watch tells.
+            return Progress()
+        fresh = await self._found(instance)
+        if fresh:
+            self._inventory.mark_listed(name)
+        desired = await self._desired(instance, verdict, fresh=fresh, now=now)
+        if not self._inventory.is_listed(name):
+            await self._compare(name, desired, prune=True)
+        for wave in stack.waves(desired):
+            if wave and wave[0]["kind"] in _WORKLOADS and (remaining := self._quota_remaining(name)):
+                return self._progress(name, desired, guarded=False, again=remaining)
+            await self._apply_all(name, [item for item in wave if self._inventory.needs_apply(name, item)])
+        return self._progress(name, desired, guarded=True)
+
+    async def look(self, instance: CustomerInstance, verdict: Verdict) -> Progress:
+        """Compare what is desired with what is there, and touch nothing."""
+        name = instance.name
+        if not await self._verify_foundation(instance, self._foundation(instance)):
+            return Progress()
+        credentials = await self._vault.peek(name)
+        if credentials is None:
+            return Progress()
+        desired = self._build(await self._context(instance, verdict, credentials))
+        if not self._inventory.is_listed(name):
+            await self._compare(name, desired, prune=False)
+        return self._progress(name, desired, guarded=self._quota_enforced(name))
+
+    async def apply_workloads(self, instance: CustomerInstance, verdict: Verdict, *, now: datetime) -> None:
+        """Apply the workloads alone, for instance to scale them to zero before the data is left behind."""
+        desired = await self._desired(instance, verdict, fresh=False, now=now)
+        wanted = [item for item in desired if item["kind"] in _WORKLOADS]
+        await self._apply_all(
+            instance.name, [item for item in wanted if self._inventory.needs_apply(instance.name, item)]
+        )
+
+    async def license_key(self, instance: CustomerInstance) -> str | None:
+        """Return the licence, inline or from its Secret; None when the instance has none."""
+        return await self._vault.license_key(instance)
+
+    # -- foundation --------------------------------------------------------------------------------------------------
+
+    def _foundation(self, instance: CustomerInstance) -> list[Manifest]:
+        return [drift.stamped(item) for item in stack.foundation(instance, self._platform)]
+
+    async def _found(self, instance: CustomerInstance) -> bool:
+        """Make sure of the namespace and of our rights in it; True when it is new, and therefore empty."""
+        manifests, name = self._foundation(instance), instance.name
+        exists = self._inventory.is_listed(name) or await self._verify_foundation(instance, manifests)
+        for manifest in manifests:
+            if self._inventory.needs_apply(name, manifest):
+                await self._apply(name, manifest)
+        return not exists
+
+    async def _verify_foundation(self, instance: CustomerInstance, manifests: Sequence[Manifest]) -> bool:
+        """Read the foundation; False when there is no namespace. Raises NamespaceTaken when it is somebody else's."""
+        for manifest in manifests:
+            metadata, key = manifest["metadata"], key_of(manifest)
+            live = await self._cluster.get(key.kind, key.name, namespace=metadata.get("namespace"))
+            if live is None and key.kind == "Namespace":
+                self._inventory.retain(instance.name, ())
+                return False
+            if live is None:
+                self._inventory.remove(instance.name, key)
+                continue
+            if key.kind == "Namespace":
+                check_ownership(instance, live)
+            self._inventory.record(instance.name, live, verified=drift.in_sync(live, manifest))
+        return True
+
+    def _terminating(self, name: str) -> bool:
+        namespace = self._inventory.child(name, Key("Namespace", naming.namespace_of(name)))
+        return namespace is not None and namespace.terminating is not None
+
+    # -- everything else ---------------------------------------------------------------------------------------------
+
+    async def _desired(
+        self, instance: CustomerInstance, verdict: Verdict, *, fresh: bool, now: datetime
+    ) -> list[Manifest]:
+        has_data = self._inventory.child(instance.name, Key("StatefulSet", "postgres")) is not None
+        credentials = await self._vault.obtain(instance, fresh=fresh, has_data=has_data, now=now)
+        return self._build(await self._context(instance, verdict, credentials))
+
+    async def _context(self, instance: CustomerInstance, verdict: Verdict, credentials: Credentials) -> Context:
+        return Context(
+            instance=instance,
+            plan=verdict.plan,
+            platform=self._platform,
+            credentials=credentials,
+            license_key=await self._vault.license_key(instance),
+            external_login=await self._vault.external_login(instance),
+            scaled_down=verdict.suspended is not None,
+        )
+
+    def _build(self, context: Context) -> list[Manifest]:
+        """Return the objects, stamped; the builders are pure, so the last builds are kept instead of made again."""
+        instance = context.instance
+        key = (
+            *(instance.uid, instance.generation, context.plan, context.scaled_down),
+            *(context.license_key, context.external_login, context.credentials),
+        )
+        if (known := self._builds.get(key)) is not None:
+            self._builds.move_to_end(key)
+            return known
+        built = self._builds[key] = [drift.stamped(item) for item in stack.objects(context)]
+        if len(self._builds) > _CACHED_BUILDS:
+            self._builds.popitem(last=False)
+        return built
+
+    async def _compare(self, name: str, desired: Sequence[Manifest], *, prune: bool) -> None:
+        """List everything of the instance, judge it in full, and remove what is ours but no longer wanted."""
+        namespace, selector = naming.namespace_of(name), {naming.INSTANCE_LABEL: name}
+        lists = await asyncio.gather(
+            *(patiently(self._cluster.list, kind, namespace=namespace, selector=selector) for kind in _LISTED)
+        )
+        live = {key_of(item): item for items in lists for item in items}
+        wanted = {key_of(item): item for item in desired}
+        if prune and Key("Secret", naming.CREDENTIALS_SECRET) not in live:
+            await self._vault.keep(name)
+        foundation = {Key("Namespace", namespace), Key("RoleBinding", naming.TENANT_ROLE)}
+        self._inventory.retain(name, {*live, *foundation})
+        for key, item in live.items():
+            if key in wanted:
+                self._inventory.record(name, item, verified=drift.in_sync(item, wanted[key]))
+            elif prune and key != Key("Secret", naming.CREDENTIALS_SECRET):
+                await self._cluster.delete(key.kind, key.name, uid=item["metadata"]["uid"], namespace=namespace)
+                self._inventory.remove(name, key)
+        self._inventory.mark_listed(name)
+
+    def _progress(
+        self, name: str, desired: Sequence[Manifest], *, guarded: bool, again: float | None = None
+    ) -> Progress:
+        applied = sum(not self._inventory.needs_apply(name, item) for item in desired)
+        return Progress(applied=applied, wanted=len(desired), guarded=guarded, desired=desired, again=again)
+
+    def _quota_enforced(self, name: str) -> bool:
+        children = self._inventory.children(name)
+        return all(child.enforced for key, child in children.items() if key.kind == "ResourceQuota")
+
+    def _quota_remaining(self, name: str) -> float:
+        """Return the seconds for which the workloads still wait for the quota to be in force; 0 for no longer."""
+        if self._quota_enforced(name):
+            self._quota_deadlines.pop(name, None)
+            return 0.0
+        now = asyncio.get_running_loop().time()
+        return max(0.0, self._quota_deadlines.setdefault(name, now + self._quota_wait) - now)
+
+    async def _apply_all(self, name: str, manifests: Sequence[Manifest]) -> None:
+        results = await asyncio.gather(*(self._apply(name, item) for item in manifests), return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+
+    async def _apply(self, name: str, manifest: Manifest) -> None:
+        async with self._writes:
+            live = await patiently(self._cluster.apply, manifest)
+        self._inventory.record(name, live, verified=True)
+
+
+def check_ownership(instance: CustomerInstance, namespace: Manifest) -> None:
+    """Refuse a namespace that is not this customer's: it may hold another customer's retained data."""
+    owner = (namespace["metadata"].get("labels") or {}).get(naming.CUSTOMER_LABEL)
+    if owner != instance.customer.id:
+        raise NamespaceTaken(namespace["metadata"]["name"], owner)
