@@ -60,5 +60,7 @@ def _mqtt(instance: CustomerInstance, platform: Platform, ports: Mapping[str, in
 
 
 def _external(instance: CustomerInstance) -> str | None:
-    external = instance.mqtt.external
-    return f"{'mqtts' if external.tls else 'mqtt'}://{external.host}:{external.port}" if external else None
+    if (external := instance.mqtt.external) is None:
+        return None
+    host = f"[{external.host}]" if ":" in external.host else external.host  # an IPv6 address: RFC 3986, section 3.2.2
+    return f"{'mqtts' if external.tls else 'mqtt'}://{host}:{external.port}"

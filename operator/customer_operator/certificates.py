@@ -1,7 +1,7 @@
 """The local certificate authority that signs the brokers' TLS certificates (ECDSA P-256, X.509)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from cryptography import x509
@@ -20,7 +20,7 @@ class KeyPair:
     """A certificate and its private key, both PEM."""
 
     certificate: str
-    private_key: str
+    private_key: str = field(repr=False)
 
 
 def create_authority(*, now: datetime) -> KeyPair:

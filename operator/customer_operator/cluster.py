@@ -47,9 +47,12 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _APPLY = "application/apply-patch+yaml"  # JSON is YAML
+_MERGE = "application/merge-patch+json"
 _JSON = "application/json"
 _TIMEOUT = aiohttp.ClientTimeout(total=30)  # seconds; the API server's own limit is 60
 _LIST_CHUNK = 500
+# Reasons of a metav1.Status (k8s.io/apimachinery, types.go); none is given by a proxy in front of the API server.
+_CANNOT_WORK_NOW = frozenset({"ServiceUnavailable", "TooManyRequests", "ServerTimeout", "Timeout", ""})
 
 
 class Cluster:
@@ -76,6 +79,20 @@ class Cluster:
         """Create an object that must not exist yet; AlreadyExists otherwise."""
         path = path_of(manifest["kind"], namespace=manifest["metadata"].get("namespace"))
         return await self.request("POST", path, body=manifest, query={"fieldManager": naming.FIELD_MANAGER})
+
+    async def merge(self, live: Manifest, patch: Manifest) -> Manifest:
+        """Change a few fields of a live object (JSON merge patch, RFC 7386), whatever its desired state may be."""
+        metadata = live["metadata"]
+        path = path_of(live["kind"], namespace=metadata.get("namespace"), name=metadata["name"])
+        return await self.request(
+            "PATCH", path, body=patch, content_type=_MERGE, query={"fieldManager": naming.FIELD_MANAGER}
+        )
+
+    async def replace(self, manifest: Manifest) -> Manifest:
+        """Replace an object whole; Conflict when it is not at the manifest's resourceVersion any more."""
+        metadata = manifest["metadata"]
+        path = path_of(manifest["kind"], namespace=metadata.get("namespace"), name=metadata["name"])
+        return await self.request("PUT", path, body=manifest, query={"fieldManager": naming.FIELD_MANAGER})
 
     async def get(self, kind: str, name: str, *, namespace: str | None = None) -> Manifest | None:
         """Return a live object, or None when there is none."""
@@ -185,7 +202,7 @@ def convert(status: int, data: bytes, *, what: str) -> ClusterError:
             return Conflict(text, status=status)
         case 400 | 422:
             return AdmissionRefused(text, status=status)
-        case 429 | 500 | 502 | 503 | 504 if reason in {"ServiceUnavailable", "TooManyRequests", "Timeout", ""}:
+        case 429 | 500 | 502 | 503 | 504 if reason in _CANNOT_WORK_NOW:
             return ClusterUnreachable(text, status=status)
         case _:
             return ClusterError(text, status=status)

@@ -52,11 +52,12 @@ def fingerprint(live: Mapping[str, Any]) -> str:
 def contains(live: Any, desired: Any) -> bool:
     """Tell whether everything desired is in the live value; the server's defaults may stand beside it.
 
-    Lists must have the same length: our builders always write them whole.
+    Lists must have the same length: our builders always write them whole. The server leaves out null and empty lists,
+    so there what is missing is as desired; an empty mapping it keeps (emptyDir: {}, podSelector: {}).
     """
     if isinstance(desired, Mapping):
         return isinstance(live, Mapping) and all(
-            key in live and contains(live[key], value) for key, value in desired.items()
+            contains(live[key], value) if key in live else value in (None, []) for key, value in desired.items()
         )
     if isinstance(desired, list):
         return (
@@ -70,3 +71,14 @@ def contains(live: Any, desired: Any) -> bool:
 def in_sync(live: Mapping[str, Any], desired: Manifest) -> bool:
     """Tell whether a live object is what the (stamped) manifest asks for, and was applied from this very manifest."""
     return applied_hash(live) == applied_hash(desired) and contains(live, desired)
+
+
+def overwritten(live: Mapping[str, Any], desired: Manifest) -> Manifest:
+    """Return a live object with its content replaced by the desired; labels and annotations of others are kept.
+
+    The API server fills in what it has allocated itself, such as cluster addresses and node ports.
+    """
+    metadata = {key: value for key, value in live["metadata"].items() if key != "managedFields"}
+    for part in ("labels", "annotations"):
+        metadata[part] = {**(metadata.get(part) or {}), **desired["metadata"].get(part, {})}
+    return {**desired, "metadata": metadata}

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from customer_operator.errors import LicenseRejected
 from customer_operator.instance import CustomerInstance, Plan
 from customer_operator.license import Entitlement, KeySet, LicenseState, verify
-from customer_operator.status import LicenseReading
+from customer_operator.picture import LicenseReading
 from customer_operator.timestamps import format_time
 
 

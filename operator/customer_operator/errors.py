@@ -63,7 +63,7 @@ class NamespaceTaken(UserError):
         super().__init__(
             "NamespaceTaken",
             "metadata.name",
-            f"namespace {namespace} exists already and belongs to {whose}; choose another name or remove that namespace",
+            f"namespace {namespace} exists and belongs to {whose}; choose another name or remove that namespace",
         )
 
 

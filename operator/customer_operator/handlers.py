@@ -9,13 +9,15 @@ from typing import Any
 import kopf
 
 from customer_operator import naming
+from customer_operator.errors import SettingInvalid
 from customer_operator.runtime import Operator
 from customer_operator.settings import from_environment
 
 _OURS = {naming.INSTANCE_LABEL: kopf.PRESENT}
 
 
-@kopf.on.startup()
+# An error at the start is final: kopf would try again for ever, and nobody would see why nothing happens.
+@kopf.on.startup(errors=kopf.ErrorsMode.PERMANENT)
 async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: Any) -> None:
     """Configure kopf to only watch, and start the operator."""
     # Events of ours are conditions; kopf's own would copy log lines into the cluster, one write each.
@@ -25,7 +27,10 @@ async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: Any) -> N
     for name in ("kopf.objects", "kopf.activities"):
         # One line per event and handler otherwise, thousands in a busy minute.
         logging.getLogger(name).setLevel(logging.WARNING)
-    memo.operator = Operator(from_environment())
+    try:
+        memo.operator = Operator(from_environment())
+    except SettingInvalid as error:
+        raise SystemExit(f"the operator cannot start: {error}") from None
     await memo.operator.start()
 
 

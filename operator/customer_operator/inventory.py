@@ -31,6 +31,7 @@ class Child:
     verified: str | None
     readiness: Readiness
     node_ports: tuple[tuple[str, int], ...] = ()
+    hard: tuple[tuple[str, str], ...] = ()
     enforced: bool = False
     terminating: str | None = None
 
@@ -52,6 +53,7 @@ def read(live: Mapping[str, Any], *, verified: bool, previous: Child | None = No
         verified=content if verified else (previous.verified if previous else None),
         readiness=readiness.of(live),
         node_ports=readiness.node_ports(live),
+        hard=tuple(live["spec"]["hard"].items()) if live["kind"] == "ResourceQuota" else (),
         enforced=live["kind"] == "ResourceQuota" and readiness.quota_enforced(live),
         terminating=readiness.terminating(live),
     )
@@ -127,18 +129,24 @@ class Inventory:
         if known is None or known.version > version_of(live):
             return False
         del children[key]
+        if key.kind == "Namespace":
+            # Everything in it has gone with it, what is not watched included.
+            children.clear()
+            self.expire(name)
         return True
 
     def record(self, name: str, live: Mapping[str, Any], *, verified: bool) -> None:
-        """Take in a child from an answer to our own apply or list, unless the watch has been faster."""
+        """Take in a child from an answer to our own apply or list, unless the watch has been faster.
+
+        Not `verified` means: compared, and found wrong. The fingerprint leaves out what a full comparison sees.
+        """
         children, key = self._children.setdefault(name, {}), key_of(live)
         known = children.get(key)
         if known is not None and known.version > version_of(live):
             # The watch is ahead: keep its reading, but remember what content has been found right.
-            if verified:
-                children[key] = replace(known, verified=drift.fingerprint(live))
+            children[key] = replace(known, verified=drift.fingerprint(live) if verified else None)
             return
-        children[key] = read(live, verified=verified, previous=known)
+        children[key] = read(live, verified=verified)
 
     def remove(self, name: str, key: Key) -> None:
         """Forget a child that an answer says does not exist."""

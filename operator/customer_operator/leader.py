@@ -60,11 +60,12 @@ class Lock(LeaseLock):
 
     async def release(self) -> None:
         """Give the lease back, so that another replica need not wait for it to run out."""
-        lease = self.lease_reference
-        if lease is None or lease.spec is None or lease.spec.holder_identity != self.identity:
-            return
-        lease.spec.holder_identity = None
         try:
+            # Read again: the library keeps the lease as it was before its own last write.
+            lease = await self.api_instance.read_namespaced_lease(self.name, self.namespace)
+            if lease.spec is None or lease.spec.holder_identity != self.identity:
+                return
+            lease.spec.holder_identity = None
             await self.api_instance.replace_namespaced_lease(name=self.name, namespace=self.namespace, body=lease)
         except (ApiException, aiohttp.ClientError, TimeoutError, OSError) as error:
             log.info("the lease was not released (%s); it runs out by itself", type(error).__name__)
@@ -96,35 +97,42 @@ class Leadership:
             try:
                 await self._term(Lock(LEASE_NAME, self._namespace, self._identity, self._client))
             except Exception:
-                log.exception("replica %s: the leader election failed; standing for election again", self._identity)
+                log.exception("replica %s: leading ended in an error; standing for election again", self._identity)
                 await asyncio.sleep(self._timing.retry_period)
 
     async def _lost(self) -> None:
         log.warning("replica %s has lost the lead; standing for election again", self._identity)
 
     async def _term(self, lock: Lock) -> None:
-        running: list[asyncio.Task[None]] = []
+        """Lead once, if elected, until the lease is lost or the work ends, which only an error makes it do."""
+        elected = asyncio.Event()
 
-        async def lead() -> None:
-            running.append(asyncio.current_task())  # type: ignore[arg-type]
-            log.info("replica %s leads", self._identity)
-            self.leads = True
-            await self._work()
+        async def started() -> None:
+            elected.set()
 
         config = Config(
             lock,
             lease_duration=self._timing.duration,
             renew_deadline=self._timing.renew_deadline,
             retry_period=self._timing.retry_period,
-            onstarted_leading=lead,
+            onstarted_leading=started,
             onstopped_leading=self._lost,
         )
+        tasks = [asyncio.create_task(LeaderElection(config).run()), asyncio.create_task(self._lead(elected))]
         try:
-            await LeaderElection(config).run()
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            # The library cancels the work but does not wait for its end, and does neither when it is cancelled itself.
-            for task in running:
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(*running, return_exceptions=True)
+            results = await asyncio.gather(*tasks, return_exceptions=True)
             self.leads = False
             await asyncio.shield(lock.release())
+        for result in results:
+            if isinstance(result, Exception):
+                raise result
+
+    async def _lead(self, elected: asyncio.Event) -> None:
+        await elected.wait()
+        log.info("replica %s leads", self._identity)
+        self.leads = True
+        await self._work()

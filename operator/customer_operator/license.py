@@ -4,6 +4,7 @@ The form is RFC 7519 (`iss`, `aud`, `iat`, `nbf`, `exp`) with the platform's cla
 """
 
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -15,6 +16,8 @@ import jwt
 
 from customer_operator.errors import LicenseRejected
 from customer_operator.instance import Plan
+
+log = logging.getLogger(__name__)
 
 ALGORITHM = "RS256"
 LEEWAY_SECONDS = 30  # between the clocks of billing and operator
@@ -67,18 +70,37 @@ class KeySet:
             stat = self._path.stat()
             stamp = (stat.st_mtime_ns, stat.st_size)
             if stamp != self._stamp:
-                self._keys = parse_jwks(self._path.read_text())
-                self._stamp = stamp
-        except (OSError, ValueError, jwt.PyJWTError):
+                text, self._stamp = self._path.read_text(), stamp
+                self._keys = parse_jwks(text)
+        except (OSError, ValueError) as error:
             # A file in the middle of its replacement, or a broken new one: what was read before still holds.
-            pass
+            log.warning("the licence keys in %s cannot be read, those known before stay: %s", self._path, error)
         return self._keys.get(key_id)
 
 
 def parse_jwks(text: str) -> dict[str, jwt.PyJWK]:
-    """Return the RSA keys of a JWKS document by key id; ValueError or PyJWTError when it is none."""
-    keys = json.loads(text)["keys"]
-    return {key["kid"]: jwt.PyJWK(key, algorithm=ALGORITHM) for key in keys if key.get("kty") == "RSA" and "kid" in key}
+    """Return the RSA keys of a JWKS document by key id.
+
+    Raises ValueError, which never shows a key, when it is no such document or holds a private key.
+    """
+    document = json.loads(text)
+    keys = document.get("keys") if isinstance(document, dict) else None
+    if not isinstance(keys, list) or not all(isinstance(key, dict) for key in keys):
+        raise ValueError('it is no JWKS document, {"keys": [...]}')
+    return {key["kid"]: _public_key(key) for key in keys if _is_named_rsa(key)}
+
+
+def _is_named_rsa(key: Mapping[str, Any]) -> bool:
+    return key.get("kty") == "RSA" and isinstance(key.get("kid"), str)
+
+
+def _public_key(key: dict[str, Any]) -> jwt.PyJWK:
+    if "d" in key:
+        raise ValueError(f"the key {key['kid']!r} is a private key; give the public one, n and e alone")
+    try:
+        return jwt.PyJWK(key, algorithm=ALGORITHM)
+    except jwt.PyJWTError as error:
+        raise ValueError(f"the key {key['kid']!r} is no RSA key; it needs n and e") from error
 
 
 def verify(token: str, *, keys: KeySet, issuer: str, instance_name: str) -> Entitlement:
@@ -115,7 +137,7 @@ def _entitlement(claims: Mapping[str, Any], key_id: str) -> Entitlement:
     try:
         plan = Plan(claims["plan"])
         expires_at = datetime.fromtimestamp(int(claims["exp"]), tz=UTC)
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, OSError) as error:
         plans = ", ".join(Plan)
         raise LicenseRejected(
             f"its claims plan or exp cannot be read; plan must be one of {plans}, exp a time"

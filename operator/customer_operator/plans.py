@@ -50,7 +50,7 @@ SIZES: Final[Mapping[str, Resources]] = {
     "grafana": Resources(cpu="100m", memory="128Mi", cpu_limit="200m", memory_limit="256Mi"),
 }
 
-# A shell that waits for a port; smaller than any container it precedes, so it never adds to a pod's amount.
+# A shell that waits for a port; smaller than the container it precedes, so it adds nothing to the pod's amount.
 WAITING: Final = Resources(cpu="10m", memory="16Mi", cpu_limit="100m", memory_limit="64Mi")
 
 # cert-manager's pod that answers an HTTP-01 challenge: the defaults of its --acme-http01-solver-resource-* flags.

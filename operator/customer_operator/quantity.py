@@ -1,6 +1,6 @@
 """Kubernetes quantities as exact numbers, and back in the canonical form in which the API server prints them.
 
-Desired and live objects are compared literally, so "1024Mi" must be written as the server will return it: "1Gi".
+Desired and live objects are compared literally, so "1024Mi" must be sent as the server will return it: "1Gi".
 Format: k8s.io/apimachinery/pkg/api/resource/quantity.go.
 """
 

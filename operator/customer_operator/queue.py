@@ -6,6 +6,7 @@ One name is queued at most once and in work at most once; whatever arrives durin
 import asyncio
 import heapq
 import itertools
+import math
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -37,12 +38,16 @@ class Work:
     waited: float
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Entry:
     name: str
     urgency: Urgency
     since: float  # when it became due: waiting is counted, and ages, from here
     ticket: int  # the heap item that is in force; older items of the same name are skipped
+
+
+_Heap = list[tuple[float, int, str]]  # (rank or time, ticket, name)
+_SLACK = 64  # superseded heap items that are not worth a clean-up
 
 
 class WorkQueue:
@@ -59,8 +64,8 @@ class WorkQueue:
         self._age_step = age_step
         self._tickets = itertools.count()
         self._entries: dict[str, _Entry] = {}
-        self._ready: list[tuple[float, int, str]] = []
-        self._delayed: list[tuple[float, int, str]] = []
+        self._ready: _Heap = []
+        self._delayed: _Heap = []
         self._in_work: set[str] = set()
         self._changed = asyncio.Event()
 
@@ -81,9 +86,10 @@ class WorkQueue:
         if name not in self._in_work:
             self._push(entry)
 
-    def discard(self, name: str) -> None:
-        """Forget a waiting name, for instance because its resource is gone."""
-        self._entries.pop(name, None)
+    def clear(self) -> None:
+        """Forget all that waits; what is in work stays in work."""
+        for waiting in (self._entries, self._ready, self._delayed):
+            waiting.clear()
 
     async def get(self) -> Work:
         """Wait for the most urgent item that is due; it stays in work until `done` is called with its name."""
@@ -118,24 +124,32 @@ class WorkQueue:
 
     def oldest_wait(self) -> float:
         """Return the seconds that the longest waiting due item has waited; 0 with none."""
-        now = self._clock()
-        return max(
-            (now - entry.since for name, entry in self._entries.items() if name not in self._in_work), default=0.0
-        )
+        waiting = (entry.since for name, entry in self._entries.items() if name not in self._in_work)
+        return max(0.0, self._clock() - min(waiting, default=math.inf))
 
     def _push(self, entry: _Entry) -> None:
         if entry.since > self._clock():
-            heapq.heappush(self._delayed, (entry.since, entry.ticket, entry.name))
+            self._store(self._delayed, entry.since, entry)
         else:
-            heapq.heappush(self._ready, (entry.since + entry.urgency * self._age_step, entry.ticket, entry.name))
+            self._store(self._ready, self._rank(entry), entry)
         self._changed.set()
+
+    def _store(self, heap: _Heap, key: float, entry: _Entry) -> None:
+        heapq.heappush(heap, (key, entry.ticket, entry.name))
+        if len(heap) > 2 * len(self._entries) + _SLACK:
+            # A busy name supersedes its own delayed item again and again, long before that one would come up.
+            heap[:] = [item for item in heap if self._current(item[2], item[1]) is not None]
+            heapq.heapify(heap)
+
+    def _rank(self, entry: _Entry) -> float:
+        return entry.since + entry.urgency * self._age_step
 
     def _promote(self) -> None:
         now = self._clock()
         while self._delayed and self._delayed[0][0] <= now:
             _, ticket, name = heapq.heappop(self._delayed)
             if (entry := self._current(name, ticket)) is not None:
-                heapq.heappush(self._ready, (entry.since + entry.urgency * self._age_step, ticket, name))
+                self._store(self._ready, self._rank(entry), entry)
 
     def _pop(self) -> _Entry | None:
         while self._ready:

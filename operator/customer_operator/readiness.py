@@ -55,9 +55,9 @@ def _deployment(live: Mapping[str, Any]) -> Readiness:
         if condition["type"] == "ReplicaFailure" and condition["status"] == "True":
             return Readiness(ready=False, message=condition.get("message", "pods cannot be created"))
     updated, available = status.get("updatedReplicas", 0), status.get("availableReplicas", 0)
-    if updated < want or available < want or status.get("replicas", 0) > updated:
+    if updated < want or available < want:
         return Readiness(ready=False, message=f"{min(updated, available)} of {want} replicas are available")
-    return READY
+    return _stopping(status.get("replicas", 0) - want)
 
 
 def _stateful_set(live: Mapping[str, Any]) -> Readiness:
@@ -67,9 +67,11 @@ def _stateful_set(live: Mapping[str, Any]) -> Readiness:
     ready, updated = status.get("readyReplicas", 0), status.get("updatedReplicas", 0)
     if want and (ready < want or updated < want or status.get("currentRevision") != status.get("updateRevision")):
         return Readiness(ready=False, message=f"{min(ready, updated)} of {want} replicas are ready")
-    if not want and status.get("replicas", 0):
-        return Readiness(ready=False, message=f"{status['replicas']} replicas are stopping")
-    return READY
+    return _stopping(status.get("replicas", 0) - want)
+
+
+def _stopping(surplus: int) -> Readiness:
+    return Readiness(ready=False, message=f"replicas still stopping: {surplus}") if surplus > 0 else READY
 
 
 def terminating(live: Mapping[str, Any]) -> str | None:
@@ -81,7 +83,11 @@ def terminating(live: Mapping[str, Any]) -> str | None:
     if not live["metadata"].get("deletionTimestamp"):
         return None
     conditions = (live.get("status") or {}).get("conditions") or ()
-    reasons = [item["message"] for item in conditions if item["type"] in _HOLDING and item["status"] == "True"]
+    reasons = [
+        item.get("message", item["type"])
+        for item in conditions
+        if item["type"] in _HOLDING and item["status"] == "True"
+    ]
     return " ".join(reasons) or "its content is being deleted"
 
 

@@ -15,17 +15,19 @@ from customer_operator import addresses, entitlement, naming, stack, status
 from customer_operator.cluster import Cluster
 from customer_operator.components.context import Platform
 from customer_operator.entitlement import Verdict
-from customer_operator.errors import ClusterUnreachable, Conflict, LicenseRejected, UserError
+from customer_operator.errors import ClusterUnreachable, Conflict, LicenseRejected, OperatorError, UserError
 from customer_operator.instance import CustomerInstance, parse
 from customer_operator.inventory import Inventory, Key, key_of
 from customer_operator.license import KeySet
 from customer_operator.metrics import Metrics
+from customer_operator.picture import ComponentState, Failure, Picture
 from customer_operator.readiness import Readiness
 from customer_operator.retry import Retry, may_try
 from customer_operator.settings import Settings
-from customer_operator.status import ComponentState, Failure, Phase, Picture, Status
+from customer_operator.status import Phase, Status
 from customer_operator.sync import Progress, Synchroniser
-from customer_operator.teardown import Teardown
+from customer_operator.teardown import Teardown, begun
+from customer_operator.transitions import Stage
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +62,7 @@ class Reconciler:
         self._cluster = cluster
         self._inventory = inventory
         self._sync = synchroniser
-        self._teardown = Teardown(cluster=cluster, inventory=inventory, synchroniser=synchroniser, platform=platform)
+        self._teardown = Teardown(cluster=cluster, platform=platform)
         self._platform = platform
         self._settings = settings
         self._metrics = metrics
@@ -111,8 +113,10 @@ class Reconciler:
             raise
         except Exception as error:
             self._inventory.expire(instance.name)
-            failure = self._retry.failure(error, previous, self._clock())
-            log.warning("instance %s: %s", instance.name, failure.message, exc_info=not isinstance(error, UserError))
+            failure = self._retry.failure(error, instance=instance, previous=previous, now=self._clock())
+            log.warning(
+                "instance %s: %s", instance.name, failure.message, exc_info=not isinstance(error, OperatorError)
+            )
             if isinstance(error, LicenseRejected):
                 picture = replace(picture, license=entitlement.rejected(error))
         picture = self._complete(picture, instance, progress, failure)
@@ -218,19 +222,13 @@ class Reconciler:
         if naming.FINALIZER not in instance.finalizers:
             return Outcome("released")
         if previous.get("phase") != Phase.DELETING:
-            steps = self._teardown.steps(instance)
-            await self._write(
-                body, status.deleting(instance=instance, previous=previous, steps=steps, now=self._clock())
-            )
-        finished = await self._teardown.advance(instance, now=self._clock())
-        if finished:
+            await self._write_removal(body, instance, begun(instance))
+        removal = await self._teardown.advance(instance, now=self._clock())
+        if removal.released:
             return Outcome("deleted")
-        latest = self._inventory.instance(instance.name) or body
-        computed = status.deleting(
-            instance=instance,
-            previous=latest.get("status") or {},
-            steps=self._teardown.steps(instance),
-            now=self._clock(),
-        )
-        await self._write(latest, computed)
-        return Outcome("waiting")
+        await self._write_removal(self._inventory.instance(instance.name) or body, instance, removal.steps)
+        return Outcome("waiting", again=removal.again)
+
+    async def _write_removal(self, body: Mapping[str, Any], instance: CustomerInstance, steps: list[Stage]) -> None:
+        previous: Status = body.get("status") or {}
+        await self._write(body, status.deleting(instance=instance, previous=previous, steps=steps, now=self._clock()))

@@ -3,10 +3,13 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from customer_operator.errors import AdmissionRefused, PermissionMissing, UserError
+from customer_operator.errors import AdmissionRefused, OperatorError, PermissionMissing, UserError
 from customer_operator.instance import CustomerInstance
-from customer_operator.status import Failure, Phase, Status
+from customer_operator.picture import Failure
+from customer_operator.status import COMPONENT_STUCK, Phase, Status
 from customer_operator.timestamps import format_time, parse_time
+
+_MOST_DOUBLINGS = 10  # of the delay between two tries: 60 s become 17 hours at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,22 +19,25 @@ class Retry:
     tries: int
     delay: float
 
-    def failure(self, error: Exception, previous: Status, now: datetime) -> Failure:
+    def failure(self, error: Exception, *, instance: CustomerInstance, previous: Status, now: datetime) -> Failure:
         """Return how an error of this pass is reported, and when it is tried again, if at all by itself.
 
-        A user's mistake is not retried: only a change of the spec can cure it.
+        A user's mistake is not retried: only a change of the spec can cure it. Tries count in a row, those after
+        giving up included, and from the start for a new spec.
         """
         if isinstance(error, UserError):
             return Failure(reason=error.reason, message=str(error))
         if isinstance(error, AdmissionRefused):
             return Failure(reason="Refused", message=f"the API server refuses an object: {error}")
-        attempts = 1 if previous.get("phase") == Phase.FAILED else int(previous.get("attempts", 0)) + 1
+        seen = previous.get("observedGeneration") == instance.generation
+        attempts = 1 + (int(previous.get("attempts", 0)) if seen else 0)
         reason = "PermissionMissing" if isinstance(error, PermissionMissing) else "ReconcileFailed"
         if attempts >= self.tries:
-            text = f"gave up after {attempts} tries: {error}; it is tried again at the next resync"
+            tries = "1 try" if attempts == 1 else f"{attempts} tries"
+            text = f"gave up after {tries}: {_describe(error)}; it is tried again at the next resync"
             return Failure(reason=reason, message=text, attempts=attempts)
-        again = now + timedelta(seconds=self.delay * 2 ** (attempts - 1))
-        text = f"try {attempts} of {self.tries} failed, the next one is at {format_time(again)}: {error}"
+        again = now + timedelta(seconds=self.delay * 2 ** min(attempts - 1, _MOST_DOUBLINGS))
+        text = f"try {attempts} of {self.tries} failed, the next one is at {format_time(again)}: {_describe(error)}"
         return Failure(reason=reason, message=text, attempts=attempts, next_attempt_at=again)
 
 
@@ -42,30 +48,28 @@ def may_try(instance: CustomerInstance, previous: Status, *, resync: bool, now: 
     """
     if previous.get("observedGeneration") != instance.generation:
         return None
-    waits = [] if (asked := _asked_at(instance, previous)) is None else [(asked - now).total_seconds()]
-    if previous.get("phase") == Phase.FAILED:
-        if resync:
-            return None
-    elif (again := parse_time(previous.get("nextAttemptAt"))) is not None:
-        waits.append((again - now).total_seconds())
-    else:
+    again = parse_time(previous.get("nextAttemptAt"))
+    if again is None and (resync or not _gave_up(previous)):
         return None
-    wait = min(waits, default=0.0)
-    return None if waits and wait <= 0 else max(0.0, wait)
+    moments = [moment for moment in (again, _asked_at(instance, previous)) if moment is not None]
+    if not moments:
+        return 0.0
+    wait = (min(moments) - now).total_seconds()
+    return wait if wait > 0 else None
+
+
+def _gave_up(previous: Status) -> bool:
+    """Tell whether the last pass failed for good; a stuck component is no failed pass, and may still come up."""
+    reasons = [item["reason"] for item in previous.get("conditions", ()) if item["type"] == "Stalled"]
+    return previous.get("phase") == Phase.FAILED and COMPONENT_STUCK not in reasons
 
 
 def _asked_at(instance: CustomerInstance, previous: Status) -> datetime | None:
-    """Return the time that the retry annotation names, unless it has been followed: the last failure is later then."""
+    """Return the time that the retry annotation names, unless it has been answered (status.lastHandledRetryAt)."""
     asked = parse_time(instance.retry_at)
-    failed = max(
-        (
-            parse_time(item["lastTransitionTime"]) or _EPOCH
-            for item in previous.get("conditions", ())
-            if item["type"] in ("Stalled", "Reconciling")
-        ),
-        default=_EPOCH,
-    )
-    return asked if asked is not None and asked > failed else None
+    return asked if format_time(asked) != previous.get("lastHandledRetryAt") else None
 
 
-_EPOCH = datetime.fromtimestamp(0).astimezone()
+def _describe(error: Exception) -> str:
+    """Return an error's text if it was raised on purpose; any other may hold what must not be shown."""
+    return str(error) if isinstance(error, OperatorError) else f"an unexpected {type(error).__name__}, see the log"

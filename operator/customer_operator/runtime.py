@@ -135,8 +135,10 @@ class Operator:
             metrics=self._metrics,
             clock=lambda: datetime.now(UTC),
         )
-        # Another replica may have led meanwhile: nothing that was verified before counts any more.
+        # Another replica may have led meanwhile: nothing that was verified before counts any more, and what has queued
+        # up since nobody took it has not been waiting for us (the liveness probe would think that the workers hang).
         self._inventory.expire_all()
+        self._queue.clear()
         for name in self._inventory.names():
             self._workers.instance_changed(name)
         await self._workers.run(reconciler)

@@ -79,6 +79,8 @@ WAVES: Final[tuple[frozenset[str], ...]] = (
     frozenset({"Deployment", "StatefulSet"}),
 )
 
+WORKLOADS: Final = WAVES[-1]
+
 
 def foundation(instance: CustomerInstance, platform: Platform) -> list[Manifest]:
     """Return what must exist first: the Namespace, then the RoleBinding by which the operator works in it."""
@@ -113,7 +115,7 @@ def waves(manifests: Iterable[Manifest]) -> list[list[Manifest]]:
 
 def workloads(manifests: Sequence[Manifest], component: str) -> list[Manifest]:
     """Return the Deployments and StatefulSets of a component among these objects: those its condition speaks of."""
-    return [item for item in manifests if item["kind"] in WAVES[-1] and component_of(item) == component]
+    return [item for item in manifests if item["kind"] in WORKLOADS and component_of(item) == component]
 
 
 def component_of(manifest: Manifest) -> str:

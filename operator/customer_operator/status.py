@@ -5,15 +5,15 @@ only when it changed.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
 from customer_operator.errors import UserError
 from customer_operator.instance import CustomerInstance
-from customer_operator.readiness import Readiness
+from customer_operator.picture import ComponentState, LicenseReading, Picture
 from customer_operator.timestamps import format_time, parse_time
+from customer_operator.transitions import MESSAGE_LIMIT, Condition, Stage, merge_conditions, merge_stages
 
 Status = Mapping[str, Any]
 
@@ -37,106 +37,41 @@ _CONVERGING = {Phase.PENDING, Phase.PROVISIONING, Phase.UPDATING, Phase.DEGRADED
 _ACCEPTED_SHARE = 5
 _APPLIED_SHARE = 35
 
-_MESSAGE_LIMIT = 1024  # the schema's bound
+_KEY_ID_LIMIT = 256  # characters, the schema's bound
 
+# The condition's reason for a component that will not become ready by waiting. No try has failed: events still count.
+COMPONENT_STUCK = "ComponentStuck"
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ComponentState:
-    """A component that can fail on its own: its name, its condition type, and how far it is (None: not there yet)."""
-
-    name: str
-    condition: str
-    readiness: Readiness | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Failure:
-    """Why the last pass failed: a CamelCase reason, a sentence, and when it is tried again (None: not by itself)."""
-
-    reason: str
-    message: str
-    attempts: int = 0
-    next_attempt_at: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LicenseReading:
-    """The licence as the operator reads it: status.license, and the condition LicenseValid."""
-
-    state: str = "None"
-    expires_at: datetime | None = None
-    key_id: str | None = None
-    ok: bool = True
-    reason: str = "NoLicense"
-    message: str = "no licence is given; spec.plan is in force"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Picture:
-    """What exists of an instance."""
-
-    plan: str
-    license: LicenseReading = LicenseReading()
-    namespace: str = ""
-    founded: bool = False
-    applied: int = 0
-    wanted: int = 0
-    guarded: bool = False
-    components: tuple[ComponentState, ...] = ()
-    suspended: str | None = None
-    urls: Mapping[str, str] = field(default_factory=dict)
-    ports: Mapping[str, int] = field(default_factory=dict)
-    failure: Failure | None = None
-    usual_seconds: float = 0.0
-
-    @property
-    def complete(self) -> bool:
-        """Everything desired has been applied."""
-        return self.founded and 0 < self.wanted == self.applied
-
-    @property
-    def unready(self) -> list[ComponentState]:
-        """The components that are not ready."""
-        return [item for item in self.components if item.readiness is None or not item.readiness.ready]
-
-    @property
-    def stuck(self) -> ComponentState | None:
-        """The first component that will not become ready by waiting."""
-        return next((item for item in self.unready if item.readiness and item.readiness.stuck), None)
-
-    @property
-    def healthy(self) -> bool:
-        """Everything is there and ready."""
-        return self.complete and not self.unready
+# Phases that are reached only once everything has been there: a first suspension counts like a first Ready.
+_AFTER_FIRST = (Phase.READY, Phase.UPDATING, Phase.DEGRADED, Phase.SUSPENDED)
 
 
 def compute(*, instance: CustomerInstance, picture: Picture, previous: Status, now: datetime) -> dict[str, Any]:
     """Return the whole status of an instance that is not being deleted."""
     phase = _phase(instance, picture, previous)
-    seconds = _time_to_ready(instance, phase, previous, now)
+    conditions = _conditions(phase, picture)
     status: dict[str, Any] = {
         "phase": phase.value,
         "progress": _progress(phase, picture),
-        "message": _message(phase, picture)[:_MESSAGE_LIMIT],
+        "message": _message(phase, picture)[:MESSAGE_LIMIT],
         "observedGeneration": instance.generation,
         "plan": picture.plan,
         "license": _license(picture.license),
-        "conditions": _merge_conditions(_conditions(phase, picture), previous, instance.generation, now),
-        "stages": _merge_stages(_stages(picture), previous, now),
+        "conditions": merge_conditions(conditions, previous=previous, generation=instance.generation, now=now),
+        "stages": merge_stages(_stages(picture), previous=previous, now=now),
         "attempts": picture.failure.attempts if picture.failure else 0,
         "namespace": picture.namespace,
         "urls": dict(picture.urls),
         "ports": dict(picture.ports),
-        "timeToReadySeconds": seconds,
+        "timeToReadySeconds": _time_to_ready(instance, phase, previous, now),
         "nextAttemptAt": format_time(picture.failure.next_attempt_at if picture.failure else None),
+        "lastHandledRetryAt": _handled_retry(instance, previous, now),
         "estimatedReadyAt": _estimate(instance, phase, picture, previous, now),
     }
     return {name: value for name, value in status.items() if value not in (None, {}, [])}
 
 
-def deleting(
-    *, instance: CustomerInstance, previous: Status, steps: Iterable[tuple[str, str, str]], now: datetime
-) -> dict[str, Any]:
+def deleting(*, instance: CustomerInstance, previous: Status, steps: Iterable[Stage], now: datetime) -> dict[str, Any]:
     """Return the status during deletion; a step is its name, its state, and what it waits for."""
     steps = list(steps)
     done = sum(state == "Done" for _, state, _ in steps)
@@ -147,15 +82,17 @@ def deleting(
         ("Stalled", False, "Deleting", "deletion goes on"),
     ]
     keep = ("plan", "license", "namespace", "timeToReadySeconds")
+    # The stages of what came before may have the same names, but are not these.
+    history = previous if previous.get("phase") == Phase.DELETING else {}
     return {
         **{name: previous[name] for name in keep if name in previous},
         "phase": Phase.DELETING.value,
         "progress": 100 * done // max(1, len(steps)),
-        "message": message[:_MESSAGE_LIMIT],
+        "message": message[:MESSAGE_LIMIT],
         "observedGeneration": instance.generation,
         "attempts": 0,
-        "conditions": _merge_conditions(conditions, previous, instance.generation, now),
-        "stages": _merge_stages(steps, previous, now),
+        "conditions": merge_conditions(conditions, previous=previous, generation=instance.generation, now=now),
+        "stages": merge_stages(steps, previous=history, now=now),
     }
 
 
@@ -168,12 +105,12 @@ def unreadable(body: Mapping[str, Any], error: UserError, *, previous: Status, n
         ("Stalled", True, error.reason, message),
     ]
     return {
-        **previous,
+        **{name: value for name, value in previous.items() if name not in ("nextAttemptAt", "estimatedReadyAt")},
         "phase": Phase.FAILED.value,
-        "message": message[:_MESSAGE_LIMIT],
+        "message": message[:MESSAGE_LIMIT],
         "observedGeneration": generation,
         "attempts": 0,
-        "conditions": _merge_conditions(conditions, previous, generation, now),
+        "conditions": merge_conditions(conditions, previous=previous, generation=generation, now=now),
     }
 
 
@@ -183,11 +120,12 @@ def _phase(instance: CustomerInstance, picture: Picture, previous: Status) -> Ph
         return Phase.FAILED
     if picture.healthy and not failure:
         return Phase.SUSPENDED if picture.suspended else Phase.READY
-    if previous.get("timeToReadySeconds") is None and previous.get("phase") != Phase.SUSPENDED:
-        return Phase.FAILED if picture.stuck else (Phase.PROVISIONING if picture.wanted else Phase.PENDING)
-    if picture.stuck:
+    stuck = picture.stuck is not None and not failure
+    if previous.get("timeToReadySeconds") is None and previous.get("phase") not in _AFTER_FIRST:
+        return Phase.FAILED if stuck else (Phase.PROVISIONING if picture.wanted else Phase.PENDING)
+    if stuck:
         return Phase.DEGRADED
-    changed = previous.get("observedGeneration") != instance.generation
+    changed = (previous.get("observedGeneration"), previous.get("plan")) != (instance.generation, picture.plan)
     asked = changed or picture.suspended or previous.get("phase") in (Phase.UPDATING, Phase.SUSPENDED, Phase.FAILED)
     return Phase.UPDATING if asked else Phase.DEGRADED
 
@@ -228,15 +166,16 @@ def _message(phase: Phase, picture: Picture) -> str:
 
 
 def _license(reading: LicenseReading) -> dict[str, Any]:
-    values = {"state": reading.state, "expiresAt": format_time(reading.expires_at), "keyId": reading.key_id}
+    key_id = reading.key_id[:_KEY_ID_LIMIT] if reading.key_id else None
+    values = {"state": reading.state, "expiresAt": format_time(reading.expires_at), "keyId": key_id}
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _conditions(phase: Phase, picture: Picture) -> list[tuple[str, bool, str, str]]:
-    """Return the conditions as (type, holds, reason, message); the first three as kstatus reads them."""
+def _conditions(phase: Phase, picture: Picture) -> list[Condition]:
+    """Return the conditions; the first three as kstatus reads them, of which the last two never hold together."""
     message = _message(phase, picture)
-    stalled = phase is Phase.FAILED or picture.stuck is not None
-    reason = picture.failure.reason if picture.failure else ("ComponentStuck" if stalled else phase.value)
+    stalled = phase is Phase.FAILED or (picture.stuck is not None and not picture.failure)
+    reason = picture.failure.reason if picture.failure else (COMPONENT_STUCK if stalled else phase.value)
     return [
         ("Ready", phase is Phase.READY, reason, message),
         ("Reconciling", phase in _CONVERGING and not stalled, reason, message),
@@ -246,7 +185,7 @@ def _conditions(phase: Phase, picture: Picture) -> list[tuple[str, bool, str, st
     ]
 
 
-def _component_condition(item: ComponentState) -> tuple[str, bool, str, str]:
+def _component_condition(item: ComponentState) -> Condition:
     if item.readiness is None:
         return item.condition, False, "NotCreated", f"{item.name} does not exist yet"
     if item.readiness.ready:
@@ -254,30 +193,8 @@ def _component_condition(item: ComponentState) -> tuple[str, bool, str, str]:
     return item.condition, False, "Stuck" if item.readiness.stuck else "NotReady", item.readiness.message
 
 
-def _merge_conditions(
-    conditions: Iterable[tuple[str, bool, str, str]], previous: Status, generation: int, now: datetime
-) -> list[dict[str, Any]]:
-    before = {item["type"]: item for item in previous.get("conditions", ())}
-    merged = []
-    for kind, holds, reason, message in conditions:
-        value = "True" if holds else "False"
-        known = before.get(kind)
-        since = known["lastTransitionTime"] if known and known["status"] == value else format_time(now)
-        merged.append(
-            {
-                "type": kind,
-                "status": value,
-                "reason": reason,
-                "message": message,
-                "observedGeneration": generation,
-                "lastTransitionTime": since,
-            }
-        )
-    return merged
-
-
-def _stages(picture: Picture) -> list[tuple[str, str, str]]:
-    """Return the steps as (name, state, message), in the order in which they are taken."""
+def _stages(picture: Picture) -> list[Stage]:
+    """Return the steps in the order in which they are taken."""
     failed = picture.failure is not None and picture.failure.next_attempt_at is None
     started = picture.wanted > 0
     steps = [
@@ -286,7 +203,7 @@ def _stages(picture: Picture) -> list[tuple[str, str, str]]:
         ("guardrails", picture.guarded, "waiting for the quota to be in force"),
         ("apply", picture.complete, f"{picture.applied} of {picture.wanted} objects are applied"),
     ]
-    stages: list[tuple[str, str, str]] = []
+    stages: list[Stage] = []
     open_before = False
     for name, done, message in steps:
         state = "Done" if done else ("Pending" if open_before else "Failed" if failed else "Active")
@@ -295,7 +212,7 @@ def _stages(picture: Picture) -> list[tuple[str, str, str]]:
     return stages + [_component_stage(item) for item in picture.components]
 
 
-def _component_stage(item: ComponentState) -> tuple[str, str, str]:
+def _component_stage(item: ComponentState) -> Stage:
     if item.readiness is None:
         return item.name, "Pending", ""
     if item.readiness.ready:
@@ -303,21 +220,10 @@ def _component_stage(item: ComponentState) -> tuple[str, str, str]:
     return item.name, "Failed" if item.readiness.stuck else "Active", item.readiness.message
 
 
-def _merge_stages(stages: Iterable[tuple[str, str, str]], previous: Status, now: datetime) -> list[dict[str, Any]]:
-    before = {item["name"]: item for item in previous.get("stages", ())}
-    merged = []
-    for name, state, message in stages:
-        stage: dict[str, Any] = {"name": name, "state": state}
-        known = before.get(name, {})
-        restarted = known.get("state") == "Done" and state != "Done"
-        if state != "Pending":
-            stage["startedAt"] = format_time(now) if restarted else known.get("startedAt", format_time(now))
-        if state == "Done":
-            stage["finishedAt"] = known.get("finishedAt", format_time(now))
-        if message:
-            stage["message"] = message[:_MESSAGE_LIMIT]
-        merged.append(stage)
-    return merged
+def _handled_retry(instance: CustomerInstance, previous: Status, now: datetime) -> str | None:
+    """Return the time in the retry annotation once it has come, for this very pass is the answer to it."""
+    asked = parse_time(instance.retry_at)
+    return format_time(asked) if asked is not None and asked <= now else previous.get("lastHandledRetryAt")
 
 
 def _time_to_ready(instance: CustomerInstance, phase: Phase, previous: Status, now: datetime) -> float | None:

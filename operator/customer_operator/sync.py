@@ -2,22 +2,22 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from customer_operator import drift, naming, stack
 from customer_operator.cluster import KINDS, Cluster, patiently
+from customer_operator.components import guardrails
 from customer_operator.components.context import Context, Credentials, Platform
 from customer_operator.entitlement import Verdict
-from customer_operator.errors import NamespaceTaken
+from customer_operator.errors import AdmissionRefused, NamespaceTaken
 from customer_operator.instance import CustomerInstance
 from customer_operator.inventory import Inventory, Key, key_of
 from customer_operator.naming import Manifest
 from customer_operator.vault import Vault
 
-_WORKLOADS = stack.WAVES[-1]
 # Kinds that are listed within the namespace; the foundation is read on its own, before there is a right to list.
 _LISTED = [kind for kind, (_, _, namespaced) in KINDS.items() if namespaced and kind != "RoleBinding"]
 _CACHED_BUILDS = 64
@@ -86,8 +86,9 @@ class Synchroniser:
         desired = await self._desired(instance, verdict, fresh=fresh, now=now)
         if not self._inventory.is_listed(name):
             await self._compare(name, desired, prune=True)
+        desired = self._with_room(name, desired)
         for wave in stack.waves(desired):
-            if wave and wave[0]["kind"] in _WORKLOADS and (remaining := self._quota_remaining(name)):
+            if wave and wave[0]["kind"] in stack.WORKLOADS and (remaining := self._quota_remaining(name)):
                 return self._progress(name, desired, guarded=False, again=remaining)
             await self._apply_all(name, [item for item in wave if self._inventory.needs_apply(name, item)])
         return self._progress(name, desired, guarded=True)
@@ -104,14 +105,6 @@ class Synchroniser:
         if not self._inventory.is_listed(name):
             await self._compare(name, desired, prune=False)
         return self._progress(name, desired, guarded=self._quota_enforced(name))
-
-    async def apply_workloads(self, instance: CustomerInstance, verdict: Verdict, *, now: datetime) -> None:
-        """Apply the workloads alone, for instance to scale them to zero before the data is left behind."""
-        desired = await self._desired(instance, verdict, fresh=False, now=now)
-        wanted = [item for item in desired if item["kind"] in _WORKLOADS]
-        await self._apply_all(
-            instance.name, [item for item in wanted if self._inventory.needs_apply(instance.name, item)]
-        )
 
     async def license_key(self, instance: CustomerInstance) -> str | None:
         """Return the licence, inline or from its Secret; None when the instance has none."""
@@ -146,6 +139,20 @@ class Synchroniser:
                 check_ownership(instance, live)
             self._inventory.record(instance.name, live, verified=drift.in_sync(live, manifest))
         return True
+
+    def _with_room(self, name: str, desired: list[Manifest]) -> list[Manifest]:
+        """Return the objects with a quota that is not lowered before the workloads have settled (see keep_room)."""
+        workloads = [item for item in desired if item["kind"] in stack.WORKLOADS]
+        children = [self._inventory.child(name, key_of(item)) for item in workloads]
+        settled = all(child is not None and child.readiness.ready for child in children)
+        if settled and not any(self._inventory.needs_apply(name, item) for item in workloads):
+            return desired
+        return [self._roomy(name, item) if item["kind"] == "ResourceQuota" else item for item in desired]
+
+    def _roomy(self, name: str, quota: Manifest) -> Manifest:
+        child = self._inventory.child(name, key_of(quota))
+        roomy = guardrails.keep_room(quota, dict(child.hard)) if child else quota
+        return quota if roomy["spec"] == quota["spec"] else drift.stamped(roomy)
 
     def _terminating(self, name: str) -> bool:
         namespace = self._inventory.child(name, Key("Namespace", naming.namespace_of(name)))
@@ -200,11 +207,17 @@ class Synchroniser:
         self._inventory.retain(name, {*live, *foundation})
         for key, item in live.items():
             if key in wanted:
-                self._inventory.record(name, item, verified=drift.in_sync(item, wanted[key]))
+                self._inventory.record(name, item, verified=self._is_right(name, item, wanted[key]))
             elif prune and key != Key("Secret", naming.CREDENTIALS_SECRET):
                 await self._cluster.delete(key.kind, key.name, uid=item["metadata"]["uid"], namespace=namespace)
                 self._inventory.remove(name, key)
         self._inventory.mark_listed(name)
+
+    def _is_right(self, name: str, live: Manifest, desired: Manifest) -> bool:
+        """Tell whether a live object is as desired, or as the cluster insists on having it after our last apply."""
+        known = self._inventory.child(name, key_of(live))
+        accepted = known is not None and known.verified == drift.fingerprint(live)
+        return drift.in_sync(live, desired) or (accepted and drift.applied_hash(live) == drift.applied_hash(desired))
 
     def _progress(
         self, name: str, desired: Sequence[Manifest], *, guarded: bool, again: float | None = None
@@ -232,11 +245,30 @@ class Synchroniser:
 
     async def _apply(self, name: str, manifest: Manifest) -> None:
         async with self._writes:
-            live = await patiently(self._cluster.apply, manifest)
+            live = await self._enforce(manifest)
         self._inventory.record(name, live, verified=True)
 
+    async def _enforce(self, manifest: Manifest) -> Manifest:
+        """Apply; where somebody else's list items stand in the way or beside ours, overwrite the object.
 
-def check_ownership(instance: CustomerInstance, namespace: Manifest) -> None:
+        Server-side apply leaves the items of others alone, so a port, variable or container that was added by hand, or
+        renumbered under our name, would stay, or make the API server refuse ours.
+        """
+        try:
+            live = await patiently(self._cluster.apply, manifest)
+            if drift.in_sync(live, manifest):
+                return live
+        except AdmissionRefused:
+            metadata = manifest["metadata"]
+            found = await self._cluster.get(manifest["kind"], metadata["name"], namespace=metadata.get("namespace"))
+            if found is None:
+                raise
+            live = found
+        await self._cluster.replace(drift.overwritten(live, manifest))
+        return await self._cluster.apply(manifest)
+
+
+def check_ownership(instance: CustomerInstance, namespace: Mapping[str, Any]) -> None:
     """Refuse a namespace that is not this customer's: it may hold another customer's retained data."""
     owner = (namespace["metadata"].get("labels") or {}).get(naming.CUSTOMER_LABEL)
     if owner != instance.customer.id:

@@ -1,73 +1,107 @@
-"""Deletion: remove the namespace and watch it go, or leave it behind with its data, then let the resource go."""
+"""Deletion: stop the workloads, remove the namespace or leave it behind with its data, let the resource go."""
 
+import asyncio
 from collections.abc import Mapping
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
 
-from customer_operator import drift, naming, stack
-from customer_operator.cluster import Cluster
+from customer_operator import drift, naming, readiness, stack
+from customer_operator.cluster import Cluster, patiently
 from customer_operator.components.context import Platform
-from customer_operator.entitlement import Verdict
-from customer_operator.errors import UserError
+from customer_operator.errors import PermissionMissing, UserError
 from customer_operator.instance import CustomerInstance, DeletionPolicy
-from customer_operator.inventory import Inventory, Key
-from customer_operator.status import LicenseReading
-from customer_operator.sync import Synchroniser, check_ownership
+from customer_operator.sync import check_ownership
+from customer_operator.transitions import Stage
 
-Step = tuple[str, str, str]
+# How long the workloads may take to stop: as long as the longest grace period of their pods, and then some. After that
+# the namespace is deleted with pods in it, for which Kubernetes only looks again after half their grace period.
+_PATIENCE = timedelta(seconds=120)
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """How far a deletion is: its steps, whether the resource was let go, and in how many seconds to look again."""
+
+    steps: list[Stage]
+    released: bool = False
+    again: float | None = None
 
 
 class Teardown:
     """Takes an instance apart, one pass at a time; each pass sees by itself how far the last one got."""
 
-    def __init__(
-        self, *, cluster: Cluster, inventory: Inventory, synchroniser: Synchroniser, platform: Platform
-    ) -> None:
+    def __init__(self, *, cluster: Cluster, platform: Platform) -> None:
         """Take what it works with."""
         self._cluster = cluster
-        self._inventory = inventory
-        self._sync = synchroniser
         self._platform = platform
 
-    def steps(self, instance: CustomerInstance) -> list[Step]:
-        """Return the steps of the deletion as (name, state, what it waits for)."""
-        namespace = naming.namespace_of(instance.name)
-        child = self._inventory.child(instance.name, Key("Namespace", namespace))
+    async def advance(self, instance: CustomerInstance, *, now: datetime) -> Removal:
+        """Do what can be done now; the rest is awaited by events, or by the time the answer names."""
+        namespace = await self._cluster.get("Namespace", naming.namespace_of(instance.name))
+        if namespace is None or not _is_ours(instance, namespace):
+            return await self._release(instance)
+        if (holding := readiness.terminating(namespace)) is not None:
+            return Removal(_steps(instance, step=1, message=holding))
+        running = await self._stop_workloads(instance)
+        remaining = ((instance.deletion_timestamp or now) + _PATIENCE - now).total_seconds()
+        if running and remaining > 0:
+            return Removal(_steps(instance, step=0, message=f"stopping {', '.join(running)}"), again=remaining)
         if instance.deletion_policy is DeletionPolicy.RETAIN:
-            return [
-                ("retain", "Active", f"leaving namespace {namespace} and its data behind"),
-                ("release", "Pending", ""),
-            ]
-        if child is None:
-            return [("namespace", "Done", ""), ("release", "Active", "removing the finalizer")]
-        holding = f"namespace {namespace}: {child.terminating or 'about to be deleted'}"
-        return [("namespace", "Active", holding), ("release", "Pending", "")]
+            await self._cut_loose(instance)
+            return await self._release(instance)
+        await self._cluster.delete("Namespace", namespace["metadata"]["name"], uid=namespace["metadata"]["uid"])
+        return Removal(_steps(instance, step=1, message="its content is being deleted"))
 
-    async def advance(self, instance: CustomerInstance, *, now: datetime) -> bool:
-        """Do what can be done now; True when the resource has been let go. The rest is awaited by events."""
-        name = naming.namespace_of(instance.name)
-        live = await self._cluster.get("Namespace", name)
-        if live is not None and self._is_ours(instance, live):
-            if instance.deletion_policy is DeletionPolicy.DELETE:
-                self._inventory.record(instance.name, live, verified=False)
-                if not live["metadata"].get("deletionTimestamp"):
-                    await self._cluster.delete("Namespace", name, uid=live["metadata"]["uid"])
-                return False
-            await self._retain(instance, now)
-        await self._cluster.apply(naming.released(instance.name, instance.uid))
-        return True
-
-    def _is_ours(self, instance: CustomerInstance, namespace: Mapping[str, object]) -> bool:
+    async def _stop_workloads(self, instance: CustomerInstance) -> list[str]:
+        """Scale everything to zero and return the names of what still runs."""
+        namespace, selector = naming.namespace_of(instance.name), {naming.INSTANCE_LABEL: instance.name}
         try:
-            check_ownership(instance, dict(namespace))
-        except UserError:
-            return False
-        return True
+            lists = await asyncio.gather(
+                *(
+                    patiently(self._cluster.list, kind, namespace=namespace, selector=selector)
+                    for kind in sorted(stack.WORKLOADS)
+                )
+            )
+        except PermissionMissing:
+            # Somebody removed our binding; the namespace can be deleted all the same.
+            return []
+        workloads = [item for items in lists for item in items]
+        for item in workloads:
+            if item["spec"].get("replicas", 1):
+                await self._cluster.merge(item, {"spec": {"replicas": 0}})
+        return [item["metadata"]["name"] for item in workloads if (item.get("status") or {}).get("replicas")]
 
-    async def _retain(self, instance: CustomerInstance, now: datetime) -> None:
-        """Scale to zero and cut the tie by which garbage collection would follow."""
-        rest = Verdict(plan=instance.plan, reading=LicenseReading(), suspended="retained")
-        await self._sync.apply_workloads(instance, rest, now=now)
+    async def _cut_loose(self, instance: CustomerInstance) -> None:
+        """Remove the namespace's owner, by which garbage collection would follow us to it."""
         for manifest in stack.foundation(instance, self._platform):
             if manifest["kind"] == "Namespace":
                 metadata = {key: value for key, value in manifest["metadata"].items() if key != "ownerReferences"}
                 await self._cluster.apply(drift.stamped({**manifest, "metadata": metadata}))
+
+    async def _release(self, instance: CustomerInstance) -> Removal:
+        await self._cluster.apply(naming.released(instance.name, instance.uid))
+        return Removal([], released=True)
+
+
+def begun(instance: CustomerInstance) -> list[Stage]:
+    """Return the steps of a deletion that has just been asked for."""
+    return _steps(instance, step=0, message="stopping the workloads")
+
+
+def _steps(instance: CustomerInstance, *, step: int, message: str) -> list[Stage]:
+    """Return the steps as (name, state, what it waits for); the one with the number `step` is under way."""
+    namespace = naming.namespace_of(instance.name)
+    retain = instance.deletion_policy is DeletionPolicy.RETAIN
+    names = ["workloads", *([] if retain else ["namespace"]), "release"]
+    text = f"namespace {namespace}: {message}"
+    states = ("Done" if number < step else "Active" if number == step else "Pending" for number in range(len(names)))
+    return [(name, state, text if state == "Active" else "") for name, state in zip(names, states, strict=True)]
+
+
+def _is_ours(instance: CustomerInstance, namespace: Mapping[str, Any]) -> bool:
+    try:
+        check_ownership(instance, namespace)
+    except UserError:
+        return False
+    return True

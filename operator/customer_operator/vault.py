@@ -37,7 +37,7 @@ class Vault:
         if known is not None and now < known[1] and not fresh:
             return known[0]
         live = None if fresh else await self._read(instance.name)
-        if live is None and has_data:
+        if live is None and has_data and not fresh:
             raise CredentialsLost(naming.namespace_of(instance.name))
         existing = credentials.decode(live) if live else {}
         values = await asyncio.to_thread(

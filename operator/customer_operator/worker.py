@@ -4,6 +4,7 @@ import asyncio
 import logging
 import random
 import time
+from collections.abc import Callable
 
 from customer_operator.errors import ClusterUnreachable, Conflict
 from customer_operator.inventory import Inventory
@@ -33,13 +34,18 @@ class Workers:
         metrics: Metrics,
         concurrency: int,
         resync: float,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Take the queue; `concurrency` instances are in work at once, `resync` is the slow interval in seconds."""
+        """Take the queue; `concurrency` instances are in work at once, `resync` is the slow interval in seconds.
+
+        `clock` returns seconds and never goes back.
+        """
         self._queue = queue
         self._inventory = inventory
         self._metrics = metrics
         self._concurrency = concurrency
         self._resync = resync
+        self._clock = clock
         self._resync_at: dict[str, float] = {}
         self._outages = 0
 
@@ -70,7 +76,7 @@ class Workers:
 
     async def _once(self, reconciler: Reconciler, work: Work) -> None:
         self._metrics.waited(work.urgency, work.waited)
-        started = time.monotonic()
+        started = self._clock()
         resync = started >= self._resync_at.get(work.name, 0.0)
         try:
             outcome = await reconciler.reconcile(work.name, resync=resync)
@@ -87,7 +93,7 @@ class Workers:
         else:
             self._outages = 0
             self._schedule(work.name, outcome, resynced=resync)
-        self._metrics.reconciled(outcome.result, time.monotonic() - started)
+        self._metrics.reconciled(outcome.result, self._clock() - started)
 
     def _schedule(self, name: str, outcome: Outcome, *, resynced: bool) -> None:
         body = self._inventory.instance(name)
@@ -96,7 +102,7 @@ class Workers:
             return
         if outcome.again is not None:
             self._queue.add(name, plan_urgency(body), delay=outcome.again)
-        now = time.monotonic()
+        now = self._clock()
         if resynced:
             spread = 1 + random.uniform(-_RESYNC_JITTER, _RESYNC_JITTER)  # noqa: S311 - spreads load, protects nothing
             self._resync_at[name] = now + self._resync * spread

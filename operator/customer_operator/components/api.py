@@ -20,6 +20,7 @@ URL = f"http://{NAME}:{PORT}"
 _LICENSE_SECRET = "license"  # noqa: S105 - the name of a Secret
 _LICENSE = "IOTISTIC_LICENSE_KEY"
 _LICENSE_KEYS = "IOTISTIC_LICENSE_JWKS"
+_HEALTH = "/api/health"
 _USER = 1000
 
 
@@ -95,7 +96,6 @@ def _deployment(context: Context, *, settings: Manifest, license_: Manifest) -> 
 
 
 def _server(context: Context) -> Manifest:
-    healthy = pods.http("/api/health", "http", periodSeconds=10, timeoutSeconds=5, failureThreshold=3)
     return pods.container(
         name="api",
         image=context.image("api"),
@@ -105,8 +105,8 @@ def _server(context: Context) -> Manifest:
         mounts=[pods.mount("tmp", "/tmp")],  # noqa: S108 - a volume's mount point in the container
         probes={
             # Five minutes, for the migrations of a first start.
-            "startupProbe": {**healthy, "periodSeconds": 2, "failureThreshold": 150},
-            "readinessProbe": healthy,
+            "startupProbe": pods.http(_HEALTH, "http", periodSeconds=2, timeoutSeconds=5, failureThreshold=150),
+            "readinessProbe": pods.http(_HEALTH, "http", periodSeconds=10, timeoutSeconds=5, failureThreshold=3),
             # Only the port: when the database is away, starting the API again would not bring it back.
             "livenessProbe": pods.tcp("http", periodSeconds=20, timeoutSeconds=5, failureThreshold=3),
         },

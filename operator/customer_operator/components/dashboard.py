@@ -32,7 +32,6 @@ def build(context: Context) -> list[Manifest]:
 
 
 def _deployment(context: Context, replicas: int) -> Manifest:
-    selector = {"matchLabels": naming.selector(context.name, COMPONENT)}
     pod = pods.template(
         context,
         COMPONENT,
@@ -47,7 +46,7 @@ def _deployment(context: Context, replicas: int) -> Manifest:
                     "maxSkew": 1,
                     "topologyKey": "kubernetes.io/hostname",
                     "whenUnsatisfiable": "ScheduleAnyway",
-                    "labelSelector": selector,
+                    "labelSelector": {"matchLabels": naming.selector(context.name, COMPONENT)},
                 }
             ],
         },
@@ -56,7 +55,6 @@ def _deployment(context: Context, replicas: int) -> Manifest:
 
 
 def _server(context: Context) -> Manifest:
-    page = pods.http("/", "http", periodSeconds=10, timeoutSeconds=5, failureThreshold=3)
     return pods.container(
         name="dashboard",
         image=context.image("dashboard"),
@@ -69,8 +67,8 @@ def _server(context: Context) -> Manifest:
         ],
         mounts=[pods.mount("tmp", "/tmp")],  # noqa: S108 - a volume's mount point in the container
         probes={
-            "startupProbe": {**page, "periodSeconds": 2, "failureThreshold": 60},
-            "readinessProbe": page,
+            "startupProbe": pods.http("/", "http", periodSeconds=2, timeoutSeconds=5, failureThreshold=60),
+            "readinessProbe": pods.http("/", "http", periodSeconds=10, timeoutSeconds=5, failureThreshold=3),
             "livenessProbe": pods.tcp("http", periodSeconds=20, timeoutSeconds=5, failureThreshold=3),
         },
     )

@@ -132,7 +132,6 @@ def _server(context: Context) -> Manifest:
 
 def _exporter(context: Context) -> Manifest:
     """A database that is down is a metric (pg_up 0), so the probes ask for the exporter's own page."""
-    page = pods.http("/", "metrics", periodSeconds=20, timeoutSeconds=5, failureThreshold=3)
     return pods.container(
         name="postgres-exporter",
         image=context.image("postgresExporter"),
@@ -146,9 +145,9 @@ def _exporter(context: Context) -> Manifest:
         ],
         mounts=[pods.mount("exporter", _EXPORTER_PATH, read_only=True)],
         probes={
-            "startupProbe": {**page, "periodSeconds": 2, "failureThreshold": 30},
-            "readinessProbe": page,
-            "livenessProbe": page,
+            "startupProbe": pods.http("/", "metrics", periodSeconds=2, timeoutSeconds=5, failureThreshold=30),
+            "readinessProbe": pods.http("/", "metrics", periodSeconds=20, timeoutSeconds=5, failureThreshold=3),
+            "livenessProbe": pods.http("/", "metrics", periodSeconds=20, timeoutSeconds=5, failureThreshold=3),
         },
         user=_EXPORTER_USER,
     )

@@ -1,5 +1,7 @@
 """What bounds a namespace: a quota sized to its stack, and amounts for containers that name none."""
 
+from collections.abc import Mapping
+
 from customer_operator import plans, quantity
 from customer_operator.components import objects
 from customer_operator.components.context import Context
@@ -13,13 +15,12 @@ def build(context: Context) -> list[Manifest]:
     return [_quota(context), _limit_range(context)]
 
 
-def keep_room(desired: Manifest, live: Manifest) -> Manifest:
-    """Return the desired quota with no amount below the live one.
+def keep_room(desired: Manifest, have: Mapping[str, str]) -> Manifest:
+    """Return the desired quota with no amount below those that are in force.
 
     To be applied while workloads are still changing: a smaller quota, with the old and larger pods still counted,
     would refuse the new pods for which the old ones wait. When all have settled, the desired one follows.
     """
-    have = live["spec"]["hard"]
     hard = {key: _larger(amount, have.get(key, amount)) for key, amount in desired["spec"]["hard"].items()}
     return {**desired, "spec": {**desired["spec"], "hard": hard}}
 

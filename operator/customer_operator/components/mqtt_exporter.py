@@ -51,7 +51,6 @@ def _deployment(context: Context, *, checksum: str) -> Manifest:
 
 
 def _exporter(context: Context) -> Manifest:
-    alive = pods.tcp("metrics", periodSeconds=20, timeoutSeconds=5, failureThreshold=3)
     return pods.container(
         name="mqtt-exporter",
         image=context.image("mqttExporter"),
@@ -64,8 +63,8 @@ def _exporter(context: Context) -> Manifest:
             pods.secret_env("MQTT_PASSWORD", NAME),
         ],
         probes={
-            "startupProbe": {**alive, "periodSeconds": 2, "failureThreshold": 30},
+            "startupProbe": pods.tcp("metrics", periodSeconds=2, timeoutSeconds=5, failureThreshold=30),
             "readinessProbe": pods.http("/metrics", "metrics", periodSeconds=20, timeoutSeconds=5, failureThreshold=3),
-            "livenessProbe": alive,
+            "livenessProbe": pods.tcp("metrics", periodSeconds=20, timeoutSeconds=5, failureThreshold=3),
         },
     )

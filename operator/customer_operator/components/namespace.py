@@ -37,7 +37,7 @@ def _role_binding(instance: CustomerInstance, platform: Platform) -> Manifest:
         "apiVersion": "rbac.authorization.k8s.io/v1",
         "kind": "RoleBinding",
         "metadata": {
-            "name": naming.OPERATOR_SERVICE_ACCOUNT,
+            "name": naming.TENANT_ROLE,
             "namespace": naming.namespace_of(instance.name),
             "labels": naming.labels(instance.name, COMPONENT),
         },

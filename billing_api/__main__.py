@@ -1,0 +1,73 @@
+"""``python -m billing_api``: the billing API as a process, settings from the environment."""
+
+import logging
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import uvicorn
+
+from billing_api import keys, logs
+from billing_api.app import create_app
+from billing_api.db import embedded
+from billing_api.db.migrate import migrate
+from billing_api.errors import BillingError
+from billing_api.settings import Settings
+
+log = logging.getLogger("billing_api")
+
+#: sysexits.h EX_CONFIG: something is wrong with the configuration, starting again will not help.
+_EX_CONFIG = 78
+
+
+def main() -> None:
+    """Serve until SIGTERM or SIGINT; exit 78 with the reason when the settings do not allow it."""
+    # uvicorn raises the signal again when it has shut down; this way it unwinds the stack, which stops the database.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    try:
+        settings = Settings.from_environ(os.environ)
+        logs.configure(level=settings.log_level, log_format=settings.log_format)
+        _serve(settings)
+    except BillingError as error:
+        sys.stderr.write(f"billing_api cannot start:\n{error}\n")
+        sys.exit(_EX_CONFIG)
+    except KeyboardInterrupt:
+        sys.exit(0)
+
+
+def _serve(settings: Settings) -> None:
+    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    signing_key = keys.load_or_generate(configured=settings.license_private_key_path, data_dir=settings.data_dir)
+    with _database(settings) as dsn:
+        migrate(dsn)
+        config = uvicorn.Config(
+            create_app(settings, dsn=dsn, signing_key=signing_key),
+            host=settings.host,
+            port=settings.port,
+            forwarded_allow_ips=settings.forwarded_allow_ips,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            lifespan="on",
+            timeout_graceful_shutdown=10,
+        )
+        server = uvicorn.Server(config)
+        server.run()
+        if not server.started:
+            sys.exit(1)
+
+
+@contextmanager
+def _database(settings: Settings) -> Iterator[str]:
+    if settings.database_url:
+        yield settings.database_url
+        return
+    log.info("DATABASE_URL is empty: starting the built-in PostgreSQL in %s", settings.data_dir)
+    with embedded.running(settings.data_dir) as dsn:
+        yield dsn
+
+
+if __name__ == "__main__":
+    main()

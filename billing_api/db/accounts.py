@@ -1,0 +1,155 @@
+"""Customers with their subscription and licences, as rows."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import LiteralString
+
+import psycopg
+from psycopg.rows import class_row
+
+from billing_api.answers import SubscriptionPlan
+from billing_api.db.pool import Connection
+from billing_api.errors import EmailTaken, FieldError, InstanceNameTaken
+from billing_api.licences import Licence
+
+
+@dataclass(frozen=True, kw_only=True)
+class Customer:
+    """One account. ``email_key`` is the form in which an address is unique."""
+
+    customer_id: str
+    email: str
+    email_key: str
+    password_hash: str = field(repr=False)
+    company_name: str
+    full_name: str | None
+    instance_name: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subscription:
+    """What a customer has subscribed to; ``status`` in Stripe's words."""
+
+    plan: SubscriptionPlan
+    status: str
+    trial_ends_at: datetime | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Account:
+    """All of a customer that an answer is made of."""
+
+    customer: Customer
+    subscription: Subscription
+    licence: Licence
+
+
+async def insert_customer(connection: Connection, customer: Customer) -> None:
+    """Store a new customer.
+
+    Raises:
+        EmailTaken: the address has an account, in whatever case.
+        InstanceNameTaken: the instance's name belongs to another customer.
+    """
+    try:
+        await connection.execute(
+            """
+            INSERT INTO customers (customer_id, email, email_key, password_hash, company_name, full_name,
+                                   instance_name, created_at)
+            VALUES (%(customer_id)s, %(email)s, %(email_key)s, %(password_hash)s, %(company_name)s, %(full_name)s,
+                    %(instance_name)s, %(created_at)s)
+            """,
+            vars(customer),
+        )
+    except psycopg.errors.UniqueViolation as error:
+        if error.diag.constraint_name == "customers_email_taken":
+            detail = "email already has an account; log in instead"
+            raise EmailTaken(detail, errors=[FieldError("email", detail)]) from None
+        raise InstanceNameTaken(customer.instance_name) from None
+
+
+async def insert_subscription(connection: Connection, *, customer: Customer, subscription: Subscription) -> None:
+    """Store a new customer's subscription."""
+    await connection.execute(
+        """
+        INSERT INTO subscriptions (customer_id, plan, status, trial_ends_at, created_at, updated_at)
+        VALUES (%s, %s, %s, %s, %s, %s)
+        """,
+        [
+            customer.customer_id,
+            subscription.plan,
+            subscription.status,
+            subscription.trial_ends_at,
+            customer.created_at,
+            customer.created_at,
+        ],
+    )
+
+
+async def insert_licence(connection: Connection, licence: Licence, *, customer_id: str, reason: str) -> None:
+    """Store a licence and the audit row that says why it was made."""
+    await connection.execute(
+        """
+        INSERT INTO licenses (jti, customer_id, kid, plan, jwt, issued_at, expires_at)
+        VALUES (%s, %s, %s, %s, %s, %s, %s)
+        """,
+        [
+            licence.jti,
+            customer_id,
+            licence.kid,
+            licence.plan,
+            licence.jwt,
+            licence.issued_at,
+            licence.expires_at,
+        ],
+    )
+    await connection.execute(
+        """
+        INSERT INTO license_history (customer_id, license_jti, action, type, plan, expires_at)
+        VALUES (%s, %s, 'generated', %s, %s, %s)
+        """,
+        [customer_id, licence.jti, reason, licence.plan, licence.expires_at],
+    )
+
+
+_SELECT_CUSTOMER: LiteralString = """
+    SELECT customer_id, email, email_key, password_hash, company_name, full_name, instance_name, created_at
+    FROM customers
+"""
+
+
+async def find_by_email(connection: Connection, email_key: str) -> Customer | None:
+    """Return the customer with this address, or None."""
+    async with connection.cursor(row_factory=class_row(Customer)) as cursor:
+        await cursor.execute(_SELECT_CUSTOMER + "WHERE email_key = %s", [email_key])
+        return await cursor.fetchone()
+
+
+async def load(connection: Connection, customer_id: str) -> Account | None:
+    """Return a customer with subscription and newest licence, or None."""
+    async with connection.cursor(row_factory=class_row(Customer)) as customers:
+        await customers.execute(_SELECT_CUSTOMER + "WHERE customer_id = %s", [customer_id])
+        customer = await customers.fetchone()
+    async with connection.cursor(row_factory=class_row(Subscription)) as subscriptions:
+        await subscriptions.execute(
+            "SELECT plan, status, trial_ends_at FROM subscriptions WHERE customer_id = %s", [customer_id]
+        )
+        subscription = await subscriptions.fetchone()
+    licence = await newest_licence(connection, customer_id)
+    if customer is None or subscription is None or licence is None:
+        return None
+    return Account(customer=customer, subscription=subscription, licence=licence)
+
+
+async def newest_licence(connection: Connection, customer_id: str) -> Licence | None:
+    """Return the customer's newest licence, or None."""
+    async with connection.cursor(row_factory=class_row(Licence)) as cursor:
+        await cursor.execute(
+            """
+            SELECT jti, kid, plan, jwt, issued_at, expires_at FROM licenses
+            WHERE customer_id = %s ORDER BY issued_at DESC LIMIT 1
+            """,
+            [customer_id],
+        )
+        return await cursor.fetchone()

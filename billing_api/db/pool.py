@@ -1,0 +1,87 @@
+"""Connections to PostgreSQL. Outages leave here as DatabaseUnavailable; nothing else of the driver leaves."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any, Self
+
+import psycopg
+from psycopg.rows import TupleRow
+from psycopg_pool import AsyncConnectionPool
+
+from billing_api.errors import DatabaseUnavailable
+
+Connection = psycopg.AsyncConnection[TupleRow]
+
+#: How long a request waits for a free connection; a client has given up by then.
+_POOL_TIMEOUT_SECONDS = 20.0
+_CONNECT_TIMEOUT_SECONDS = 5
+#: No statement of ours takes long: one that does waits for a lock that will not come.
+_SESSION = "SET statement_timeout = '15s'; SET lock_timeout = '5s'; SET idle_in_transaction_session_timeout = '60s'"
+
+
+class Database:
+    """A pool of connections, opened by ``async with``."""
+
+    def __init__(self, dsn: str, *, size: int) -> None:
+        self._dsn = dsn
+        self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
+            dsn,
+            kwargs={"connect_timeout": _CONNECT_TIMEOUT_SECONDS},
+            min_size=min(2, size),
+            max_size=size,
+            timeout=_POOL_TIMEOUT_SECONDS,
+            open=False,
+            configure=_configure,
+            check=AsyncConnectionPool.check_connection,
+            name="billing",
+        )
+
+    async def __aenter__(self) -> Self:
+        await self._pool.open()
+        return self
+
+    async def __aexit__(self, *_exception: object) -> None:
+        await self._pool.close()
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """Give a connection in a transaction: committed at the end of the block, rolled back on an exception.
+
+        Raises:
+            DatabaseUnavailable: no connection within 20 seconds, or it broke.
+        """
+        try:
+            async with self._pool.connection() as connection:
+                yield connection
+        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+            raise DatabaseUnavailable(f"PostgreSQL: {type(error).__name__}") from error
+
+    async def notifications(self, channel: str) -> AsyncIterator[None]:
+        """Yield once when listening, then once for every NOTIFY on the channel, on a connection of its own.
+
+        Raises:
+            DatabaseUnavailable: the connection cannot be made, or broke.
+        """
+        try:
+            async with AsyncExitStack() as stack:
+                connection = await stack.enter_async_context(await self._connect())
+                await connection.execute(psycopg.sql.SQL("LISTEN {}").format(psycopg.sql.Identifier(channel)))
+                yield
+                async for _ in connection.notifies():
+                    yield
+        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+            raise DatabaseUnavailable(f"PostgreSQL: {type(error).__name__}") from error
+
+    async def _connect(self) -> Connection:
+        return await psycopg.AsyncConnection.connect(
+            self._dsn, autocommit=True, connect_timeout=_CONNECT_TIMEOUT_SECONDS, **_KEEPALIVE
+        )
+
+
+#: A listener waits for hours: TCP must notice by itself that the server is gone.
+_KEEPALIVE: dict[str, Any] = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
+
+
+async def _configure(connection: Connection) -> None:
+    await connection.execute(_SESSION)
+    await connection.commit()

@@ -1,0 +1,137 @@
+"""`python -m hack.bench [--tenants N] [--idle SECONDS]`: all rivals in one run on one cluster, as table and JSON."""
+
+import argparse
+import asyncio
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from customer_operator import naming
+from hack.bench import loader, tenants
+from hack.bench.report import Figures, table
+from hack.bench.subject import Subject
+from hack.bench.traffic import writes
+from hack.cluster import LocalCluster, Settings
+
+_STARTED = time.monotonic()
+_OVERLAY = Path(__file__).parents[2] / "manifests" / "overlays" / "local"
+
+
+def main() -> int:
+    """Run the benchmark; the last line printed is one JSON object with every figure."""
+    parser = argparse.ArgumentParser(prog="python -m hack.bench", description=__doc__)
+    parser.add_argument("--tenants", type=int, default=40, help="tenants per measurement")
+    parser.add_argument("--idle", type=float, default=300.0, help="seconds of watching the idle operator")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        settings = Settings(nodes=8)
+        with LocalCluster(f"bench-{int(time.time())}", settings=settings, report=say) as cluster:
+            figures = asyncio.run(measure(cluster, Path(folder), count=options.tenants, idle=options.idle))
+    print(table(figures))
+    print(json.dumps(figures.as_json()))
+    return 0
+
+
+def say(text: str) -> None:
+    """Print a line of progress to standard error, with the time since the start."""
+    elapsed = time.monotonic() - _STARTED
+    print(f"[{elapsed:6.1f} s] {text}", file=sys.stderr, flush=True)
+
+
+async def measure(cluster: LocalCluster, folder: Path, *, count: int, idle: float) -> Figures:
+    """Take all measurements one after the other, each with tenants of its own on a cluster that has settled.
+
+    The tenants stay: simulated pods that run cost nothing, while the removal of namespaces goes on for minutes.
+    """
+    await asyncio.to_thread(cluster.kubectl, "apply", "--server-side", "-k", str(_OVERLAY))
+    await asyncio.to_thread(
+        cluster.kubectl, "wait", "--for=condition=Established", f"crd/{naming.PLURAL}.{naming.GROUP}"
+    )
+    figures = Figures(tenants=count)
+
+    sets = tenants.build(_names("load", count))
+    figures.objects_per_tenant = sum(len(wave) for wave in sets[0])
+    say(f"raw loader, everything live: {count} tenants of {figures.objects_per_tenant} objects")
+    figures.loader_s = await loader.load(cluster, sets)
+    await _settle(cluster)
+
+    sets = tenants.build(_names("kubectl", count))
+    say(f"kubectl apply --server-side of one file, everything live: {count} tenants")
+    figures.kubectl_s = await asyncio.to_thread(loader.kubectl, cluster, sets, folder)
+    await _settle(cluster)
+
+    names = _names("live", count)
+    async with Subject(cluster, directory=folder) as subject:
+        say(f"operator, everything live: {count} tenants")
+        figures.operator_s = await subject.provision(names)
+        await subject.wait_ready(names)
+        await _settle(cluster)
+        await _check_count(cluster, names, figures.objects_per_tenant)
+        figures.operator_rss_mib = subject.resident_mib()
+        await _idle(cluster, subject, figures, idle)
+
+    async with Subject(cluster, directory=folder) as subject:
+        sets = tenants.build(_names("paused-load", count))
+        cluster.pause()
+        say(f"raw loader, controllers, scheduler and kwok paused: {count} tenants")
+        figures.loader_paused_s = await loader.load(cluster, sets)
+        say(f"operator, controllers, scheduler and kwok paused: {count} tenants")
+        before = subject.processor_seconds()
+        figures.operator_paused_s = await subject.provision(_names("paused", count))
+        figures.operator_cpu_paused_s = subject.processor_seconds() - before
+    cluster.resume()
+    return figures
+
+
+def _names(prefix: str, count: int) -> list[str]:
+    return [f"{prefix}-{number:03d}" for number in range(count)]
+
+
+async def _settle(cluster: LocalCluster) -> None:
+    """Wait until the control plane has nothing left to do: every workload of every tenant is ready."""
+    say("  waiting for all pods …")
+    for check in (
+        ("--for=condition=Available", "deployment"),
+        ("--for=jsonpath={.status.readyReplicas}=1", "statefulset"),
+    ):
+        await asyncio.to_thread(cluster.kubectl, "wait", *check, "--all", "--all-namespaces", "--timeout=600s")
+
+
+async def _check_count(cluster: LocalCluster, names: Sequence[str], expected: int) -> None:
+    """Make sure that the operator wrote as many objects as the rivals: one missing would be a false record."""
+    kinds = "secret,configmap,serviceaccount,service,limitrange,resourcequota,deployment,statefulset,"
+    kinds += "ingress,networkpolicy,poddisruptionbudget,rolebinding"
+    for name in (names[0], names[-1]):
+        text = await asyncio.to_thread(
+            cluster.kubectl,
+            "get",
+            kinds,
+            "-n",
+            f"customer-{name}",
+            "-l",
+            f"iotistic.cloud/instance={name}",
+            "-o",
+            "name",
+        )
+        found = len(text.splitlines()) + 1  # and the namespace
+        if found != expected:
+            raise RuntimeError(f"the operator wrote {found} objects for {name}, the loader {expected}")
+
+
+async def _idle(cluster: LocalCluster, subject: Subject, figures: Figures, seconds: float) -> None:
+    say(f"watching the idle operator for {seconds:.0f} s …")
+    requests, stored = await subject.requests(), await writes(cluster)
+    await asyncio.sleep(seconds)
+    after, stored_after = await subject.requests(), await writes(cluster)
+    grown = {verb: int(total - requests.get(verb, 0.0)) for verb, total in after.items()}
+    figures.idle_seconds = seconds
+    figures.idle_reads = grown.pop("GET", 0)
+    figures.idle_writes = sum(grown.values())
+    figures.idle_cluster_writes = stored_after - stored
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,52 @@
+"""The objects that the rivals write: those the operator would, built by its own builders beforehand."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from customer_operator import certificates, credentials, drift, naming, stack
+from customer_operator.components.context import Context, Platform
+from customer_operator.instance import Plan, parse
+from customer_operator.settings import DEFAULT_IMAGES
+
+Manifest = dict[str, Any]
+Waves = list[list[Manifest]]
+
+PLATFORM = Platform(base_domain="localhost", images=DEFAULT_IMAGES)
+
+
+def resource(name: str) -> Manifest:
+    """Return the CustomerInstance that asks the operator for one tenant."""
+    customer = {"id": name, "email": f"{name}@example.com", "companyName": name}
+    return {
+        "apiVersion": naming.API_VERSION,
+        "kind": naming.KIND,
+        "metadata": {"name": name},
+        "spec": {"customer": customer, "plan": "starter"},
+    }
+
+
+def build(names: Sequence[str]) -> list[Waves]:
+    """Return the objects of each tenant, in the waves in which they can be applied.
+
+    Without the owner that only the operator's have: garbage collection would remove what names an owner that is not.
+    """
+    now = datetime.now(UTC)
+    authority = certificates.create_authority(now=now)
+    return [_tenant(name, authority, now) for name in names]
+
+
+def _tenant(name: str, authority: certificates.KeyPair, now: datetime) -> Waves:
+    body = resource(name)
+    body["metadata"] |= {"uid": "bench", "generation": 1, "creationTimestamp": now.isoformat()}
+    instance = parse(body)
+    values = credentials.complete({}, authority=authority, hosts=naming.broker_hosts(name, "localhost"), now=now)
+    context = Context(instance=instance, plan=Plan.STARTER, platform=PLATFORM, credentials=credentials.parse(values))
+    namespace, binding = stack.foundation(instance, PLATFORM)
+    del namespace["metadata"]["ownerReferences"]
+    waves = [
+        [namespace],
+        [binding, credentials.manifest(values, instance_name=name)],
+        *stack.waves(stack.objects(context)),
+    ]
+    return [[drift.stamped(item) for item in wave] for wave in waves]

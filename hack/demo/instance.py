@@ -1,0 +1,87 @@
+"""A CustomerInstance as the demo shows it, read from the API server's watch."""
+
+import json
+import ssl
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import httpx
+
+from hack.cluster import LocalCluster
+from hack.cluster.launch import log_tail
+from hack.demo.errors import DemoError
+
+RESOURCE = "/apis/iotistic.cloud/v1alpha1/customerinstances"
+CONNECT_TIMEOUT = 5.0
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of the operator's work; `state` is Pending, Active, Done or Failed."""
+
+    name: str
+    state: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The status at one moment, as good as empty until the operator has written one; `progress` is in per cent."""
+
+    phase: str = "Pending"
+    progress: int = 0
+    message: str = "waiting for the operator"
+    namespace: str = ""
+    stages: tuple[Stage, ...] = ()
+    urls: Mapping[str, str] = field(default_factory=dict)
+    time_to_ready: float | None = None
+
+    @classmethod
+    def parse(cls, resource: Mapping[str, Any]) -> Self:
+        """Read a resource as the API server sends it."""
+        status = resource.get("status")
+        if not status:
+            return cls()
+        return cls(
+            phase=status["phase"],
+            progress=status.get("progress", 0),
+            message=status.get("message", ""),
+            namespace=status.get("namespace", ""),
+            stages=tuple(
+                Stage(name=stage["name"], state=stage["state"], message=stage.get("message", ""))
+                for stage in status.get("stages", ())
+            ),
+            urls=status.get("urls", {}),
+            time_to_ready=status.get("timeToReadySeconds"),
+        )
+
+
+async def watch(cluster: LocalCluster, name: str) -> AsyncGenerator[Snapshot]:
+    """Yield the instance `name` as it is, or as soon as it exists, and then after every change.
+
+    Ends when the API server ends the watch, which it does after half an hour. Raises DemoError when the instance is
+    deleted or the connection breaks.
+    """
+    query = {"watch": "true", "fieldSelector": f"metadata.name={name}"}
+    timeout = httpx.Timeout(CONNECT_TIMEOUT, read=None)
+    try:
+        async with (
+            httpx.AsyncClient(base_url=cluster.server, verify=_administrator(cluster), trust_env=False) as client,
+            client.stream("GET", RESOURCE, params=query, timeout=timeout) as response,
+        ):
+            response.raise_for_status()
+            async for line in response.aiter_lines():
+                event = json.loads(line)
+                if event["type"] not in {"ADDED", "MODIFIED"}:
+                    raise DemoError(f"the watch of customerinstance {name} says {event['type']}")
+                yield Snapshot.parse(event["object"])
+    except httpx.HTTPError as error:
+        last_words = log_tail(cluster.files, "kube-apiserver")
+        raise DemoError(f"the watch of customerinstance {name} broke: {error}\n{last_words}") from error
+
+
+def _administrator(cluster: LocalCluster) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=str(cluster.ca))
+    context.load_cert_chain(cluster.files.pki / "admin.crt", cluster.files.pki / "admin.key")
+    return context

@@ -1,0 +1,109 @@
+"""Processes told apart safely: a pid alone may have been recycled, a pid with its start time may not."""
+
+import ctypes
+import os
+import select
+import signal
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+@dataclass(frozen=True)
+class ProcessIdentity:
+    """One process of one boot: `started` is the boot id and the start time in clock ticks since that boot."""
+
+    pid: int
+    started: str
+
+    def is_alive(self) -> bool:
+        """Tell whether exactly this process still runs; a zombie does not."""
+        return identify(self.pid) == self
+
+    def uptime(self) -> float:
+        """Return for how many seconds the process has been running, 0.0 when it has ended."""
+        if not self.is_alive():
+            return 0.0
+        ticks = int(self.started.rpartition(":")[2])
+        since_boot = float(Path("/proc/uptime").read_text(encoding="ascii").split()[0])
+        return max(0.0, since_boot - ticks / os.sysconf("SC_CLK_TCK"))
+
+    def send_signal(self, number: signal.Signals) -> bool:
+        """Signal exactly this process; return False when it has already ended."""
+        descriptor = self._open()
+        if descriptor is None:
+            return False
+        try:
+            signal.pidfd_send_signal(descriptor, number)
+        except ProcessLookupError:
+            return False
+        finally:
+            os.close(descriptor)
+        return True
+
+    def wait(self, *, timeout: float) -> bool:
+        """Wait at most `timeout` seconds for the end of the process; return whether it has ended."""
+        descriptor = self._open()
+        if descriptor is None:
+            return True
+        try:
+            poller = select.poll()
+            poller.register(descriptor, select.POLLIN)
+            return bool(poller.poll(timeout * 1000))
+        finally:
+            os.close(descriptor)
+
+    def _open(self) -> int | None:
+        """Return a pidfd of this very process: the identity is checked after opening, so recycling cannot slip in."""
+        try:
+            descriptor = os.pidfd_open(self.pid)
+        except ProcessLookupError:
+            return None
+        if self.is_alive():
+            return descriptor
+        os.close(descriptor)
+        return None
+
+
+def identify(pid: int) -> ProcessIdentity | None:
+    """Return the identity of the running process `pid`, None when there is none (or only its zombie)."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    # proc(5): the second field is the program's name in parentheses and may hold anything; state is the third
+    # field, start time the twenty-second.
+    fields = stat.rpartition(")")[2].split()
+    if fields[0] in {"Z", "X"}:
+        return None
+    return ProcessIdentity(pid=pid, started=f"{boot}:{fields[19]}")
+
+
+def end_process(process: ProcessIdentity, *, grace: float) -> None:
+    """End `process`: SIGTERM, then SIGKILL when it is still there after `grace` seconds. A stopped process is woken."""
+    if process.send_signal(signal.SIGTERM):
+        process.send_signal(signal.SIGCONT)
+        if not process.wait(timeout=grace):
+            process.send_signal(signal.SIGKILL)
+            process.wait(timeout=grace)
+
+
+def dying_with_parent() -> Callable[[], None]:
+    """Return a `preexec_fn` that has the kernel kill the child as soon as the thread that started it ends.
+
+    Call it, and start the child, from the main thread of the parent: see PR_SET_PDEATHSIG in prctl(2).
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    parent = os.getpid()
+
+    def ask_kernel() -> None:
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it ended before the kernel was asked
+            with suppress(ProcessLookupError):
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    return ask_kernel

@@ -1,0 +1,77 @@
+"""What exists of an instance, as one picture: all that its status is computed from; pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from customer_operator.readiness import Readiness
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComponentState:
+    """A component that can fail on its own: its name, its condition type, and how far it is (None: not there yet)."""
+
+    name: str
+    condition: str
+    readiness: Readiness | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Why the last pass failed: a CamelCase reason, a sentence, and when it is tried again (None: not by itself)."""
+
+    reason: str
+    message: str
+    attempts: int = 0
+    next_attempt_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LicenseReading:
+    """The licence as the operator reads it: status.license, and the condition LicenseValid."""
+
+    state: str = "None"
+    expires_at: datetime | None = None
+    key_id: str | None = None
+    ok: bool = True
+    reason: str = "NoLicense"
+    message: str = "no licence is given; spec.plan is in force"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """What exists of an instance."""
+
+    plan: str
+    license: LicenseReading = LicenseReading()
+    namespace: str = ""
+    founded: bool = False
+    applied: int = 0
+    wanted: int = 0
+    guarded: bool = False
+    components: tuple[ComponentState, ...] = ()
+    suspended: str | None = None
+    urls: Mapping[str, str] = field(default_factory=dict)
+    ports: Mapping[str, int] = field(default_factory=dict)
+    failure: Failure | None = None
+    usual_seconds: float = 0.0
+
+    @property
+    def complete(self) -> bool:
+        """Everything desired has been applied."""
+        return self.founded and 0 < self.wanted == self.applied
+
+    @property
+    def unready(self) -> list[ComponentState]:
+        """The components that are not ready."""
+        return [item for item in self.components if item.readiness is None or not item.readiness.ready]
+
+    @property
+    def stuck(self) -> ComponentState | None:
+        """The first component that will not become ready by waiting."""
+        return next((item for item in self.unready if item.readiness and item.readiness.stuck), None)
+
+    @property
+    def healthy(self) -> bool:
+        """Everything is there and ready."""
+        return self.complete and not self.unready

@@ -1,0 +1,153 @@
+"""Signups that become custom resources in a real API server, under the billing API's own rights.
+
+The cluster is this module's own, because its API server is stopped on the way.
+"""
+
+import asyncio
+import os
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from customer_operator import naming
+from hack.cluster import LocalCluster, Settings
+from hack.paths import PROJECT_ROOT
+from tests.support.audit import AuditLog
+from tests.support.billing import BillingProcess, billing_process, session_of, signup_body
+from tests.support.kubernetes import Kubernetes, administrator, is_ready
+from tests.support.operators import Operators
+
+_SIGNUPS = 200
+
+
+@pytest.fixture(scope="module")
+def own_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
+    settings = Settings(nodes=1, start_delay=0, audit=True)
+    with LocalCluster(f"signup-{os.getpid()}", base=tmp_path_factory.mktemp("signup"), settings=settings) as running:
+        running.kubectl("apply", "--server-side", "--kustomize", str(PROJECT_ROOT / "manifests/overlays/local"))
+        running.kubectl("wait", f"crd/{naming.PLURAL}.{naming.GROUP}", "--for=condition=Established", "--timeout=60s")
+        yield running
+
+
+@pytest.fixture(scope="module")
+def own_api(own_cluster: LocalCluster) -> Iterator[Kubernetes]:
+    with administrator(own_cluster) as access:
+        yield access
+
+
+@pytest.fixture
+def data_dir() -> Iterator[Path]:
+    # Not pytest's folder: its path is too long for the database's socket.
+    with tempfile.TemporaryDirectory(prefix="billing-") as path:
+        yield Path(path)
+
+
+@asynccontextmanager
+async def _billing(cluster: LocalCluster, data_dir: Path) -> AsyncIterator[tuple[BillingProcess, httpx.AsyncClient]]:
+    kubeconfig = cluster.service_account_kubeconfig("billing", "billing-api", data_dir / "kubeconfig")
+    environ = {"DATA_DIR": str(data_dir), "KUBECONFIG": str(kubeconfig), "BASE_DOMAIN": "localhost"}
+    async with billing_process(environ) as process, await process.client() as client:
+        yield process, client
+
+
+def _name(signup: dict[str, Any]) -> str:
+    return str(signup["deployment"]["job_id"]).removesuffix("-g1")
+
+
+async def test_a_signup_becomes_ready_and_its_status_tells_so(
+    own_cluster: LocalCluster, own_api: Kubernetes, data_dir: Path
+) -> None:
+    account = (naming.OPERATOR_NAMESPACE, naming.OPERATOR_SERVICE_ACCOUNT)
+    kubeconfig = own_cluster.service_account_kubeconfig(*account, data_dir / "operator-kubeconfig")
+    async with _billing(own_cluster, data_dir) as (_, client):
+        environment = {
+            "LICENSE_JWKS_PATH": str(data_dir / "jwks.json"),
+            "LICENSE_ISSUER": "https://billing.iotistic.cloud",
+        }
+        operators = Operators(api=own_api, kubeconfig=kubeconfig, folder=data_dir, environment=environment)
+        try:
+            await asyncio.to_thread(operators.usual)
+            response = await client.post("/api/customers/signup", json=signup_body())
+            signup = response.json()
+            instance = await asyncio.to_thread(own_api.wait_for, naming.KIND, _name(signup), is_ready)
+            answer = await _completed(client, signup)
+        finally:
+            operators.stop()
+    assert response.status_code == 201
+    assert instance["status"]["license"]["state"] == "Valid"
+    assert instance["status"]["plan"] == "trial"
+    assert answer["customer"]["deploymentStatus"] == "deployed"
+    assert answer["customer"]["instanceUrl"] == instance["status"]["urls"]["dashboard"]
+    assert answer["job"] == {
+        "id": signup["deployment"]["job_id"],
+        "state": "completed",
+        "progress": 100,
+        "attempts": 0,
+        "nextAttemptAt": None,
+        "estimatedReadyAt": answer["job"]["estimatedReadyAt"],
+    }
+    assert {stage["state"] for stage in answer["stages"]} == {"Done"}
+    assert answer["components"]
+    assert all(component["ready"] for component in answer["components"])
+    own_api.delete(naming.KIND, _name(signup))
+
+
+async def test_two_hundred_signups_at_once_survive_an_api_server_that_stops_and_comes_back(
+    own_cluster: LocalCluster, own_api: Kubernetes, data_dir: Path
+) -> None:
+    async with _billing(own_cluster, data_dir) as (process, client):
+        half = asyncio.Semaphore(0)
+
+        async def sign_up(number: int) -> httpx.Response:
+            body, headers = signup_body(f"user{number}@example.com"), {"Idempotency-Key": f"key-{number}"}
+            response = await client.post("/api/customers/signup", json=body, headers=headers)
+            half.release()
+            return response
+
+        signing_up = asyncio.gather(*map(sign_up, range(_SIGNUPS)))
+        for _ in range(_SIGNUPS // 2):
+            await half.acquire()
+        await asyncio.to_thread(own_cluster.stop_component, "kube-apiserver")
+        responses = await signing_up
+        signups = [response.json() for response in responses]
+        while_away = await client.get(signups[-1]["deployment"]["check_status_url"], headers=session_of(signups[-1]))
+        ready = (await client.get("/health/ready")).json()
+        await asyncio.to_thread(own_cluster.start_component, "kube-apiserver")
+        names = {_name(signup): signup for signup in signups}
+        for name in names:
+            await asyncio.to_thread(own_api.wait_for, naming.KIND, name, bool)
+        again = await asyncio.gather(*map(sign_up, range(0, _SIGNUPS, 20)))
+        assert await process.end() == 0
+    assert {response.status_code for response in responses} == {201}
+    assert len(names) == _SIGNUPS
+    assert (while_away.status_code, ready["kubernetes"]) == (200, "disconnected")
+    assert while_away.json()["job"]["state"] == "waiting"
+    found = [item for item in own_api.items(naming.KIND) if item["spec"]["customer"]["email"].startswith("user")]
+    assert {item["metadata"]["name"]: item["spec"]["customer"]["id"] for item in found} == {
+        name: signup["customer"]["customer_id"] for name, signup in names.items()
+    }
+    assert len({item["spec"]["customer"]["email"] for item in found}) == len(found) == _SIGNUPS
+    assert {item["metadata"]["generation"] for item in found} == {1}
+    assert [response.json()["customer"] for response in again] == [signup["customer"] for signup in signups[::20]]
+    assert process.log.count(" signed up, instance ") == _SIGNUPS
+
+
+def test_the_billing_api_asks_for_nothing_but_customer_instances(own_cluster: LocalCluster) -> None:
+    requests = AuditLog(own_cluster.audit_log).requests(user="system:serviceaccount:billing:billing-api")
+    asked = {(request.verb, request.resource) for request in requests}
+    assert asked == {("list", "customerinstances"), ("watch", "customerinstances"), ("patch", "customerinstances")}
+
+
+async def _completed(client: httpx.AsyncClient, signup: dict[str, Any]) -> dict[str, Any]:
+    """Ask for the status until the job is completed: the billing API sees it a moment after we did."""
+    async with asyncio.timeout(60):
+        while True:
+            url = signup["deployment"]["check_status_url"]
+            answer: dict[str, Any] = (await client.get(url, headers=session_of(signup))).json()
+            if answer["job"]["state"] == "completed":
+                return answer

@@ -1,0 +1,110 @@
+"""A real PostgreSQL for the run, a database for each test, and the app on top of it."""
+
+import itertools
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from psycopg.conninfo import make_conninfo
+from psycopg.rows import dict_row
+from starlette.applications import Starlette
+
+from billing_api.app import create_app
+from billing_api.db import embedded
+from billing_api.db.migrate import migrate
+from billing_api.db.pool import Database
+from billing_api.keys import SigningKey
+from billing_api.settings import Settings
+from tests.services.billing_api.fake_kubernetes import FakeKubernetes
+from tests.services.billing_api.harness import Billing, Query, Start
+
+_TEMPLATE = "template_billing"
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """The embedded server with a migrated template; the URL names the template."""
+    # Not pytest's folder: its path is too long for a Unix socket.
+    with (
+        tempfile.TemporaryDirectory(prefix="billing-") as folder,
+        embedded.running(Path(folder), database=_TEMPLATE) as url,
+    ):
+        with psycopg.connect(url, autocommit=True) as connection:
+            # A database that lives for a minute need not survive a power cut.
+            connection.execute("ALTER SYSTEM SET fsync = off")
+            connection.execute("SELECT pg_reload_conf()")
+        migrate(url)
+        yield url
+
+
+@pytest.fixture
+def dsn(postgres: str) -> Iterator[str]:
+    """A database of the test's own, with the schema."""
+    name = f"test_{next(_numbers)}"
+    with psycopg.connect(make_conninfo(postgres, dbname="postgres"), autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {_TEMPLATE}")
+        yield postgres.replace(f"/{_TEMPLATE}?", f"/{name}?")
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+async def database(dsn: str) -> AsyncIterator[Database]:
+    async with Database(dsn, size=4) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def signing_key() -> SigningKey:
+    return SigningKey.from_private(rsa.generate_private_key(public_exponent=65537, key_size=2048))
+
+
+@pytest.fixture
+async def kubernetes() -> AsyncIterator[FakeKubernetes]:
+    fake = FakeKubernetes()
+    await fake.start()
+    yield fake
+    await fake.stop()
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """Without a cluster; retries are quick."""
+    return Settings(data_dir=tmp_path, outbox_retry_base_seconds=0.05, outbox_retry_max_seconds=0.2)
+
+
+@pytest.fixture
+def start(dsn: str, signing_key: SigningKey) -> Start:
+    @asynccontextmanager
+    async def run(settings: Settings) -> AsyncIterator[Billing]:
+        app: Starlette = create_app(settings, dsn=dsn, signing_key=signing_key)
+        async with app.router.lifespan_context(app):
+            transport = httpx.ASGITransport(app=app)
+            async with httpx.AsyncClient(transport=transport, base_url="https://billing.test") as client:
+                yield Billing(client, app)
+
+    return run
+
+
+@pytest.fixture
+async def billing(start: Start, settings: Settings) -> AsyncIterator[Billing]:
+    """The app without a cluster."""
+    async with start(settings) as running:
+        yield running
+
+
+@pytest.fixture
+def query(dsn: str) -> Iterator[Query]:
+    with psycopg.connect(dsn, autocommit=True, row_factory=dict_row) as connection:
+
+        def run(statement: str, *parameters: object) -> list[dict[str, Any]]:
+            cursor = connection.execute(statement.encode(), parameters)
+            return cursor.fetchall() if cursor.description else []
+
+        yield run

@@ -1,0 +1,77 @@
+"""What the tests of the app say in one line."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+from starlette.applications import Starlette
+
+from billing_api.endpoints import Services
+from billing_api.settings import Settings
+from tests.support.billing import PASSWORD, session_of, signup_body
+
+
+@dataclass(frozen=True)
+class Billing:
+    """A running app with an HTTP client."""
+
+    client: httpx.AsyncClient
+    app: Starlette
+
+    @property
+    def services(self) -> Services:
+        """What the app's endpoints work with."""
+        services: Services = self.app.state.services
+        return services
+
+    async def sign_up(
+        self, email: str = "john@example.com", *, key: str | None = None, **fields: Any
+    ) -> httpx.Response:
+        """POST a signup; further fields are added to the body."""
+        body = {**signup_body(email), **fields}
+        headers = {} if key is None else {"Idempotency-Key": key}
+        return await self.client.post("/api/customers/signup", json=body, headers=headers)
+
+    async def new_customer(self, email: str = "john@example.com") -> dict[str, Any]:
+        """Sign up and return the answer."""
+        response = await self.sign_up(email)
+        assert response.status_code == 201, response.text
+        # A browser would send the cookie; tests say which session they use.
+        self.client.cookies.clear()
+        answer: dict[str, Any] = response.json()
+        return answer
+
+    async def log_in(self, email: str = "john@example.com", password: str = PASSWORD) -> httpx.Response:
+        """POST a login."""
+        response = await self.client.post("/api/customers/login", json={"email": email, "password": password})
+        self.client.cookies.clear()
+        return response
+
+    async def until_kubernetes_is(self, wanted: str) -> httpx.Response:
+        """Ask for readiness until it says so of Kubernetes."""
+        async with asyncio.timeout(60):
+            while True:
+                response = await self.client.get("/health/ready")
+                if response.json()["kubernetes"] == wanted:
+                    return response
+
+    async def status(self, signup: Mapping[str, Any]) -> dict[str, Any]:
+        """GET the deployment status of a customer who has just signed up."""
+        response = await self.client.get(signup["deployment"]["check_status_url"], headers=session_of(signup))
+        assert response.status_code == 200, response.text
+        answer: dict[str, Any] = response.json()
+        return answer
+
+
+#: Look into the database from outside: statement and parameters to rows.
+Query = Callable[..., list[dict[str, Any]]]
+#: Start the app with given settings, as often as wanted: each is a replica on the same database.
+Start = Callable[[Settings], AbstractAsyncContextManager[Billing]]
+
+
+def instance_name(signup: Mapping[str, Any]) -> str:
+    """Return the name of the instance a signup has queued."""
+    return str(signup["deployment"]["job_id"]).removesuffix("-g1")

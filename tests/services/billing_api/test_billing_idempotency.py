@@ -1,0 +1,99 @@
+import asyncio
+from typing import Any
+
+import psycopg
+import pytest
+
+from billing_api.db import pool
+from billing_api.settings import Settings
+from tests.services.billing_api.harness import Billing, Query, Start
+from tests.support.billing import session_of
+
+
+def _without_session(answer: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in answer.items() if name != "session"}
+
+
+async def test_the_same_request_with_the_same_key_gives_the_same_answer_and_creates_nothing(
+    billing: Billing, query: Query
+) -> None:
+    first, second = await billing.sign_up(key="k"), await billing.sign_up(key="k")
+    assert (first.status_code, second.status_code) == (201, 201)
+    assert _without_session(first.json()) == _without_session(second.json())
+    assert "idempotency-replayed" not in first.headers
+    assert second.headers["idempotency-replayed"] == "true"
+    assert len(query("SELECT * FROM customers")) == len(query("SELECT * FROM outbox")) == 1
+
+
+async def test_a_replayed_answer_brings_a_session_that_works(billing: Billing) -> None:
+    await billing.sign_up(key="k")
+    replayed = (await billing.sign_up(key="k")).json()
+    billing.client.cookies.clear()
+    response = await billing.client.get(replayed["deployment"]["check_status_url"], headers=session_of(replayed))
+    assert response.status_code == 200
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"email": "jane@example.com"},
+        {"email": "John@example.com"},
+        {"password": "AnotherPass123"},
+        {"company_name": "Other Corp"},
+        {"full_name": "John Doe"},
+    ],
+)
+async def test_another_request_with_the_same_key_is_422(billing: Billing, query: Query, change: dict[str, str]) -> None:
+    await billing.sign_up(key="k")
+    response = await billing.sign_up(**{"email": "john@example.com", "key": "k", **change})
+    assert response.status_code == 422
+    assert response.json()["type"] == "urn:iotistic:problem:idempotency-key-reused"
+    assert [error["field"] for error in response.json()["errors"]] == ["Idempotency-Key"]
+    assert len(query("SELECT * FROM customers")) == 1
+
+
+async def test_of_ten_same_requests_at_once_one_does_the_work_and_all_get_its_answer(
+    billing: Billing, query: Query
+) -> None:
+    responses = await asyncio.gather(*(billing.sign_up(key="k") for _ in range(10)))
+    answers = [_without_session(response.json()) for response in responses]
+    assert [response.status_code for response in responses] == [201] * 10
+    assert all(answer == answers[0] for answer in answers)
+    assert len(query("SELECT * FROM customers")) == 1
+
+
+async def test_a_request_behind_one_that_takes_long_is_409(
+    start: Start, settings: Settings, dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool, "_SESSION", "SET lock_timeout = '100ms'")
+    async with start(settings) as billing, await psycopg.AsyncConnection.connect(dsn) as other:
+        await other.execute(
+            "INSERT INTO idempotency_keys VALUES ('signup', 'k', '', 'cust-of-the-other', now() + interval '1 hour')"
+        )
+        response = await billing.sign_up(key="k")
+        await other.rollback()
+        assert response.status_code == 409
+        assert response.json()["type"] == "urn:iotistic:problem:request-in-progress"
+        assert response.headers["retry-after"] == "1"
+        assert (await billing.sign_up(key="k")).status_code == 201
+
+
+async def test_a_key_counts_for_a_day(billing: Billing, query: Query) -> None:
+    await billing.sign_up(key="k")
+    query("UPDATE idempotency_keys SET expires_at = now() - interval '1 second'")
+    response = await billing.sign_up("jane@example.com", key="k")
+    assert response.status_code == 201
+    assert "idempotency-replayed" not in response.headers
+
+
+async def test_a_failed_request_leaves_its_key_free(billing: Billing) -> None:
+    await billing.new_customer("john@example.com")
+    assert (await billing.sign_up("john@example.com", key="k")).status_code == 409
+    assert (await billing.sign_up("jane@example.com", key="k")).status_code == 201
+
+
+async def test_only_a_keyed_fingerprint_of_the_request_is_kept(billing: Billing, query: Query) -> None:
+    await billing.sign_up(key="k")
+    [row] = query("SELECT * FROM idempotency_keys")
+    assert set(row) == {"operation", "key", "fingerprint", "customer_id", "expires_at"}
+    assert len(row["fingerprint"]) == 32

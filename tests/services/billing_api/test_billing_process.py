@@ -1,0 +1,71 @@
+"""``python -m billing_api`` as its users start it."""
+
+import asyncio
+import signal
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.billing import PASSWORD, billing_process, session_of, signup_body
+
+_LOGIN = {"email": "john@example.com", "password": PASSWORD}
+
+
+@pytest.fixture
+def folder() -> Iterator[str]:
+    # Not pytest's folder: its path is too long for a Unix socket.
+    with tempfile.TemporaryDirectory(prefix="billing-") as path:
+        yield path
+
+
+async def test_it_serves_ends_on_sigterm_and_logs_no_secret(dsn: str, tmp_path: Path) -> None:
+    environ = {"DATABASE_URL": dsn, "DATA_DIR": str(tmp_path), "LOG_LEVEL": "DEBUG", "LOG_FORMAT": "json"}
+    async with billing_process(environ) as process, await process.client() as client:
+        signup = (await client.post("/api/customers/signup", json=signup_body())).json()
+        status = await client.get(signup["deployment"]["check_status_url"], headers=session_of(signup))
+        assert status.status_code == 200
+        assert await process.end(signal.SIGTERM) == 0
+    assert "Generated a new licence signing key" in process.log
+    assert "signed up" in process.log
+    for secret in (PASSWORD, signup["license"]["jwt"], signup["session"]["token"], "BEGIN PRIVATE KEY"):
+        assert secret not in process.log
+
+
+async def test_with_the_built_in_database_nothing_is_lost_by_sigterm_or_kill(folder: str) -> None:
+    environ = {"DATA_DIR": folder}
+    async with billing_process(environ) as process, await process.client() as client:
+        assert (await client.post("/api/customers/signup", json=signup_body())).status_code == 201
+        await process.end(signal.SIGKILL)
+    async with billing_process(environ) as process, await process.client() as client:
+        assert (await client.post("/api/customers/login", json=_LOGIN)).status_code == 200
+        assert await process.end(signal.SIGINT) == 0
+    assert not (Path(folder) / "postgres" / "postmaster.pid").exists()
+    async with billing_process(environ) as process, await process.client() as client:
+        assert (await client.post("/api/customers/login", json=_LOGIN)).status_code == 200
+        assert await process.end(signal.SIGTERM) == 0
+    assert not (Path(folder) / "postgres" / "postmaster.pid").exists()
+
+
+async def test_bad_settings_end_it_with_their_names_and_status_78(tmp_path: Path) -> None:
+    async with billing_process({"PORT": "x", "DATA_DIR": str(tmp_path), "SESSION_SECRET": "short"}) as process:
+        await process.until("billing_api cannot start")
+        await process.until("PORT: must be a whole number")
+        await process.until("SESSION_SECRET: must have at least 32 characters")
+        assert await process.child.wait() == 78
+
+
+async def test_a_body_that_never_ends_is_refused_on_a_real_connection(dsn: str, tmp_path: Path) -> None:
+    head = b"POST /api/customers/signup HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    chunk = b"1000\r\n" + b" " * 4096 + b"\r\n"
+    async with (
+        billing_process({"DATABASE_URL": dsn, "DATA_DIR": str(tmp_path)}) as process,
+        await process.client() as client,
+    ):
+        reader, writer = await asyncio.open_connection(client.base_url.host, client.base_url.port)
+        writer.write(head + b"Transfer-Encoding: chunked\r\n\r\n")
+        writer.write(chunk * 20)
+        answer = await reader.readline()
+        writer.close()
+    assert answer.startswith(b"HTTP/1.1 413 ")

@@ -1,0 +1,162 @@
+"""Login, and what a session opens and does not open."""
+
+import time
+from dataclasses import replace
+
+import jwt
+import pytest
+
+from billing_api.keys import SigningKey
+from billing_api.settings import Settings
+from tests.services.billing_api.harness import Billing, Query, Start
+from tests.support.billing import session_of
+
+
+async def test_a_login_gives_the_fields_of_the_documents_and_a_session(billing: Billing) -> None:
+    signup = await billing.new_customer()
+    response = await billing.log_in("JOHN@example.com")
+    answer = response.json()
+    assert response.status_code == 200
+    assert answer == {
+        "customer_id": signup["customer"]["customer_id"],
+        "email": "john@example.com",
+        "license": signup["license"]["jwt"],
+        "session": answer["session"],
+    }
+    status = await billing.client.get(signup["deployment"]["check_status_url"], headers=session_of(answer))
+    assert status.status_code == 200
+
+
+async def test_a_wrong_password_and_an_unknown_account_get_the_same_answer(billing: Billing) -> None:
+    await billing.new_customer()
+    wrong, unknown = await billing.log_in(password="SecurePass124"), await billing.log_in("nobody@example.com")
+    assert (wrong.status_code, unknown.status_code) == (401, 401)
+    assert {**wrong.json(), "instance": ""} == {**unknown.json(), "instance": ""}
+    assert set(wrong.headers) == set(unknown.headers)
+    assert "set-cookie" not in wrong.headers
+
+
+async def test_a_wrong_password_and_an_unknown_account_take_as_long(billing: Billing) -> None:
+    await billing.new_customer()
+
+    async def fastest(email: str) -> float:
+        times = []
+        for _ in range(4):
+            started = time.perf_counter()
+            await billing.log_in(email, "SecurePass124")
+            times.append(time.perf_counter() - started)
+        return min(times)
+
+    assert 0.5 < await fastest("nobody@example.com") / await fastest("john@example.com") < 2
+
+
+@pytest.mark.parametrize("password", ["x", "x" * 73])
+async def test_a_password_that_nobody_can_have_is_wrong_and_not_invalid(billing: Billing, password: str) -> None:
+    await billing.new_customer()
+    assert (await billing.log_in(password=password)).status_code == 401
+
+
+async def test_too_many_tries_for_one_account_are_429_even_with_the_right_password(
+    start: Start, settings: Settings
+) -> None:
+    async with start(replace(settings, login_max_attempts=3, login_window_seconds=60)) as billing:
+        await billing.new_customer()
+        tries = [(await billing.log_in(password="wrong password")).status_code for _ in range(3)]
+        blocked = await billing.log_in()
+        assert tries == [401] * 3
+        assert blocked.status_code == 429
+        assert 1 <= int(blocked.headers["retry-after"]) <= 60
+        assert [error["field"] for error in blocked.json()["errors"]] == ["email"]
+
+
+async def test_unknown_accounts_are_throttled_alike(start: Start, settings: Settings) -> None:
+    async with start(replace(settings, login_max_attempts=1)) as billing:
+        assert (await billing.log_in("nobody@example.com")).status_code == 401
+        assert (await billing.log_in("nobody@example.com")).status_code == 429
+        assert (await billing.log_in("somebody@example.com")).status_code == 401
+
+
+async def test_counting_ends_with_the_window_and_with_a_success(start: Start, settings: Settings, query: Query) -> None:
+    async with start(replace(settings, login_max_attempts=2)) as billing:
+        await billing.new_customer()
+        await billing.log_in(password="wrong password")
+        assert (await billing.log_in()).status_code == 200
+        assert query("SELECT * FROM login_attempts") == []
+        for _ in range(3):
+            await billing.log_in(password="wrong password")
+        query("UPDATE login_attempts SET expires_at = now()")
+        assert (await billing.log_in()).status_code == 200
+
+
+async def test_a_customer_cannot_see_another_or_learn_that_there_is_one(billing: Billing) -> None:
+    john, jane = await billing.new_customer("john@example.com"), await billing.new_customer("jane@example.com")
+    foreign = await billing.client.get(jane["deployment"]["check_status_url"], headers=session_of(john))
+    missing = await billing.client.get("/api/customers/cust-0/deployment/status", headers=session_of(john))
+    assert (foreign.status_code, missing.status_code) == (404, 404)
+    assert {**foreign.json(), "instance": ""} == {**missing.json(), "instance": ""}
+
+
+async def test_a_browser_may_send_the_session_as_a_cookie(billing: Billing) -> None:
+    signup = (await billing.sign_up()).json()
+    assert (await billing.client.get(signup["deployment"]["check_status_url"])).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "header",
+    [None, "", "Bearer", "Bearer nonsense", "Basic am9objpwYXNz", "Bearer eyJhbGciOiJub25lIn0.eyJzdWIiOiJ4In0."],
+)
+async def test_without_a_valid_token_the_answer_is_401(billing: Billing, header: str | None) -> None:
+    signup = await billing.new_customer()
+    headers = {} if header is None else {"Authorization": header}
+    response = await billing.client.get(signup["deployment"]["check_status_url"], headers=headers)
+    assert response.status_code == 401
+    assert response.headers["www-authenticate"].startswith("Bearer")
+    assert [error["field"] for error in response.json()["errors"]] == ["Authorization"]
+
+
+async def test_a_licence_is_no_session_token(billing: Billing) -> None:
+    signup = await billing.new_customer()
+    headers = {"Authorization": f"Bearer {signup['license']['jwt']}"}
+    response = await billing.client.get(signup["deployment"]["check_status_url"], headers=headers)
+    assert response.status_code == 401
+
+
+async def test_a_token_signed_with_another_key_is_401(billing: Billing) -> None:
+    signup = await billing.new_customer()
+    payload = jwt.decode(signup["session"]["token"], options={"verify_signature": False})
+    forged = jwt.encode(payload, b"x" * 32, algorithm="HS256")
+    headers = {"Authorization": f"Bearer {forged}"}
+    response = await billing.client.get(signup["deployment"]["check_status_url"], headers=headers)
+    assert response.status_code == 401
+
+
+async def test_an_expired_session_is_401(billing: Billing, query: Query) -> None:
+    signup = await billing.new_customer()
+    query("UPDATE sessions SET expires_at = now()")
+    response = await billing.client.get(signup["deployment"]["check_status_url"], headers=session_of(signup))
+    assert response.status_code == 401
+
+
+async def test_after_logout_the_token_is_worth_nothing(billing: Billing) -> None:
+    signup = await billing.new_customer()
+    other = (await billing.log_in()).json()
+    response = await billing.client.post("/api/customers/logout", headers=session_of(signup))
+    assert response.status_code == 204
+    assert 'billing_session=""' in response.headers["set-cookie"]
+    url = signup["deployment"]["check_status_url"]
+    assert (await billing.client.get(url, headers=session_of(signup))).status_code == 401
+    assert (await billing.client.get(url, headers=session_of(other))).status_code == 200
+
+
+async def test_a_session_counts_in_every_replica(start: Start, settings: Settings, signing_key: SigningKey) -> None:
+    async with start(settings) as one, start(settings) as other:
+        signup = await one.new_customer()
+        response = await other.client.get(signup["deployment"]["check_status_url"], headers=session_of(signup))
+        assert response.status_code == 200
+
+
+async def test_sessions_end_when_the_secret_is_changed(start: Start, settings: Settings) -> None:
+    async with start(settings) as one, start(replace(settings, session_secret="s" * 32)) as other:
+        signup = await one.new_customer()
+        response = await other.client.get(signup["deployment"]["check_status_url"], headers=session_of(signup))
+        assert response.status_code == 401

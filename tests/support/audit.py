@@ -1,0 +1,88 @@
+"""The API server's audit log: who asked for what. A request is in it before it is answered."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Self
+
+from customer_operator import naming
+
+OPERATOR = f"system:serviceaccount:{naming.OPERATOR_NAMESPACE}:{naming.OPERATOR_SERVICE_ACCOUNT}"
+_WRITES = {"create", "update", "patch", "delete", "deletecollection"}
+_BREATH = 0.05  # seconds between two looks into the file, which nothing announces to grow
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One request that was answered; `resource` is the plural, with the subresource after a slash."""
+
+    time: datetime
+    user: str
+    verb: str
+    resource: str
+    namespace: str
+    name: str
+    code: int
+    agent: str
+    message: str
+    violations: str  # of Pod Security, where it only warns
+
+    @property
+    def writes(self) -> bool:
+        """Whether it was to change something."""
+        return self.verb in _WRITES
+
+    @classmethod
+    def parse(cls, line: str) -> Self:
+        """Read an entry of the log."""
+        entry: dict[str, Any] = json.loads(line)
+        target, answer = entry.get("objectRef") or {}, entry.get("responseStatus") or {}
+        subresource = target.get("subresource")
+        return cls(
+            time=datetime.fromisoformat(entry["requestReceivedTimestamp"]),
+            user=entry["user"]["username"],
+            verb=entry["verb"],
+            resource=target.get("resource", "") + (f"/{subresource}" if subresource else ""),
+            namespace=target.get("namespace", ""),
+            name=target.get("name", ""),
+            code=answer.get("code", 0),
+            agent=entry.get("userAgent", ""),
+            message=answer.get("message", ""),
+            violations=(entry.get("annotations") or {}).get("pod-security.kubernetes.io/audit-violations", ""),
+        )
+
+
+class AuditLog:
+    """The log from its beginning, or from a mark on."""
+
+    def __init__(self, path: Path, *, start: int = 0) -> None:
+        """Take the file, and the byte from which on it counts."""
+        self._path = path
+        self._start = start
+
+    def from_now_on(self) -> "AuditLog":
+        """Return the log without what is in it so far."""
+        return AuditLog(self._path, start=self._path.stat().st_size)
+
+    def requests(self, *, user: str = OPERATOR) -> list[Request]:
+        """Return what a user has asked for, the operator unless told otherwise."""
+        return [request for request in self._read() if request.user == user]
+
+    def wait_until(self, condition: Callable[[list[Request]], bool], *, timeout: float = 60.0) -> list[Request]:
+        """Return the operator's requests as soon as the condition holds of them; AssertionError when it does not."""
+        deadline = time.monotonic() + timeout
+        while not condition(seen := self.requests()):
+            if time.monotonic() > deadline:
+                raise AssertionError(f"waited {timeout:g} s; the last requests are {seen[-20:]}")
+            time.sleep(_BREATH)
+        return seen
+
+    def _read(self) -> Iterator[Request]:
+        with self._path.open("rb") as file:
+            file.seek(self._start)
+            for line in file:
+                if line.endswith(b"\n"):  # else it is being written
+                    yield Request.parse(line.decode())

@@ -1,0 +1,273 @@
+"""A thin client of the API server for tests: plain objects, refusals as exceptions, and waiting by watch."""
+
+import json
+import ssl
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any, Self
+
+import httpx
+import yaml
+
+from customer_operator import naming
+from customer_operator.cluster import KINDS
+from customer_operator.naming import Manifest
+from hack.cluster import LocalCluster
+
+Condition = Callable[[Manifest | None], object]  # given the object, None when there is none; true when awaited
+
+# Seconds; generous, because a test waits no longer than it has to.
+PATIENCE = 60.0
+MANAGER = "test"
+
+_PATHS: Mapping[str, tuple[str, str, bool]] = {
+    **KINDS,
+    "ClusterRole": ("/apis/rbac.authorization.k8s.io/v1", "clusterroles", False),
+    "Event": ("/api/v1", "events", True),
+    "Lease": ("/apis/coordination.k8s.io/v1", "leases", True),
+    "PersistentVolumeClaim": ("/api/v1", "persistentvolumeclaims", True),
+    "Pod": ("/api/v1", "pods", True),
+    "ReplicaSet": ("/apis/apps/v1", "replicasets", True),
+}
+
+
+class Refused(Exception):
+    """The API server refused a request; the text is its message."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(f"{status}: {message}")
+        self.status = status
+
+
+class Kubernetes:
+    """One user's access to the API server."""
+
+    def __init__(self, server: str, *, tls: ssl.SSLContext, token: str | None = None) -> None:
+        """Take the address, what to trust and perhaps a client certificate, and perhaps a bearer token."""
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._http = httpx.Client(base_url=server, verify=tls, headers=headers, timeout=30)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.close()
+
+    def get(self, kind: str, name: str, *, namespace: str | None = None) -> Manifest:
+        """Return an object; Refused (404) when there is none."""
+        return self._send("GET", _path(kind, namespace, name))
+
+    def find(self, kind: str, name: str, *, namespace: str | None = None) -> Manifest | None:
+        """Return an object, None when there is none."""
+        try:
+            return self.get(kind, name, namespace=namespace)
+        except Refused as refused:
+            if refused.status == HTTPStatus.NOT_FOUND:
+                return None
+            raise
+
+    def items(self, kind: str, *, namespace: str | None = None, labels: str = "") -> list[Manifest]:
+        """Return all objects of a kind that carry the labels, written as a selector."""
+        answer = self._send("GET", _path(kind, namespace), params={"labelSelector": labels})
+        return [{"kind": kind, **item} for item in answer["items"]]
+
+    def apply(self, manifest: Manifest, **params: str) -> Manifest:
+        """Server-side apply an object with strict field validation, by force."""
+        metadata = manifest["metadata"]
+        return self._send(
+            "PATCH",
+            _path(manifest["kind"], metadata.get("namespace"), metadata["name"]),
+            body=manifest,
+            media_type="application/apply-patch+yaml",
+            params={"fieldManager": MANAGER, "force": "true", "fieldValidation": "Strict", **params},
+        )
+
+    def create(self, manifest: Manifest, **params: str) -> Manifest:
+        """Create an object with strict field validation."""
+        path = _path(manifest["kind"], manifest["metadata"].get("namespace"))
+        return self._send("POST", path, body=manifest, params={"fieldValidation": "Strict", **params})
+
+    def patch(self, kind: str, name: str, patch: Manifest, *, namespace: str | None = None) -> Manifest:
+        """Merge a patch into an object, as a person with `kubectl patch --type merge` would."""
+        return self._patch(kind, name, patch, namespace, media_type="application/merge-patch+json")
+
+    def edit(self, kind: str, name: str, *operations: Manifest, namespace: str | None = None) -> Manifest:
+        """Change an object by JSON patch operations (RFC 6902)."""
+        return self._patch(kind, name, operations, namespace, media_type="application/json-patch+json")
+
+    def delete(self, kind: str, name: str, *, namespace: str | None = None, **params: str) -> None:
+        """Ask for an object's deletion; the end of it is not awaited."""
+        self._send("DELETE", _path(kind, namespace, name), params=params)
+
+    def wait_for(
+        self,
+        kind: str,
+        name: str,
+        condition: Condition,
+        *,
+        namespace: str | None = None,
+        timeout: float = PATIENCE,
+    ) -> Manifest:
+        """Return the object, as soon as the condition holds of it; {} when it is absence that was awaited.
+
+        Raises AssertionError with what was there last when it does not hold in time.
+        """
+        *_, last = self.follow(kind, name, condition, namespace=namespace, timeout=timeout)
+        return last or {}
+
+    def follow(
+        self,
+        kind: str,
+        name: str,
+        condition: Condition,
+        *,
+        namespace: str | None = None,
+        since: str | None = None,
+        timeout: float = PATIENCE,
+    ) -> list[Manifest | None]:
+        """Return every version of an object until the condition holds, that one included.
+
+        They begin with the one that is there now, or with the first after a resource version (see `version`).
+        """
+        seen: list[Manifest | None] = []
+        path, deadline = _path(kind, namespace), time.monotonic() + timeout
+        try:
+            for version in self._versions(path, name, since, deadline=deadline):
+                seen.append(version)
+                if condition(version):
+                    return seen
+        except TimeoutError as error:
+            raise AssertionError(f"waited {timeout:g} s for {kind} {name}; it is now\n{_shown(seen)}") from error
+        raise AssertionError("a watch has no end")
+
+    def version(self, kind: str, *, namespace: str | None = None) -> str:
+        """Return the resource version of a kind's list as it is now."""
+        return str(self._send("GET", _path(kind, namespace), params={"limit": "1"})["metadata"]["resourceVersion"])
+
+    def _versions(self, path: str, name: str, since: str | None, *, deadline: float) -> Iterator[Manifest | None]:
+        """Yield an object as it is and then its changes; when the watch breaks off, another one is begun."""
+        only = {"fieldSelector": f"metadata.name={name}"}
+        while True:
+            if since is None:
+                answer = self._send("GET", path, params=only, timeout=_until(deadline))
+                yield next(iter(answer["items"]), None)
+                since = str(answer["metadata"]["resourceVersion"])
+            with suppress(httpx.ReadError, httpx.RemoteProtocolError):
+                yield from self._changes(path, only, since, deadline)
+            since = None
+
+    def _changes(self, path: str, only: Mapping[str, str], version: str, deadline: float) -> Iterator[Manifest | None]:
+        params = {**only, "watch": "true", "resourceVersion": version}
+        try:
+            with self._http.stream("GET", path, params=params, timeout=_until(deadline)) as answer:
+                for line in answer.iter_lines():
+                    _until(deadline)
+                    event = json.loads(line)
+                    if event["type"] == "ERROR":
+                        return
+                    yield None if event["type"] == "DELETED" else event["object"]
+        except httpx.TimeoutException as error:
+            raise TimeoutError from error
+
+    def _patch(self, kind: str, name: str, body: Any, namespace: str | None, *, media_type: str) -> Manifest:
+        params = {"fieldManager": MANAGER, "fieldValidation": "Strict"}
+        return self._send("PATCH", _path(kind, namespace, name), body=body, media_type=media_type, params=params)
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Any = None,
+        media_type: str = "application/json",
+        params: Mapping[str, str] | None = None,
+        timeout: float = 30,
+    ) -> Manifest:
+        content = json.dumps(body) if body is not None else None
+        headers = {"Content-Type": media_type}
+        answer = self._http.request(method, path, content=content, headers=headers, params=params, timeout=timeout)
+        if answer.is_error:
+            raise Refused(answer.status_code, answer.json().get("message", ""))
+        return dict(answer.json())
+
+
+def administrator(cluster: LocalCluster) -> Kubernetes:
+    """Return the administrator's access."""
+    tls = ssl.create_default_context(cafile=str(cluster.ca))
+    tls.load_cert_chain(cluster.files.pki / "admin.crt", cluster.files.pki / "admin.key")
+    return Kubernetes(cluster.server, tls=tls)
+
+
+def bearer(cluster: LocalCluster, kubeconfig: Path) -> Kubernetes:
+    """Return the access of the user whose token is in a kubeconfig."""
+    token = yaml.safe_load(kubeconfig.read_text())["users"][0]["user"]["token"]
+    return Kubernetes(cluster.server, tls=ssl.create_default_context(cafile=str(cluster.ca)), token=token)
+
+
+def condition_of(resource: Manifest | None, kind: str) -> Manifest:
+    """Return a condition of an object's status; {} when it has none of that type."""
+    conditions = ((resource or {}).get("status") or {}).get("conditions") or ()
+    return next((dict(item) for item in conditions if item["type"] == kind), {})
+
+
+def is_ready(resource: Manifest | None) -> bool:
+    """Tell whether an instance is Ready, its latest spec included."""
+    ready = condition_of(resource, "Ready")
+    return ready.get("status") == "True" and ready["observedGeneration"] == (resource or {})["metadata"]["generation"]
+
+
+def in_phase(phase: str) -> Condition:
+    """Return the condition that an instance's latest spec has been looked at and its phase is this one."""
+
+    def holds(resource: Manifest | None) -> bool:
+        status = (resource or {}).get("status") or {}
+        current = status.get("observedGeneration") == (resource or {"metadata": {}})["metadata"].get("generation")
+        return bool(current and status.get("phase") == phase)
+
+    return holds
+
+
+def is_there(resource: Manifest | None) -> bool:
+    """Tell that there is such an object."""
+    return resource is not None
+
+
+def is_gone(resource: Manifest | None) -> bool:
+    """Tell that there is no such object."""
+    return resource is None
+
+
+def order(name: str, **spec: Any) -> Manifest:
+    """Return a CustomerInstance as somebody would order it; keyword arguments are fields of spec."""
+    customer = {"id": f"cust-{name}", "email": f"ops@{name}.example", "companyName": f"{name} Ltd"}
+    return {
+        "apiVersion": naming.API_VERSION,
+        "kind": naming.KIND,
+        "metadata": {"name": name},
+        "spec": {"customer": customer, **spec},
+    }
+
+
+def _path(kind: str, namespace: str | None = None, name: str | None = None) -> str:
+    prefix, plural, _ = _PATHS[kind]
+    scope = f"/namespaces/{namespace}" if namespace else ""
+    return f"{prefix}{scope}/{plural}" + (f"/{name}" if name else "")
+
+
+def _until(deadline: float) -> float:
+    """Return the seconds that are left; TimeoutError when there are none."""
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise TimeoutError
+    return left
+
+
+def _shown(seen: list[Manifest | None]) -> str:
+    last = seen[-1] if seen else None
+    if last is None:
+        return "absent"
+    metadata = {key: value for key, value in last["metadata"].items() if key != "managedFields"}
+    return yaml.safe_dump({**last, "metadata": metadata}, sort_keys=False)

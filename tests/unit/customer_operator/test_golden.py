@@ -1,0 +1,116 @@
+"""Every component's objects, against files that a person has read."""
+
+from collections.abc import Callable
+
+import pytest
+
+from customer_operator import stack
+from customer_operator.components import (
+    api,
+    broker,
+    dashboard,
+    database,
+    guardrails,
+    ingress,
+    mqtt_exporter,
+    namespace,
+    network,
+)
+from customer_operator.components.context import Context, Login
+from customer_operator.naming import Manifest
+from tests.support import golden
+from tests.support.generate import make_context, make_instance, make_platform
+
+LOCAL = make_platform(base_domain="localhost")
+EXTERNAL = {"exposure": "External", "external": {"host": "broker.example.net"}}
+
+
+def _namespace(context: Context) -> list[Manifest]:
+    return namespace.build(context.instance, context.platform)
+
+
+CASES: dict[str, tuple[Callable[[Context], list[Manifest]], Context]] = {
+    "namespace": (_namespace, make_context()),
+    "guardrails": (guardrails.build, make_context()),
+    "guardrails-enterprise": (guardrails.build, make_context(make_instance(plan="enterprise"))),
+    "guardrails-large": (
+        guardrails.build,
+        make_context(
+            make_instance(
+                resources={"api": {"limits": {"cpu": "6", "memory": "8Gi"}}},
+                storage={"postgres": {"size": "200Gi"}},
+            )
+        ),
+    ),
+    "network": (network.build, make_context()),
+    "network-local": (network.build, make_context(platform=LOCAL)),
+    "network-external": (network.build, make_context(make_instance(mqtt=EXTERNAL))),
+    "database": (database.build, make_context()),
+    "database-custom": (
+        database.build,
+        make_context(
+            make_instance(
+                storage={"postgres": {"size": "20480Mi", "storageClassName": "fast"}},
+                resources={"postgres": {"requests": {"cpu": "0.5"}, "limits": {"memory": "1024Mi"}}},
+                images={"postgres": "postgres:18-alpine@sha256:" + "0" * 64},
+            )
+        ),
+    ),
+    "database-suspended": (database.build, make_context(scaled_down=True)),
+    "broker": (broker.build, make_context()),
+    "broker-local": (broker.build, make_context(platform=LOCAL)),
+    "broker-loadbalancer": (broker.build, make_context(make_instance(mqtt={"exposure": "LoadBalancer"}))),
+    "mqtt-exporter": (mqtt_exporter.build, make_context()),
+    "api": (api.build, make_context()),
+    "api-local": (api.build, make_context(platform=LOCAL)),
+    "api-external": (
+        api.build,
+        make_context(
+            make_instance(mqtt=EXTERNAL), external_login=Login(username="acme", password="fake-external-password")
+        ),
+    ),
+    "api-unlicensed": (api.build, make_context(license_key=None, platform=make_platform(license_jwks=None))),
+    "dashboard": (dashboard.build, make_context()),
+    "dashboard-local": (dashboard.build, make_context(platform=LOCAL)),
+    "dashboard-professional": (dashboard.build, make_context(make_instance(plan="professional"))),
+    "ingress": (ingress.build, make_context()),
+    "ingress-custom": (
+        ingress.build,
+        make_context(
+            make_instance(hostname="iot.acme.example", mqtt=EXTERNAL),
+            platform=make_platform(ingress_class="", cluster_issuer="", ingress_annotations={}),
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_component_builds_exactly_the_golden_objects(name: str) -> None:
+    build, context = CASES[name]
+
+    difference = golden.difference(name, build(context))
+
+    assert not difference, f"\n{difference}\nIf this is meant: UPDATE_GOLDEN=1 pytest {__file__}"
+
+
+def test_every_golden_file_belongs_to_a_case() -> None:
+    assert {path.stem for path in golden.GOLDEN.glob("*.yaml")} == set(CASES)
+
+
+def test_every_component_of_the_stack_has_a_golden_file() -> None:
+    assert {component.name for component in stack.COMPONENTS} <= set(CASES)
+
+
+@pytest.mark.parametrize(
+    ("build", "context"),
+    [
+        (broker.build, make_context(make_instance(mqtt=EXTERNAL))),
+        (mqtt_exporter.build, make_context(make_instance(mqtt=EXTERNAL))),
+        (ingress.build, make_context(platform=LOCAL)),
+    ],
+    ids=["no broker beside an external one", "no exporter of an external broker", "no ingress on a local platform"],
+)
+def test_a_component_that_is_not_needed_builds_nothing(
+    build: Callable[[Context], list[Manifest]], context: Context
+) -> None:
+    assert build(context) == []

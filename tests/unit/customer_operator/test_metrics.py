@@ -1,0 +1,64 @@
+"""The operator's metrics as Prometheus reads them."""
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from customer_operator.metrics import Metrics, QueueCollector
+from customer_operator.queue import Urgency, WorkQueue
+from tests.support.queues import Clock, take
+
+
+@pytest.fixture
+def registry() -> CollectorRegistry:
+    return CollectorRegistry()
+
+
+def read(registry: CollectorRegistry, name: str, **labels: str) -> float | None:
+    return registry.get_sample_value(f"customer_operator_{name}", labels)
+
+
+def test_requests_are_counted_by_verb_and_code(registry: CollectorRegistry) -> None:
+    metrics = Metrics(registry)
+    for verb, code in (("PATCH", "200"), ("PATCH", "200"), ("GET", "unreachable")):
+        metrics.request(verb, code)
+
+    assert read(registry, "api_requests_total", verb="PATCH", code="200") == 2
+    assert read(registry, "api_requests_total", verb="GET", code="unreachable") == 1
+
+
+def test_passes_waits_and_times_to_ready_are_counted_by_class(registry: CollectorRegistry) -> None:
+    metrics = Metrics(registry)
+    metrics.reconciled("ready", 0.5)
+    metrics.waited(Urgency.PROFESSIONAL, 3.0)
+    metrics.ready("trial", 42.0)
+
+    assert read(registry, "reconcile_seconds_sum", outcome="ready") == 0.5
+    assert read(registry, "queue_wait_seconds_sum", urgency="professional") == 3.0
+    assert read(registry, "time_to_ready_seconds_bucket", plan="trial", le="45.0") == 1
+    assert read(registry, "time_to_ready_seconds_bucket", plan="trial", le="30.0") == 0
+
+
+async def test_the_queue_is_read_when_it_is_scraped(registry: CollectorRegistry) -> None:
+    clock = Clock()
+    queue = WorkQueue(clock=clock)
+    registry.register(QueueCollector(queue))
+    queue.add("in-work", Urgency.DELETE)
+    await take(queue)
+    queue.add("a", Urgency.TRIAL)
+    queue.add("b", Urgency.TRIAL)
+    queue.add("later", Urgency.RESYNC, delay=600)
+    clock.now += 7
+
+    depths = {urgency.label: read(registry, "queue_depth", urgency=urgency.label) for urgency in Urgency}
+    assert depths == {"delete": 0, "enterprise": 0, "professional": 0, "starter": 0, "trial": 2, "resync": 0}
+    assert read(registry, "queue_delayed") == 1
+    assert read(registry, "queue_in_work") == 1
+    assert read(registry, "queue_oldest_wait_seconds") == 7
+
+
+def test_an_idle_queue_has_waited_for_nothing(registry: CollectorRegistry) -> None:
+    queue = WorkQueue(clock=Clock())
+    registry.register(QueueCollector(queue))
+    queue.add("later", Urgency.RESYNC, delay=600)
+
+    assert read(registry, "queue_oldest_wait_seconds") == 0

@@ -1,0 +1,248 @@
+"""A status over time: progress, stages, estimates, idempotence; deletion and specs that cannot be read."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from itertools import product
+from random import Random
+from typing import Any
+
+import pytest
+
+from customer_operator import status
+from customer_operator.errors import InstanceInvalid
+from customer_operator.picture import Failure, LicenseReading, Picture
+from customer_operator.readiness import READY, Readiness
+from tests.support.generate import make_resource
+from tests.support.statuses import (
+    CREATED,
+    NOW,
+    STUCK,
+    WAITING,
+    a_picture,
+    an_instance,
+    check,
+    component,
+    compute,
+    holds,
+)
+
+TICK = timedelta(seconds=1)
+
+
+def provisioning() -> Iterator[Picture]:
+    """Yield what a first reconcile sees, step by step."""
+    empty = a_picture(founded=False, guarded=False, applied=0, wanted=0, components=())
+    names = ("database", "broker", "api")
+    yield empty
+    yield replace(empty, wanted=12, components=tuple(component(None, name=name) for name in names))
+    missing = a_picture(guarded=False, wanted=12, applied=0, components=tuple(component(None, name=n) for n in names))
+    for applied in (0, 4, 8):
+        yield replace(missing, applied=applied)
+    yield replace(missing, applied=8, guarded=True)
+    readiness: dict[str, Readiness | None] = dict.fromkeys(names, WAITING)
+    for ready in (None, *names):
+        readiness |= {ready: READY} if ready else {}
+        parts = tuple(component(readiness[name], name=name) for name in names)
+        yield replace(missing, guarded=True, applied=12, components=parts)
+
+
+def test_progress_never_falls_during_provisioning_and_reaches_a_hundred_only_at_the_end() -> None:
+    computed: dict[str, Any] = {}
+    seen = []
+    for step, picture in enumerate(provisioning()):
+        computed = compute(picture, previous=computed, now=NOW + step * TICK)
+        seen.append(computed["progress"])
+
+    assert seen == sorted(seen)
+    assert (seen[0], seen[-1]) == (0, 100)
+    assert max(seen[:-1]) < 100
+    assert computed["phase"] == "Ready"
+
+
+def test_stages_are_done_one_after_the_other_and_keep_their_times() -> None:
+    computed: dict[str, Any] = {}
+    rows = []
+    for step, picture in enumerate(provisioning()):
+        computed = compute(picture, previous=computed, now=NOW + step * TICK)
+        rows.append(" ".join(f"{stage['name']}={stage['state']}" for stage in computed["stages"]))
+
+    # fmt: off
+    assert rows == [
+        "accept=Active namespace=Pending guardrails=Pending apply=Pending",
+        "accept=Done namespace=Active guardrails=Pending apply=Pending database=Pending broker=Pending api=Pending",
+        "accept=Done namespace=Done guardrails=Active apply=Pending database=Pending broker=Pending api=Pending",
+        "accept=Done namespace=Done guardrails=Active apply=Pending database=Pending broker=Pending api=Pending",
+        "accept=Done namespace=Done guardrails=Active apply=Pending database=Pending broker=Pending api=Pending",
+        "accept=Done namespace=Done guardrails=Done apply=Active database=Pending broker=Pending api=Pending",
+        "accept=Done namespace=Done guardrails=Done apply=Done database=Active broker=Active api=Active",
+        "accept=Done namespace=Done guardrails=Done apply=Done database=Done broker=Active api=Active",
+        "accept=Done namespace=Done guardrails=Done apply=Done database=Done broker=Done api=Active",
+        "accept=Done namespace=Done guardrails=Done apply=Done database=Done broker=Done api=Done",
+    ]
+    # fmt: on
+    assert computed["stages"][0]["finishedAt"] == "2026-11-21T12:01:01Z"
+    assert computed["stages"][-1] == {
+        "name": "api",
+        "state": "Done",
+        "startedAt": "2026-11-21T12:01:06Z",
+        "finishedAt": "2026-11-21T12:01:09Z",
+    }
+
+
+def test_the_stage_at_which_the_operator_gave_up_has_failed() -> None:
+    failure = Failure(reason="ReconcileFailed", message="gave up", attempts=3)
+
+    computed = compute(a_picture(applied=3, failure=failure))
+
+    assert [(item["name"], item["state"]) for item in computed["stages"]][:4] == [
+        ("accept", "Done"),
+        ("namespace", "Done"),
+        ("guardrails", "Done"),
+        ("apply", "Failed"),
+    ]
+
+
+def test_the_time_to_ready_is_measured_once() -> None:
+    first = compute(a_picture(), now=CREATED + timedelta(seconds=41.26))
+    later = compute(a_picture(), previous=first, now=CREATED + timedelta(hours=1))
+    degraded = compute(a_picture(components=(component(WAITING),)), previous=later, now=CREATED + timedelta(hours=2))
+    again = compute(a_picture(), previous=degraded, now=CREATED + timedelta(hours=3))
+
+    assert [item["timeToReadySeconds"] for item in (first, later, degraded, again)] == [41.3] * 4
+
+
+def test_the_estimate_is_fixed_while_it_lies_ahead_and_dropped_when_it_has_passed() -> None:
+    coming = a_picture(components=(component(WAITING),))
+    first = compute(coming, now=CREATED + 10 * TICK)
+    faster = compute(replace(coming, usual_seconds=60.0), previous=first, now=CREATED + 20 * TICK)
+    late = compute(coming, previous=faster, now=CREATED + timedelta(seconds=181))
+
+    assert first["estimatedReadyAt"] == faster["estimatedReadyAt"] == "2026-11-21T12:03:00Z"
+    assert "estimatedReadyAt" not in late
+    assert "estimatedReadyAt" not in compute(a_picture(), previous=first)
+
+
+# -- every small state -----------------------------------------------------------------------------------------------
+
+_LICENSES = (LicenseReading(), LicenseReading(state="Expired", expires_at=NOW, key_id="k", ok=False, reason="Expired"))
+_FAILURES = (
+    None,
+    Failure(reason="ReconcileFailed", message="try 1 of 3", attempts=1, next_attempt_at=NOW + timedelta(minutes=1)),
+    Failure(reason="LicenseInvalid", message="spec.license: it is not a JWT"),
+)
+
+
+_READINGS = ((READY, READY), (READY, WAITING), (WAITING, None), (READY, STUCK), (None, None))
+_APPLIED = ((False, 0, 0), (False, 0, 9), (True, 5, 9), (True, 9, 9))
+
+
+def every_picture() -> list[Picture]:
+    return [
+        a_picture(
+            founded=founded,
+            guarded=applied > 0,
+            applied=applied,
+            wanted=wanted,
+            components=(component(database), component(api, name="api")),
+            suspended="suspended by spec.suspend" if suspended else None,
+            license=_LICENSES[suspended],
+            ports={"dashboard": 30001, "mqttTls": 30002} if suspended else {},
+            failure=failure,
+        )
+        for (founded, applied, wanted), (database, api), suspended, failure in product(
+            _APPLIED, _READINGS, (False, True), _FAILURES
+        )
+    ]
+
+
+def every_past(pictures: list[Picture]) -> list[dict[str, Any]]:
+    """Return no status at all, and one of each phase."""
+    ready = compute(a_picture())
+    waiting = a_picture(components=(component(WAITING),))
+    pasts = [
+        ready,
+        compute(waiting, previous=ready),
+        compute(waiting, previous=ready, instance=an_instance(generation=2)),
+    ]
+    return [{}, *{item["phase"]: item for item in (*pasts, *map(compute, pictures))}.values()]
+
+
+def test_every_status_fits_the_contract_and_is_written_only_once() -> None:
+    """From every kind of past, in every state: valid, readable by kstatus, and stable when nothing changes."""
+    pictures = every_picture()
+    phases = set()
+    dice = Random(0)
+    for picture, previous in product(pictures, every_past(pictures)):
+        instance = an_instance(generation=dice.choice((1, 2)))
+
+        computed = compute(picture, previous=previous, instance=instance)
+
+        phases.add(computed["phase"])
+        repeated = status.compute(instance=instance, picture=picture, previous=computed, now=NOW + TICK)
+        assert repeated == computed
+    assert phases == {"Pending", "Provisioning", "Ready", "Updating", "Degraded", "Suspended", "Failed"}
+
+
+# -- deletion --------------------------------------------------------------------------------------------------------
+
+
+def deleting(previous: status.Status, *steps: tuple[str, str, str], after: int = 0) -> dict[str, Any]:
+    computed = status.deleting(instance=an_instance(), previous=previous, steps=iter(steps), now=NOW + after * TICK)
+    check(computed)
+    return computed
+
+
+def test_a_deletion_shows_its_steps_and_keeps_what_is_worth_keeping() -> None:
+    ready = compute(a_picture())
+
+    computed = deleting(
+        ready, ("namespace", "Active", "namespace customer-acme: held by x"), ("release", "Pending", "")
+    )
+
+    assert (computed["phase"], computed["progress"]) == ("Deleting", 0)
+    assert computed["message"] == "namespace customer-acme: held by x"
+    assert computed["timeToReadySeconds"] == ready["timeToReadySeconds"]
+    assert holds(computed, "Reconciling")
+    assert "urls" not in computed
+
+
+def test_the_stages_of_a_deletion_have_times_of_their_own() -> None:
+    """Provisioning has a stage of the same name, which was done long ago."""
+    ready = compute(a_picture())
+
+    begun = deleting(ready, ("namespace", "Done", ""), ("release", "Active", ""), after=30)
+    goes_on = deleting(begun, ("namespace", "Done", ""), ("release", "Active", ""), after=60)
+
+    assert begun["stages"][0]["finishedAt"] == "2026-11-21T12:01:30Z"
+    assert goes_on == begun
+    assert begun["progress"] == 50
+
+
+def test_a_deletion_without_steps_is_still_a_status() -> None:
+    assert deleting({})["progress"] == 0
+
+
+# -- specs that cannot be read ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "previous",
+    [
+        {},
+        compute(a_picture()),
+        compute(a_picture(wanted=0, failure=_FAILURES[1])),
+        compute(a_picture(components=(component(WAITING),))),
+    ],
+)
+def test_a_spec_that_cannot_be_read_has_failed_for_good(previous: dict[str, Any]) -> None:
+    error = InstanceInvalid("spec.plan", "'gold' is unknown; use one of trial, starter" + "x" * 2000)
+
+    computed = status.unreadable(make_resource(), error, previous=previous, now=NOW)
+
+    check(computed)
+    assert computed["phase"] == "Failed"
+    assert computed["message"].startswith("spec.plan: 'gold' is unknown")
+    assert holds(computed, "Stalled")
+    assert not {"nextAttemptAt", "estimatedReadyAt"} & set(computed)
+    assert status.unreadable(make_resource(), error, previous=computed, now=NOW + TICK) == computed
