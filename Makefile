@@ -49,7 +49,8 @@ fmt: environment ## Format the code, and repair what ruff can repair
 
 .PHONY: docs
 docs: environment ## Generate docs/api.md
-	@$(PYTHON) -m billing_api.openapi --markdown >docs/api.md
+	@$(PYTHON) -m billing_api.openapi --markdown >docs/api.md.new
+	@mv docs/api.md.new docs/api.md
 
 .PHONY: bench
 bench: setup ## Measure the operator beside a raw loader and kubectl, with N=40 tenants each

@@ -1,5 +1,7 @@
 """``python -m billing_api``: the billing API as a process, settings from the environment."""
 
+import argparse
+import asyncio
 import logging
 import os
 import signal
@@ -9,21 +11,22 @@ from contextlib import contextmanager
 
 import uvicorn
 
-from billing_api import keys, logs
+from billing_api import cluster, keys, logs
 from billing_api.app import create_app
 from billing_api.db import embedded
 from billing_api.db.migrate import migrate
-from billing_api.errors import BillingError
-from billing_api.settings import Settings
+from billing_api.errors import BillingError, DatabaseUnavailable
+from billing_api.settings import Settings, describe
 
 log = logging.getLogger("billing_api")
 
-#: sysexits.h EX_CONFIG: something is wrong with the configuration, starting again will not help.
-_EX_CONFIG = 78
+#: sysexits.h: what has to change is the configuration, or only time has to pass.
+_EX_CONFIG, _EX_UNAVAILABLE = 78, 69
 
 
 def main() -> None:
-    """Serve until SIGTERM or SIGINT; exit 78 with the reason when the settings do not allow it."""
+    """Serve until SIGTERM or SIGINT; exit 78 with the reason when the settings do not allow it, 69 without database."""
+    _parse_arguments()
     # uvicorn raises the signal again when it has shut down; this way it unwinds the stack, which stops the database.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
@@ -32,18 +35,28 @@ def main() -> None:
         _serve(settings)
     except BillingError as error:
         sys.stderr.write(f"billing_api cannot start:\n{error}\n")
-        sys.exit(_EX_CONFIG)
+        sys.exit(_EX_UNAVAILABLE if isinstance(error, DatabaseUnavailable) else _EX_CONFIG)
     except KeyboardInterrupt:
         sys.exit(0)
 
 
+def _parse_arguments() -> None:
+    argparse.ArgumentParser(
+        prog="python -m billing_api",
+        description="Serve the billing API. Everything is set by environment variables:",
+        epilog="\n".join(f"{name}={default}\n    {text}" for name, default, text in describe()),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    ).parse_args()
+
+
 def _serve(settings: Settings) -> None:
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    kubernetes = asyncio.run(cluster.configuration(settings))
     signing_key = keys.load_or_generate(configured=settings.license_private_key_path, data_dir=settings.data_dir)
     with _database(settings) as dsn:
         migrate(dsn)
         config = uvicorn.Config(
-            create_app(settings, dsn=dsn, signing_key=signing_key),
+            create_app(settings, dsn=dsn, signing_key=signing_key, kubernetes=kubernetes),
             host=settings.host,
             port=settings.port,
             forwarded_allow_ips=settings.forwarded_allow_ips,

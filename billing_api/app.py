@@ -11,9 +11,9 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.routing import Route
 
-from billing_api import answers, cluster, endpoints, openapi, problems
+from billing_api import answers, endpoints, openapi, problems
 from billing_api.accounts import Accounts
-from billing_api.cluster import Cluster
+from billing_api.cluster import Cluster, Configuration
 from billing_api.db import housekeeping, signing_keys
 from billing_api.db.pool import Database
 from billing_api.endpoints import Services
@@ -130,7 +130,12 @@ ROUTES: tuple[Endpoint, ...] = (
 
 
 def create_app(
-    settings: Settings, *, dsn: str, signing_key: SigningKey, registry: CollectorRegistry | None = None
+    settings: Settings,
+    *,
+    dsn: str,
+    signing_key: SigningKey,
+    kubernetes: Configuration | None = None,
+    registry: CollectorRegistry | None = None,
 ) -> Starlette:
     """Make the application; its lifespan opens and closes all that it needs.
 
@@ -138,14 +143,16 @@ def create_app(
         settings: the settings.
         dsn: the database, with its schema up to date.
         signing_key: signs licences.
+        kubernetes: how to reach the cluster; None lets instances wait in the outbox.
         registry: where metrics are kept; a new one by default.
     """
     metrics = Metrics(registry or CollectorRegistry())
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        async with _running(settings, dsn=dsn, signing_key=signing_key, metrics=metrics) as services:
-            app.state.services = services
+        async with AsyncExitStack() as stack:
+            app.state.services = await _start(stack, settings, dsn=dsn, signing_key=signing_key, metrics=metrics)
+            await _follow_cluster(stack, app.state.services, kubernetes)
             yield
 
     app = Starlette(
@@ -158,36 +165,33 @@ def create_app(
     return app
 
 
-@asynccontextmanager
-async def _running(
-    settings: Settings, *, dsn: str, signing_key: SigningKey, metrics: Metrics
-) -> AsyncIterator[Services]:
-    """Build the services, each from the ones before it, and start the background tasks."""
-    async with AsyncExitStack() as stack:
-        database = await stack.enter_async_context(Database(dsn, size=settings.database_pool_size))
-        await _publish_keys(database, signing_key, settings)
-        secret = settings.session_secret.encode() or signing_key.derive("billing-api sessions")
-        sessions = Sessions(database, secret=secret, lifetime=timedelta(minutes=settings.session_minutes))
-        accounts = Accounts(
-            database=database,
-            passwords=stack.enter_context(Passwords()),
-            signer=LicenceSigner(signing_key, issuer=settings.license_issuer),
-            sessions=sessions,
-            settings=settings,
-            metrics=metrics,
-            fingerprint_key=signing_key.derive("billing-api idempotency"),
-        )
-        services = Services(
-            settings=settings,
-            database=database,
-            accounts=accounts,
-            sessions=sessions,
-            metrics=metrics,
-            openapi=openapi.build(ROUTES),
-        )
-        _background(stack, services, "housekeeping", housekeeping.run(database))
-        await _follow_cluster(stack, services)
-        yield services
+async def _start(
+    stack: AsyncExitStack, settings: Settings, *, dsn: str, signing_key: SigningKey, metrics: Metrics
+) -> Services:
+    """Build the services, each from the ones before it; the stack closes what must be closed."""
+    database = await stack.enter_async_context(Database(dsn, size=settings.database_pool_size))
+    await _publish_keys(database, signing_key, settings)
+    secret = settings.session_secret.encode() or signing_key.derive("billing-api sessions")
+    sessions = Sessions(database, secret=secret, lifetime=timedelta(minutes=settings.session_minutes))
+    accounts = Accounts(
+        database=database,
+        passwords=stack.enter_context(Passwords()),
+        signer=LicenceSigner(signing_key, issuer=settings.license_issuer),
+        sessions=sessions,
+        settings=settings,
+        metrics=metrics,
+        fingerprint_key=signing_key.derive("billing-api idempotency"),
+    )
+    services = Services(
+        settings=settings,
+        database=database,
+        accounts=accounts,
+        sessions=sessions,
+        metrics=metrics,
+        openapi=openapi.build(ROUTES),
+    )
+    _background(stack, services, "housekeeping", housekeeping.run(database))
+    return services
 
 
 async def _publish_keys(database: Database, signing_key: SigningKey, settings: Settings) -> None:
@@ -198,13 +202,12 @@ async def _publish_keys(database: Database, signing_key: SigningKey, settings: S
     await asyncio.to_thread(write_jwks, settings.data_dir / "jwks.json", trusted)
 
 
-async def _follow_cluster(stack: AsyncExitStack, services: Services) -> None:
+async def _follow_cluster(stack: AsyncExitStack, services: Services, kubernetes: Configuration | None) -> None:
     """Start the outbox worker and the watch, if there is a cluster."""
-    found = await cluster.configuration(services.settings)
-    if found is None:
+    if kubernetes is None:
         log.warning("No Kubernetes cluster: set KUBECONFIG. Signups are taken; their instances wait in the outbox")
         return
-    api = await stack.enter_async_context(Cluster.connect(found))
+    api = await stack.enter_async_context(Cluster.connect(kubernetes))
     worker = OutboxWorker(database=services.database, cluster=api, settings=services.settings, metrics=services.metrics)
     services.watch = InstanceWatch(api, on_connected=worker.cluster_is_back)
     _background(stack, services, "watch", services.watch.run())

@@ -16,6 +16,9 @@ from billing_api.errors import ClusterRejected, ClusterUnavailable, SettingsErro
 from billing_api.instances import FIELD_MANAGER, GROUP, PLURAL, VERSION
 from billing_api.settings import Settings
 
+#: How to reach an API server.
+Configuration = client.Configuration
+
 _PATH = f"/apis/{GROUP}/{VERSION}/{PLURAL}"
 #: client-go's page size.
 _PAGE = 500
@@ -46,13 +49,13 @@ class Event:
     item: Mapping[str, Any]
 
 
-async def configuration(settings: Settings) -> client.Configuration | None:
+async def configuration(settings: Settings) -> Configuration | None:
     """Find the cluster to use: KUBECONFIG, else the pod's service account, else None.
 
     Raises:
         SettingsError: what is there cannot be used.
     """
-    found = client.Configuration()
+    found = Configuration()
     try:
         if settings.kubeconfig is not None:
             await config.load_kube_config(
@@ -77,7 +80,7 @@ class Cluster:
 
     @classmethod
     @asynccontextmanager
-    async def connect(cls, found: client.Configuration) -> AsyncIterator[Self]:
+    async def connect(cls, found: Configuration) -> AsyncIterator[Self]:
         """Give a Cluster until the end of the block; nothing is sent yet."""
         async with client.ApiClient(configuration=found) as api:
             yield cls(api)

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 from billing_api import answers
 from billing_api.db.outbox import Progress
-from billing_api.instances import Condition, Instance, Stage
+from billing_api.instances import Condition, Instance, Sight, Stage
 
 #: Conditions of the instance as a whole (kstatus and the licence); all others stand for a component.
 _WHOLE = frozenset({"Ready", "Reconciling", "Stalled", "LicenseValid"})
@@ -21,21 +21,18 @@ def instance_url(name: str, *, base_domain: str) -> str | None:
     return None if base_domain == "localhost" else f"https://{name}.{base_domain}"
 
 
-def describe(
-    *, name: str, instance: Instance | None, outbox: Progress | None, in_sight: bool, gone: bool, base_domain: str
-) -> answers.DeploymentAnswer:
+def describe(*, name: str, sight: Sight, outbox: Progress | None, base_domain: str) -> answers.DeploymentAnswer:
     """Put together the answer of the deployment status.
 
     Args:
         name: the instance's name.
-        instance: as last seen; None when it is not there.
+        sight: what can be seen of it.
         outbox: how far telling Kubernetes is; None when nothing was ever to be told.
-        in_sight: whether the picture of the cluster is current.
-        gone: whether the instance was there once and is no more.
         base_domain: BASE_DOMAIN.
     """
+    instance = sight.instance
     if instance is None:
-        return _absent(name=name, outbox=outbox, in_sight=in_sight, gone=gone, base_domain=base_domain)
+        return _absent(name=name, sight=sight, outbox=outbox, base_domain=base_domain)
     state = job_state(instance)
     message = instance.message or "The deployment has not begun yet."
     return answers.DeploymentAnswer(
@@ -54,7 +51,7 @@ def describe(
             estimatedReadyAt=instance.estimated_ready_at,
         ),
         phase=instance.phase,
-        message=message if in_sight else f"{_OUT_OF_SIGHT} Last known: {message}",
+        message=message if sight.current else f"{_OUT_OF_SIGHT} Last known: {message}",
         namespace=instance.namespace or f"customer-{name}",
         urls=dict(instance.urls),
         stages=[_stage(stage) for stage in instance.stages],
@@ -76,19 +73,17 @@ def job_state(instance: Instance) -> answers.JobState:
 _OUT_OF_SIGHT = "Kubernetes cannot be reached at the moment."
 
 
-def _absent(
-    *, name: str, outbox: Progress | None, in_sight: bool, gone: bool, base_domain: str
-) -> answers.DeploymentAnswer:
+def _absent(*, name: str, sight: Sight, outbox: Progress | None, base_domain: str) -> answers.DeploymentAnswer:
     """Answer for an instance that is not there: not yet, refused, or no more."""
     failed = outbox is not None and outbox.state == "failed"
     error = outbox.last_error if outbox and failed else None
-    status: answers.DeploymentStatus = "deleted" if gone else "failed" if failed else "pending"
-    state: answers.JobState = "completed" if gone else "failed" if failed else "waiting"
+    status: answers.DeploymentStatus = "deleted" if sight.gone else "failed" if failed else "pending"
+    state: answers.JobState = "completed" if sight.gone else "failed" if failed else "waiting"
     generation = outbox.applied_generation if outbox and outbox.applied_generation else 1
     return answers.DeploymentAnswer(
         customer=answers.DeployedCustomerAnswer(
             deploymentStatus=status,
-            instanceUrl=None if gone else instance_url(name, base_domain=base_domain),
+            instanceUrl=None if sight.gone else instance_url(name, base_domain=base_domain),
             deployedAt=None,
             deploymentError=error,
         ),
@@ -101,7 +96,7 @@ def _absent(
             estimatedReadyAt=None,
         ),
         phase=None,
-        message=_absence(error=error, in_sight=in_sight, gone=gone),
+        message=_absence(sight, error=error),
         namespace=f"customer-{name}",
         urls={},
         stages=[],
@@ -109,12 +104,12 @@ def _absent(
     )
 
 
-def _absence(*, error: str | None, in_sight: bool, gone: bool) -> str:
-    if gone:
+def _absence(sight: Sight, *, error: str | None) -> str:
+    if sight.gone:
         return "The instance has been deleted."
     if error:
         return f"The deployment failed and needs our support team: {error}"
-    if not in_sight:
+    if not sight.current:
         return f"{_OUT_OF_SIGHT} Nothing is lost: the deployment starts as soon as it is back."
     return "The deployment is queued and starts in a moment."
 

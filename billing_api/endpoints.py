@@ -15,6 +15,7 @@ from billing_api.db import outbox as outbox_rows
 from billing_api.db import signing_keys
 from billing_api.db.pool import Database
 from billing_api.errors import DatabaseUnavailable, ServiceUnavailable
+from billing_api.instances import NO_SIGHT
 from billing_api.metrics import Metrics
 from billing_api.problems import not_found
 from billing_api.requests import idempotency_key, read_object
@@ -82,25 +83,18 @@ async def logout(request: Request) -> Response:
 
 async def deployment_status(request: Request) -> Response:
     """GET /api/customers/{customer_id}/deployment/status."""
-    services = _services(request)
-    customer_id = request.path_params["customer_id"]
+    services, customer_id = _services(request), request.path_params["customer_id"]
+    unknown = not_found("customer_id is not known, or not yours to see", field="customer_id")
     if await services.sessions.customer_of(request) != customer_id:
-        raise not_found("customer_id is not known, or not yours to see", field="customer_id")
+        raise unknown
     async with services.database.transaction() as connection:
-        account = await account_rows.load(connection, customer_id)
+        name = await account_rows.find_instance_name(connection, customer_id)
         progress = await outbox_rows.progress(connection, customer_id)
-    if account is None:
-        raise not_found("customer_id is not known, or not yours to see", field="customer_id")
-    name, watch = account.customer.instance_name, services.watch
-    seen = progress is not None and watch is not None and watch.has_seen(progress.applied_resource_version)
-    body = deployments.describe(
-        name=name,
-        instance=watch.get(name) if watch else None,
-        outbox=progress,
-        in_sight=watch is not None and watch.connected,
-        gone=seen and watch is not None and watch.get(name) is None,
-        base_domain=services.settings.base_domain,
-    )
+    if name is None:
+        raise unknown
+    applied = progress.applied_resource_version if progress else None
+    sight = services.watch.look(name, applied=applied) if services.watch else NO_SIGHT
+    body = deployments.describe(name=name, sight=sight, outbox=progress, base_domain=services.settings.base_domain)
     return render.response(body)
 
 

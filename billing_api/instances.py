@@ -58,6 +58,25 @@ class Instance:
     time_to_ready_seconds: float | None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Sight:
+    """What can be seen of one customer's instance.
+
+    Attributes:
+        instance: as it was last seen; None when it is not there.
+        current: whether the picture is up to date.
+        gone: whether the instance was there once and is no more.
+    """
+
+    instance: Instance | None
+    current: bool
+    gone: bool
+
+
+#: What can be seen without a cluster.
+NO_SIGHT = Sight(instance=None, current=False, gone=False)
+
+
 def manifest(*, name: str, customer_id: str, email: str, company_name: str, plan: str, licence: str) -> dict[str, Any]:
     """Return the CustomerInstance to apply for a customer.
 

@@ -1,4 +1,4 @@
-"""docs/api.md: the OpenAPI document as a page for people."""
+"""docs/api.md: the OpenAPI document as a page for people, with the settings of the process that serves it."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -6,6 +6,7 @@ from typing import Any
 
 from billing_api import problems
 from billing_api.errors import PROBLEMS
+from billing_api.settings import describe
 
 
 def page(document: Mapping[str, Any]) -> str:
@@ -26,6 +27,8 @@ def page(document: Mapping[str, Any]) -> str:
     for name, schema in document["components"]["schemas"].items():
         lines += _schema(name, schema)
     lines += _problem_types()
+    lines += ["", "## Settings", "", "| Variable | Default | Meaning |", "|---|---|---|"]
+    lines += [f"| `{name}` | {f'`{default}`' if default else ''} | {text} |" for name, default, text in describe()]
     return "\n".join(lines).rstrip() + "\n"
 
 

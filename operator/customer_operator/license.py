@@ -14,7 +14,7 @@ from typing import Any
 
 import jwt
 
-from customer_operator.errors import LicenseRejected
+from customer_operator.errors import LicenseRejected, SettingInvalid
 from customer_operator.instance import Plan
 
 log = logging.getLogger(__name__)
@@ -88,6 +88,16 @@ def parse_jwks(text: str) -> dict[str, jwt.PyJWK]:
     if not isinstance(keys, list) or not all(isinstance(key, dict) for key in keys):
         raise ValueError('it is no JWKS document, {"keys": [...]}')
     return {key["kid"]: _public_key(key) for key in keys if _is_named_rsa(key)}
+
+
+def read_jwks(path: Path) -> str:
+    """Return the JWKS document that tenants are given; SettingInvalid when it is none, or holds a private key."""
+    try:
+        text = path.read_text()
+        parse_jwks(text)
+    except (OSError, ValueError) as error:
+        raise SettingInvalid("LICENSE_JWKS_PATH", f"must name a JWKS file of public RSA keys; {error}") from error
+    return text
 
 
 def _is_named_rsa(key: Mapping[str, Any]) -> bool:

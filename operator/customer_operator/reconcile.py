@@ -103,25 +103,32 @@ class Reconciler:
             namespace=naming.namespace_of(instance.name),
             usual_seconds=statistics.median(self._times) if self._times else _USUAL_SECONDS,
         )
-        failure, verdict, progress = None, None, Progress()
+        verdict, progress = None, Progress()
+        error: Exception | None = None
         try:
             verdict = await self._judge(instance)
             picture = replace(picture, plan=verdict.plan, license=verdict.reading, suspended=verdict.suspended)
             progress = await self._work(body, instance, verdict, picture)
+            error = progress.error
         except (ClusterUnreachable, Conflict):
             self._inventory.expire(instance.name)
             raise
-        except Exception as error:
-            self._inventory.expire(instance.name)
-            failure = self._retry.failure(error, instance=instance, previous=previous, now=self._clock())
-            log.warning(
-                "instance %s: %s", instance.name, failure.message, exc_info=not isinstance(error, OperatorError)
-            )
-            if isinstance(error, LicenseRejected):
-                picture = replace(picture, license=entitlement.rejected(error))
+        except Exception as caught:
+            error = caught
+        if isinstance(error, LicenseRejected):
+            picture = replace(picture, license=entitlement.rejected(error))
+        failure = self._fail(instance, previous, error) if error else None
         picture = self._complete(picture, instance, progress, failure)
         await self._publish(body, instance, picture)
         return self._outcome(instance, picture, progress, verdict)
+
+    def _fail(self, instance: CustomerInstance, previous: Status, error: Exception) -> Failure:
+        """Return how a failed pass is reported; whatever was verified before it counts no more."""
+        self._inventory.expire(instance.name)
+        failure = self._retry.failure(error, instance=instance, previous=previous, now=self._clock())
+        unexpected = not isinstance(error, OperatorError)
+        log.warning("instance %s: %s", instance.name, failure.message, exc_info=error if unexpected else None)
+        return failure
 
     async def _judge(self, instance: CustomerInstance) -> Verdict:
         return entitlement.judge(

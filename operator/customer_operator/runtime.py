@@ -14,6 +14,7 @@ from customer_operator.cluster import Cluster, connect
 from customer_operator.components.context import Platform
 from customer_operator.inventory import Inventory
 from customer_operator.leader import Leadership, Timing
+from customer_operator.license import read_jwks
 from customer_operator.metrics import Metrics, QueueCollector
 from customer_operator.probes import Probes
 from customer_operator.queue import WorkQueue
@@ -23,7 +24,7 @@ from customer_operator.sync import Synchroniser
 from customer_operator.vault import Vault, open_authority
 from customer_operator.worker import Workers
 
-# A due instance that nobody has taken up for so long (seconds) means that the workers hang.
+# Work that is due while no pass has come to an end for so long (seconds) means that the workers hang.
 _HANGING = 300.0
 
 
@@ -90,8 +91,8 @@ class Operator:
         """Return why the operator does not do its work, or None when it does; a standby does its work by waiting."""
         if self._election is None or self._election.done():
             return "the leader election has ended"
-        if self._leadership and self._leadership.leads and self._queue.oldest_wait() > _HANGING:
-            return f"an instance has been waiting for {self._queue.oldest_wait():.0f} s; the workers hang"
+        if self._leadership and self._leadership.leads and self._workers.stalled_for() > _HANGING:
+            return f"work is due, and none has been done for {self._workers.stalled_for():.0f} s; the workers hang"
         return None
 
     def instance_event(self, event: Mapping[str, Any]) -> None:
@@ -157,5 +158,5 @@ def platform_of(settings: Settings) -> Platform:
         router_namespace=settings.router_namespace,
         monitoring_namespace=settings.monitoring_namespace,
         operator_namespace=settings.operator_namespace,
-        license_jwks=settings.license_jwks_path.read_text() if settings.license_jwks_path else None,
+        license_jwks=read_jwks(settings.license_jwks_path) if settings.license_jwks_path else None,
     )

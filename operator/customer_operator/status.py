@@ -68,7 +68,17 @@ def compute(*, instance: CustomerInstance, picture: Picture, previous: Status, n
         "lastHandledRetryAt": _handled_retry(instance, previous, now),
         "estimatedReadyAt": _estimate(instance, phase, picture, previous, now),
     }
-    return {name: value for name, value in status.items() if value not in (None, {}, [])}
+    found = {name: value for name, value in status.items() if value not in (None, {}, [])}
+    return _as_last_seen(found, previous) if picture.failure and not picture.wanted else found
+
+
+def _as_last_seen(status: dict[str, Any], previous: Status) -> dict[str, Any]:
+    """Return the status of a pass that failed before it could look, with what an earlier one saw of the stack."""
+    kinds = {condition["type"] for condition in status["conditions"]}
+    components = [item for item in previous.get("conditions", ()) if item["type"] not in kinds]
+    kept = {name: previous[name] for name in ("stages", "urls", "ports") if name in previous}
+    progress = min(99, previous.get("progress", 0))
+    return {**status, **kept, "progress": progress, "conditions": [*status["conditions"], *components]}
 
 
 def deleting(*, instance: CustomerInstance, previous: Status, steps: Iterable[Stage], now: datetime) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import asyncio
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -12,7 +12,7 @@ from customer_operator.cluster import KINDS, Cluster, patiently
 from customer_operator.components import guardrails
 from customer_operator.components.context import Context, Credentials, Platform
 from customer_operator.entitlement import Verdict
-from customer_operator.errors import AdmissionRefused, NamespaceTaken
+from customer_operator.errors import AdmissionRefused, ClusterUnreachable, Conflict, NamespaceTaken, OperatorError
 from customer_operator.instance import CustomerInstance
 from customer_operator.inventory import Inventory, Key, key_of
 from customer_operator.naming import Manifest
@@ -32,6 +32,7 @@ class Progress:
     guarded: bool = False
     desired: Sequence[Manifest] = ()
     again: float | None = None
+    error: OperatorError | None = None
 
 
 class Synchroniser:
@@ -73,8 +74,8 @@ class Synchroniser:
     async def bring_in_line(self, instance: CustomerInstance, verdict: Verdict, *, now: datetime) -> Progress:
         """Apply what differs, wave by wave, and remove what is no longer wanted.
 
-        Raises NamespaceTaken and CredentialsLost, and the errors of the cluster; what was applied before one of them
-        stays remembered.
+        Raises NamespaceTaken and CredentialsLost, and the errors of the cluster. An object that cannot be applied is
+        the `error` of the answer, which still tells of all the others.
         """
         name = instance.name
         if self._terminating(name):
@@ -87,11 +88,21 @@ class Synchroniser:
         if not self._inventory.is_listed(name):
             await self._compare(name, desired, prune=True)
         desired = self._with_room(name, desired)
+        try:
+            again = await self._apply_waves(name, desired)
+        except (ClusterUnreachable, Conflict):
+            raise
+        except OperatorError as error:
+            return replace(self._progress(name, desired, guarded=self._quota_enforced(name)), error=error)
+        return self._progress(name, desired, guarded=again is None, again=again)
+
+    async def _apply_waves(self, name: str, desired: list[Manifest]) -> float | None:
+        """Apply what differs; return the seconds that the workloads still have to wait for the quota, None for done."""
         for wave in stack.waves(desired):
             if wave and wave[0]["kind"] in stack.WORKLOADS and (remaining := self._quota_remaining(name)):
-                return self._progress(name, desired, guarded=False, again=remaining)
+                return remaining
             await self._apply_all(name, [item for item in wave if self._inventory.needs_apply(name, item)])
-        return self._progress(name, desired, guarded=True)
+        return None
 
     async def look(self, instance: CustomerInstance, verdict: Verdict) -> Progress:
         """Compare what is desired with what is there, and touch nothing."""
@@ -217,7 +228,7 @@ class Synchroniser:
         """Tell whether a live object is as desired, or as the cluster insists on having it after our last apply."""
         known = self._inventory.child(name, key_of(live))
         accepted = known is not None and known.verified == drift.fingerprint(live)
-        return drift.in_sync(live, desired) or (accepted and drift.applied_hash(live) == drift.applied_hash(desired))
+        return drift.in_sync(live, desired) or (accepted and drift.is_marked(live, desired))
 
     def _progress(
         self, name: str, desired: Sequence[Manifest], *, guarded: bool, again: float | None = None

@@ -48,6 +48,14 @@ class Workers:
         self._clock = clock
         self._resync_at: dict[str, float] = {}
         self._outages = 0
+        self._last_pass = clock()
+
+    def stalled_for(self) -> float:
+        """Return for how many seconds due work has been waiting without any pass coming to an end; 0 for none.
+
+        A long queue alone is no stall: after a restart thousands of steady instances wait, while work goes on.
+        """
+        return min(self._queue.oldest_wait(), self._clock() - self._last_pass)
 
     def instance_changed(self, name: str) -> None:
         """Queue an instance whose resource was created, changed or deleted; a steady one only for a look."""
@@ -93,7 +101,8 @@ class Workers:
         else:
             self._outages = 0
             self._schedule(work.name, outcome, resynced=resync)
-        self._metrics.reconciled(outcome.result, self._clock() - started)
+        self._last_pass = self._clock()
+        self._metrics.reconciled(outcome.result, self._last_pass - started)
 
     def _schedule(self, name: str, outcome: Outcome, *, resynced: bool) -> None:
         body = self._inventory.instance(name)

@@ -26,11 +26,13 @@ MANAGER = "test"
 _PATHS: Mapping[str, tuple[str, str, bool]] = {
     **KINDS,
     "ClusterRole": ("/apis/rbac.authorization.k8s.io/v1", "clusterroles", False),
+    "ClusterRoleBinding": ("/apis/rbac.authorization.k8s.io/v1", "clusterrolebindings", False),
     "Event": ("/api/v1", "events", True),
     "Lease": ("/apis/coordination.k8s.io/v1", "leases", True),
     "PersistentVolumeClaim": ("/api/v1", "persistentvolumeclaims", True),
     "Pod": ("/api/v1", "pods", True),
     "ReplicaSet": ("/apis/apps/v1", "replicasets", True),
+    "SelfSubjectRulesReview": ("/apis/authorization.k8s.io/v1", "selfsubjectrulesreviews", False),
 }
 
 
@@ -45,9 +47,8 @@ class Refused(Exception):
 class Kubernetes:
     """One user's access to the API server."""
 
-    def __init__(self, server: str, *, tls: ssl.SSLContext, token: str | None = None) -> None:
-        """Take the address, what to trust and perhaps a client certificate, and perhaps a bearer token."""
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
+    def __init__(self, server: str, *, tls: ssl.SSLContext, headers: Mapping[str, str] | None = None) -> None:
+        """Take the address, what to trust and perhaps a client certificate, and headers that say who this is."""
         self._http = httpx.Client(base_url=server, verify=tls, headers=headers, timeout=30)
 
     def __enter__(self) -> Self:
@@ -74,12 +75,13 @@ class Kubernetes:
         answer = self._send("GET", _path(kind, namespace), params={"labelSelector": labels})
         return [{"kind": kind, **item} for item in answer["items"]]
 
-    def apply(self, manifest: Manifest, **params: str) -> Manifest:
+    def apply(self, manifest: Manifest, *, subresource: str = "", **params: str) -> Manifest:
         """Server-side apply an object with strict field validation, by force."""
         metadata = manifest["metadata"]
+        path = _path(manifest["kind"], metadata.get("namespace"), metadata["name"])
         return self._send(
             "PATCH",
-            _path(manifest["kind"], metadata.get("namespace"), metadata["name"]),
+            f"{path}/{subresource}" if subresource else path,
             body=manifest,
             media_type="application/apply-patch+yaml",
             params={"fieldManager": MANAGER, "force": "true", "fieldValidation": "Strict", **params},
@@ -196,15 +198,20 @@ class Kubernetes:
 
 def administrator(cluster: LocalCluster) -> Kubernetes:
     """Return the administrator's access."""
-    tls = ssl.create_default_context(cafile=str(cluster.ca))
-    tls.load_cert_chain(cluster.files.pki / "admin.crt", cluster.files.pki / "admin.key")
-    return Kubernetes(cluster.server, tls=tls)
+    return Kubernetes(cluster.server, tls=_administrators_tls(cluster))
+
+
+def omnipotent(cluster: LocalCluster, user: str) -> Kubernetes:
+    """Return access under a user's name that no role bounds: what is refused is refused by admission."""
+    headers = {"Impersonate-User": user, "Impersonate-Group": "system:masters"}
+    return Kubernetes(cluster.server, tls=_administrators_tls(cluster), headers=headers)
 
 
 def bearer(cluster: LocalCluster, kubeconfig: Path) -> Kubernetes:
     """Return the access of the user whose token is in a kubeconfig."""
     token = yaml.safe_load(kubeconfig.read_text())["users"][0]["user"]["token"]
-    return Kubernetes(cluster.server, tls=ssl.create_default_context(cafile=str(cluster.ca)), token=token)
+    tls = ssl.create_default_context(cafile=str(cluster.ca))
+    return Kubernetes(cluster.server, tls=tls, headers={"Authorization": f"Bearer {token}"})
 
 
 def condition_of(resource: Manifest | None, kind: str) -> Manifest:
@@ -249,6 +256,12 @@ def order(name: str, **spec: Any) -> Manifest:
         "metadata": {"name": name},
         "spec": {"customer": customer, **spec},
     }
+
+
+def _administrators_tls(cluster: LocalCluster) -> ssl.SSLContext:
+    tls = ssl.create_default_context(cafile=str(cluster.ca))
+    tls.load_cert_chain(cluster.files.pki / "admin.crt", cluster.files.pki / "admin.key")
+    return tls
 
 
 def _path(kind: str, namespace: str | None = None, name: str | None = None) -> str:

@@ -5,21 +5,25 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
 import httpx
+from prometheus_client.parser import text_string_to_metric_families
 
 from customer_operator import leader, naming
 from customer_operator.naming import Manifest
 from hack.paths import PROJECT_ROOT
 from hack.processes import dying_with_parent
 from hack.supervisor.ports import PortReservation
-from tests.support.kubernetes import Kubernetes
+from tests.support.kubernetes import PATIENCE, Kubernetes
 
 _END = 15.0  # seconds; kopf's own limit for its clean-up is shorter
 _LINES_SHOWN = 60
+_BREATH = 0.05  # seconds between two looks at what cannot be watched
 
 # A platform without a domain. Tries follow each other quickly, and so do the events of a licence that ends.
 USUAL: Mapping[str, str] = {
@@ -37,6 +41,7 @@ class OperatorProcess:
     def __init__(self, name: str, *, kubeconfig: Path, folder: Path, environment: Mapping[str, str]) -> None:
         """Start it; the environment is added to the usual one."""
         self.name = name
+        self.identity = environment.get("IDENTITY", name)
         self.log = folder / f"{name}.log"
         self._port = PortReservation(1)
         self._url = f"http://127.0.0.1:{self._port.ports[0]}"
@@ -48,7 +53,7 @@ class OperatorProcess:
                 **{key: value for key, value in os.environ.items() if not key.startswith(("KUBE", "IMAGE_"))},
                 "PYTHONPATH": str(PROJECT_ROOT / "operator"),
                 "KUBECONFIG": str(kubeconfig),
-                "IDENTITY": name,
+                "IDENTITY": self.identity,
                 "PROBE_PORT": str(self._port.ports[0]),
                 **USUAL,
                 **environment,
@@ -67,13 +72,31 @@ class OperatorProcess:
         """Wait until this replica holds the lease."""
         api.wait_for("Lease", leader.LEASE_NAME, self.holds, namespace=naming.OPERATOR_NAMESPACE)
 
+    def wait_until_up(self) -> None:
+        """Wait until this replica answers, leading or not; only itself knows when."""
+        self._poll(lambda: self.ask("/readyz").is_success, what="an answer")
+
+    def wait_for_log(self, text: str) -> None:
+        """Wait until it has logged a text; nothing announces that a file grows."""
+        self._poll(lambda: text in self.log.read_text(errors="replace"), what=f"{text!r} in the log")
+
     def holds(self, lease: Manifest | None) -> bool:
         """Tell whether a lease is this replica's."""
-        return lease is not None and lease["spec"].get("holderIdentity") == self.name
+        return lease is not None and lease["spec"].get("holderIdentity") == self.identity
 
     def ask(self, path: str) -> httpx.Response:
         """Return the answer of one of its HTTP endpoints."""
         return httpx.get(f"{self._url}{path}", timeout=10)
+
+    def metric(self, name: str, **labels: str) -> float:
+        """Return the sum of a metric's samples that carry these labels; 0 when there is none."""
+        families = text_string_to_metric_families(self.ask("/metrics").text)
+        return sum(
+            sample.value
+            for family in families
+            for sample in family.samples
+            if sample.name == name and labels.items() <= sample.labels.items()
+        )
 
     def terminate(self) -> None:
         """Ask it to end, as Kubernetes does when it stops a pod, and wait."""
@@ -86,6 +109,15 @@ class OperatorProcess:
     def log_tail(self) -> str:
         """Return the last lines it has logged."""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-_LINES_SHOWN:])
+
+    def _poll(self, condition: Callable[[], bool], *, what: str) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline and self.runs:
+            with suppress(httpx.TransportError):
+                if condition():
+                    return
+            time.sleep(_BREATH)
+        raise AssertionError(f"waited {PATIENCE:g} s, or until it ended, for {what} of {self.name}\n{self.log_tail()}")
 
     def _end(self, number: signal.Signals) -> None:
         if self.runs:
@@ -115,8 +147,24 @@ class Operators:
             self._usual = self.start("usual")
         return self._usual
 
-    def start(self, name: str = "operator", *, wait: bool = True, **environment: str) -> OperatorProcess:
-        """Start one more replica, with settings of its own; `wait` until it leads, which takes that no other does."""
+    def start(self, name: str = "operator", **environment: str) -> OperatorProcess:
+        """Start a replica with settings of its own, and wait until it leads, which takes that no other does."""
+        replica = self._run(name, environment)
+        replica.wait_until_leads(self._api)
+        return replica
+
+    def stand_by(self, name: str, **environment: str) -> OperatorProcess:
+        """Start a replica with settings of its own beside one that leads, and wait until it is up."""
+        replica = self._run(name, environment)
+        replica.wait_until_up()
+        return replica
+
+    def stop(self) -> None:
+        """End all that run."""
+        for replica in self.all:
+            replica.terminate()
+
+    def _run(self, name: str, environment: Mapping[str, str]) -> OperatorProcess:
         replica = OperatorProcess(
             f"{name}-{next(self._numbers)}",
             kubeconfig=self._kubeconfig,
@@ -124,11 +172,4 @@ class Operators:
             environment={**self._environment, **environment},
         )
         self.all.append(replica)
-        if wait:
-            replica.wait_until_leads(self._api)
         return replica
-
-    def stop(self) -> None:
-        """End all that run."""
-        for replica in self.all:
-            replica.terminate()

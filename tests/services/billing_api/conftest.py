@@ -16,6 +16,7 @@ from psycopg.rows import dict_row
 from starlette.applications import Starlette
 
 from billing_api.app import create_app
+from billing_api.cluster import configuration
 from billing_api.db import embedded
 from billing_api.db.migrate import migrate
 from billing_api.db.pool import Database
@@ -83,7 +84,8 @@ def settings(tmp_path: Path) -> Settings:
 def start(dsn: str, signing_key: SigningKey) -> Start:
     @asynccontextmanager
     async def run(settings: Settings) -> AsyncIterator[Billing]:
-        app: Starlette = create_app(settings, dsn=dsn, signing_key=signing_key)
+        kubernetes = await configuration(settings)
+        app: Starlette = create_app(settings, dsn=dsn, signing_key=signing_key, kubernetes=kubernetes)
         async with app.router.lifespan_context(app):
             transport = httpx.ASGITransport(app=app)
             async with httpx.AsyncClient(transport=transport, base_url="https://billing.test") as client:

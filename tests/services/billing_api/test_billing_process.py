@@ -69,3 +69,31 @@ async def test_a_body_that_never_ends_is_refused_on_a_real_connection(dsn: str, 
         answer = await reader.readline()
         writer.close()
     assert answer.startswith(b"HTTP/1.1 413 ")
+
+
+async def test_a_caller_who_hangs_up_is_no_defect(dsn: str, tmp_path: Path) -> None:
+    head = b"POST /api/customers/signup HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    async with billing_process({"DATABASE_URL": dsn, "DATA_DIR": str(tmp_path)}) as process:
+        client = await process.client()
+        _, writer = await asyncio.open_connection(client.base_url.host, client.base_url.port)
+        writer.write(head + b"Content-Length: 99\r\n\r\n{")
+        await writer.drain()
+        writer.close()
+        await writer.wait_closed()
+        assert (await client.get("/health/live")).status_code == 200
+        await client.aclose()
+        assert await process.end() == 0
+    assert "POST /api/customers/signup 400" in process.log
+    assert "Traceback" not in process.log
+
+
+async def test_a_broken_kubeconfig_and_a_missing_database_are_told_in_a_line(tmp_path: Path) -> None:
+    broken = tmp_path / "kubeconfig"
+    broken.write_text("[not a kubeconfig")
+    async with billing_process({"KUBECONFIG": str(broken), "DATA_DIR": str(tmp_path)}) as process:
+        await process.until(f"KUBECONFIG: {broken} cannot be used")
+        assert await process.child.wait() == 78
+    nowhere = "postgresql://billing@127.0.0.1:1/billing"
+    async with billing_process({"DATABASE_URL": nowhere, "DATA_DIR": str(tmp_path)}) as process:
+        await process.until("DATABASE_URL: PostgreSQL does not answer")
+        assert await process.child.wait() == 69

@@ -137,6 +137,18 @@ async def test_an_expired_session_is_401(billing: Billing, query: Query) -> None
     assert response.status_code == 401
 
 
+async def test_a_token_past_its_time_is_401_whatever_the_database_says(
+    billing: Billing, signing_key: SigningKey, query: Query
+) -> None:
+    signup = await billing.new_customer()
+    payload = jwt.decode(signup["session"]["token"], options={"verify_signature": False})
+    expired = jwt.encode({**payload, "exp": payload["iat"] - 1}, signing_key.derive("billing-api sessions"))
+    query("UPDATE sessions SET expires_at = 'infinity'")
+    headers = {"Authorization": f"Bearer {expired}"}
+    response = await billing.client.get(signup["deployment"]["check_status_url"], headers=headers)
+    assert (response.status_code, response.json()["errors"][0]["detail"]) == (401, "the session has ended")
+
+
 async def test_after_logout_the_token_is_worth_nothing(billing: Billing) -> None:
     signup = await billing.new_customer()
     other = (await billing.log_in()).json()

@@ -7,7 +7,7 @@ import pytest
 from billing_api.answers import DeploymentAnswer
 from billing_api.db.outbox import Progress
 from billing_api.deployments import describe, instance_url, job_state
-from billing_api.instances import parse
+from billing_api.instances import Sight, parse
 
 NAME = "cb4c867f44a92"
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -31,9 +31,8 @@ def _instance(**status: Any) -> dict[str, Any]:
 
 
 def _describe(item: dict[str, Any] | None, *, outbox: Progress | None = PENDING, **overrides: Any) -> DeploymentAnswer:
-    instance = None if item is None else parse(item)
-    options = {"in_sight": True, "gone": False, "base_domain": "iotistic.cloud", **overrides}
-    return describe(name=NAME, instance=instance, outbox=outbox, **options)
+    seen = {"instance": None if item is None else parse(item), "current": True, "gone": False, **overrides}
+    return describe(name=NAME, sight=Sight(**seen), outbox=outbox, base_domain="iotistic.cloud")
 
 
 @pytest.mark.parametrize(
@@ -113,7 +112,7 @@ def test_a_failed_deployment_tells_why() -> None:
 
 
 def test_a_stale_picture_says_so() -> None:
-    answer = _describe(_instance(phase="Ready", message="All is well"), in_sight=False)
+    answer = _describe(_instance(phase="Ready", message="All is well"), current=False)
     assert answer.message == "Kubernetes cannot be reached at the moment. Last known: All is well"
     assert answer.job.state == "completed"
 
@@ -122,7 +121,7 @@ def test_a_stale_picture_says_so() -> None:
     ("outbox", "options", "state", "status", "message"),
     [
         (PENDING, {}, "waiting", "pending", "queued"),
-        (PENDING, {"in_sight": False}, "waiting", "pending", "Nothing is lost"),
+        (PENDING, {"current": False}, "waiting", "pending", "Nothing is lost"),
         (None, {}, "waiting", "pending", "queued"),
         (replace(PENDING, state="failed", last_error="spec.x is wrong"), {}, "failed", "failed", "spec.x is wrong"),
         (replace(PENDING, state="done"), {"gone": True}, "completed", "deleted", "deleted"),

@@ -1,9 +1,10 @@
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from billing_api.errors import SettingsError
-from billing_api.settings import Settings
+from billing_api.settings import Settings, describe
 
 
 def test_defaults_follow_the_documents() -> None:
@@ -62,3 +63,10 @@ def test_secrets_are_not_shown_when_the_settings_are_printed() -> None:
     shown = repr(Settings.from_environ(environ))
     assert "hunter2" not in shown
     assert "battery" not in shown
+
+
+def test_every_setting_is_described_with_its_default() -> None:
+    described = {name: (default, text) for name, default, text in describe()}
+    assert described["PORT"] == ("3100", "Port to listen on; 0 takes a free one and prints it")
+    assert described["DATA_DIR"][0] == described["KUBECONFIG"][0] == ""
+    assert set(described) == {field.name.upper() for field in fields(Settings)}

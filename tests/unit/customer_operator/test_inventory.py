@@ -228,6 +228,27 @@ def test_a_workload_that_becomes_ready_is_news(inventory: Inventory) -> None:
     assert after.component == "api"
 
 
+def test_a_namespace_that_is_gone_has_taken_everything_with_it(inventory: Inventory) -> None:
+    namespace = {**live(1), "kind": "Namespace"}
+    for each in (live(1), namespace):
+        inventory.record(NAME, each, verified=True)
+    inventory.mark_listed(NAME)
+
+    assert inventory.vanish(NAME, {**namespace, "metadata": {**namespace["metadata"], "resourceVersion": "2"}})
+
+    assert not inventory.children(NAME)
+    assert not inventory.is_listed(NAME)
+
+
+def test_the_limits_of_a_quota_are_remembered(inventory: Inventory) -> None:
+    quota = {**live(1), "kind": "ResourceQuota", "spec": {"hard": {"pods": "10"}}, "status": {"hard": {"pods": "10"}}}
+    inventory.observe(NAME, quota)
+
+    known = inventory.child(NAME, Key("ResourceQuota", "api"))
+    assert known is not None
+    assert (dict(known.hard), known.enforced) == ({"pods": "10"}, True)
+
+
 # -- full listings ---------------------------------------------------------------------------------------------------
 
 

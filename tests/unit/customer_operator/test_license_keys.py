@@ -10,7 +10,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from jwt.algorithms import RSAAlgorithm
 
-from customer_operator.license import KeySet, parse_jwks
+from customer_operator.errors import SettingInvalid
+from customer_operator.license import KeySet, parse_jwks, read_jwks
 from tests.support.licences import check, claims, jwk, private_key, refusal, sign, write_jwks
 
 
@@ -70,7 +71,7 @@ def test_a_missing_file_leaves_the_known_keys_in_force(tmp_path: Path) -> None:
     assert check(sign("k1"), keys)
 
 
-def test_an_unchanged_file_is_not_read_again(tmp_path: Path) -> None:
+def test_an_unchanged_file_is_not_read_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = write_jwks(tmp_path / "jwks.json", jwk("k1"))
     keys = KeySet(path)
     known = keys.get("k1")
@@ -79,6 +80,7 @@ def test_an_unchanged_file_is_not_read_again(tmp_path: Path) -> None:
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
 
     assert keys.get("k1") is known
+    assert not caplog.text, "reading this file would have failed"
 
 
 def test_only_rsa_keys_with_an_id_are_taken() -> None:
@@ -96,6 +98,26 @@ def test_a_private_key_is_refused_without_being_shown() -> None:
     with pytest.raises(ValueError, match="the key 'k1' is a private key") as caught:
         parse_jwks(json.dumps({"keys": [private]}))
     assert private["d"] not in str(caught.value)
+
+
+def test_tenants_are_given_the_document_as_it_stands(tmp_path: Path) -> None:
+    path = write_jwks(tmp_path / "jwks.json", jwk("k1"), jwk("k2"))
+
+    assert read_jwks(path) == path.read_text()
+
+
+@pytest.mark.parametrize(
+    "content", ["{}", '{"keys": [{"kty": "RSA", "kid": "k1", "n": "AQAB", "e": "AQAB", "d": "AQAB"}]}']
+)
+def test_a_document_that_tenants_must_not_be_given_is_refused_by_the_settings_name(
+    tmp_path: Path, content: str
+) -> None:
+    path = tmp_path / "jwks.json"
+    path.write_text(content)
+
+    for each in (path, tmp_path / "missing.json"):
+        with pytest.raises(SettingInvalid, match="LICENSE_JWKS_PATH must name a JWKS file of public RSA keys"):
+            read_jwks(each)
 
 
 def test_an_elliptic_key_under_the_id_of_a_licence_is_no_way_in(tmp_path: Path) -> None:

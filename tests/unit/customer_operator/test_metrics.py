@@ -47,11 +47,12 @@ async def test_the_queue_is_read_when_it_is_scraped(registry: CollectorRegistry)
     queue.add("a", Urgency.TRIAL)
     queue.add("b", Urgency.TRIAL)
     queue.add("later", Urgency.RESYNC, delay=600)
+    queue.add("much-later", Urgency.RESYNC, delay=900)
     clock.now += 7
 
     depths = {urgency.label: read(registry, "queue_depth", urgency=urgency.label) for urgency in Urgency}
     assert depths == {"delete": 0, "enterprise": 0, "professional": 0, "starter": 0, "trial": 2, "resync": 0}
-    assert read(registry, "queue_delayed") == 1
+    assert read(registry, "queue_delayed") == 2
     assert read(registry, "queue_in_work") == 1
     assert read(registry, "queue_oldest_wait_seconds") == 7
 

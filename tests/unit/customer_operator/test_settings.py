@@ -14,7 +14,7 @@ def test_an_empty_environment_gives_the_defaults() -> None:
 
     assert settings == Settings(identity=settings.identity)
     assert settings.identity
-    assert (settings.queue_concurrency, settings.queue_max_retries, settings.queue_retry_delay) == (6, 3, 60.0)
+    assert (settings.queue_concurrency, settings.queue_max_retries, settings.queue_retry_delay) == (10, 3, 60.0)
 
 
 def test_every_setting_is_read_from_the_variable_of_its_name() -> None:

@@ -51,6 +51,7 @@ def phase_of(picture: Picture, previous: dict[str, Any], generation: int = 1) ->
     ("picture", "previous", "phase"),
     [
         (NOTHING, NEW, "Pending"),
+        (a_picture(applied=0, wanted=0, components=()), NEW, "Pending"),
         (APPLYING, NEW, "Provisioning"),
         (COMING_UP, PROVISIONING, "Provisioning"),
         (HEALTHY, PROVISIONING, "Ready"),
@@ -238,3 +239,17 @@ def test_a_pass_answers_a_retry_annotation_whose_time_has_come(
     computed = compute(HEALTHY, previous=previous, instance=an_instance(retry_at=retry_at))
 
     assert computed.get("lastHandledRetryAt") == handled
+
+
+def test_a_pass_that_failed_before_it_looked_keeps_what_was_last_seen_of_the_stack() -> None:
+    ready = compute(a_picture())
+    blind = a_picture(
+        applied=0, wanted=0, components=(), urls={}, failure=Failure(reason="LicenseInvalid", message="no")
+    )
+
+    failed = compute(blind, previous=ready)
+
+    assert failed["phase"] == "Failed"
+    assert (failed["stages"], failed["urls"]) == (ready["stages"], ready["urls"])
+    assert {item["type"]: item["status"] for item in failed["conditions"]}["DatabaseReady"] == "True"
+    assert compute(blind, previous=failed) == failed

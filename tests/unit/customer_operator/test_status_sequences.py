@@ -60,6 +60,10 @@ def test_progress_never_falls_during_provisioning_and_reaches_a_hundred_only_at_
     assert computed["phase"] == "Ready"
 
 
+def test_a_failed_try_is_not_done_although_everything_stands() -> None:
+    assert compute(a_picture(failure=_FAILURES[1]), previous=compute(a_picture()))["progress"] == 99
+
+
 def test_stages_are_done_one_after_the_other_and_keep_their_times() -> None:
     computed: dict[str, Any] = {}
     rows = []

@@ -199,6 +199,20 @@ async def test_every_pass_is_counted_by_its_outcome(bench: Bench, answer: Answer
     assert count == 1
 
 
+async def test_due_work_that_nobody_finishes_is_a_stall_and_a_long_queue_alone_is_none(bench: Bench) -> None:
+    assert bench.workers.stalled_for() == 0
+    for number in range(3):
+        bench.queue.add(str(number), Urgency.TRIAL)
+    bench.clock.now += 100
+    assert bench.workers.stalled_for() == 100
+
+    await bench.one_pass(Outcome("ready"))
+    assert bench.workers.stalled_for() == 0
+    bench.queue.add("acme", Urgency.TRIAL)
+    bench.clock.now += 7
+    assert bench.workers.stalled_for() == 7
+
+
 # -- several at once -------------------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,91 @@
+"""A server as a child process whose log can be waited for."""
+
+import re
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hack.processes import dying_with_parent
+
+# Seconds; generous, because a test waits no longer than it has to.
+PATIENCE = 30.0
+_LINES_SHOWN = 40
+
+
+class Server:
+    """A running process; both its outputs are its log."""
+
+    def __init__(
+        self, command: Sequence[str | Path], *, environment: Mapping[str, str], user: Mapping[str, Any] | None = None
+    ) -> None:
+        """Start it; `user` holds the arguments of Popen that say as whom."""
+        self._log: list[str] = []
+        self._grown = threading.Condition()
+        self._process = subprocess.Popen(
+            command,
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            preexec_fn=dying_with_parent(),
+            **(user or {}),
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    @property
+    def pid(self) -> int:
+        """The id of the process."""
+        return self._process.pid
+
+    @property
+    def log(self) -> str:
+        """What it has written so far."""
+        with self._grown:
+            return "".join(self._log)
+
+    def wait_for(self, pattern: str) -> None:
+        """Wait until a line of the log matches; AssertionError when that does not happen, or it ends before."""
+        seen, deadline = 0, time.monotonic() + PATIENCE
+        with self._grown:
+            while True:
+                if any(re.search(pattern, line) for line in self._log[seen:]):
+                    return
+                seen = len(self._log)
+                ended = not self._reader.is_alive()
+                if ended or not self._grown.wait(deadline - time.monotonic()):
+                    reason = "ended" if ended else f"waited {PATIENCE:g} s"
+                    tail = "".join(self._log[-_LINES_SHOWN:])
+                    raise AssertionError(f"{self._process.args!r} {reason} without {pattern!r}:\n{tail}")
+
+    def wait(self) -> int:
+        """Wait until it ends and all is logged; return its exit status, negative for a signal."""
+        status = self._process.wait(timeout=PATIENCE)
+        self._reader.join(timeout=PATIENCE)
+        return status
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """End it with a signal; return its exit status. No harm when it has ended."""
+        if self._process.poll() is None:
+            self._process.send_signal(number)
+        try:
+            return self.wait()
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            raise
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        with self._process.stdout as output:
+            for line in output:
+                with self._grown:
+                    self._log.append(line)
+                    self._grown.notify_all()
+        with self._grown:
+            self._grown.notify_all()
