@@ -6,6 +6,7 @@ replicas may run one.
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from random import Random
 
 from billing_api.backoff import delay
@@ -22,6 +23,8 @@ from billing_api.settings import Settings
 _ABANDONED_AFTER_SECONDS = 30.0
 _RECONNECT_SECONDS = (0.2, 5.0)
 
+_Outcome = Applied | ClusterRejected | ClusterUnavailable
+
 log = logging.getLogger(__name__)
 
 
@@ -37,6 +40,7 @@ class OutboxWorker:
         self._wake = asyncio.Event()
         self._retry_all = False
         self._stopping = False
+        self._outage = False
 
     def cluster_is_back(self) -> None:
         """Try everything that waits at once."""
@@ -93,12 +97,19 @@ class OutboxWorker:
             outcomes = await asyncio.gather(*(self._apply(job) for job in jobs))
             for job, outcome in zip(jobs, outcomes, strict=True):
                 await self._record(connection, job, outcome)
-        waiting = [outcome for outcome in outcomes if isinstance(outcome, ClusterUnavailable)]
-        if waiting:
-            log.warning("%d customer instances wait: %s", len(waiting), waiting[0])
+        self._report(outcomes)
         return len(jobs)
 
-    async def _apply(self, job: rows.Job) -> Applied | ClusterRejected | ClusterUnavailable:
+    def _report(self, outcomes: Sequence[_Outcome]) -> None:
+        """Log the beginning and the end of an outage, not every row that meets it."""
+        waiting = [outcome for outcome in outcomes if isinstance(outcome, ClusterUnavailable)]
+        if waiting and not self._outage:
+            log.warning("Customer instances wait, and are tried again until it works: %s", waiting[0])
+        if outcomes and self._outage and not waiting:
+            log.info("Customer instances are applied again")
+        self._outage = bool(waiting) if outcomes else self._outage
+
+    async def _apply(self, job: rows.Job) -> _Outcome:
         body = manifest(
             name=job.instance_name,
             customer_id=job.customer_id,
@@ -114,9 +125,7 @@ class OutboxWorker:
         except (ClusterRejected, ClusterUnavailable) as error:
             return error
 
-    async def _record(
-        self, connection: Connection, job: rows.Job, outcome: Applied | ClusterRejected | ClusterUnavailable
-    ) -> None:
+    async def _record(self, connection: Connection, job: rows.Job, outcome: _Outcome) -> None:
         self._metrics.outbox_applies.labels(_outcome(outcome)).inc()
         match outcome:
             case Applied():
@@ -161,7 +170,7 @@ class OutboxWorker:
                 await asyncio.sleep(self._after_outage(error, failures))
 
 
-def _outcome(outcome: Applied | ClusterRejected | ClusterUnavailable) -> str:
+def _outcome(outcome: _Outcome) -> str:
     match outcome:
         case Applied():
             return "applied"

@@ -43,11 +43,6 @@ class Database:
     async def __aexit__(self, *_exception: object) -> None:
         await self._pool.close()
 
-    @property
-    def requests(self) -> int:
-        """How many transactions there have been."""
-        return self._pool.get_stats().get("requests_num", 0)
-
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
         """Give a connection in a transaction: committed at the end of the block, rolled back on an exception.

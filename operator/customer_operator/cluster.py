@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import math
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -51,6 +53,9 @@ _MERGE = "application/merge-patch+json"
 _JSON = "application/json"
 _TIMEOUT = aiohttp.ClientTimeout(total=30)  # seconds; the API server's own limit is 60
 _LIST_CHUNK = 500
+# Seconds after an outage in which an API server that has just started may refuse everything: it answers before its
+# authorizer has read the roles.
+_WAKING = 10.0
 # Reasons of a metav1.Status (k8s.io/apimachinery, types.go); none is given by a proxy in front of the API server.
 _CANNOT_WORK_NOW = frozenset({"ServiceUnavailable", "TooManyRequests", "ServerTimeout", "Timeout", ""})
 
@@ -62,6 +67,7 @@ class Cluster:
         """Take a configured client, and the metrics that count its requests."""
         self._client = client
         self._metrics = metrics
+        self._away_at = -math.inf  # when it was last found unreachable
 
     async def apply(self, manifest: Manifest, *, subresource: str = "") -> Manifest:
         """Server-side apply an object as the operator's own field manager, by force, and return the live object.
@@ -142,11 +148,20 @@ class Cluster:
             data = await answer.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             self._metrics.request(method, "unreachable")
+            self._away_at = time.monotonic()
             raise ClusterUnreachable(f"{method} {path}: no answer ({type(error).__name__})") from error
         self._metrics.request(method, str(answer.status))
         if answer.status < 300:
             return dict(json.loads(data))
-        raise convert(answer.status, data, what=f"{method} {path}")
+        raise self._in_context(convert(answer.status, data, what=f"{method} {path}"))
+
+    def _in_context(self, error: ClusterError) -> ClusterError:
+        """Return the error as it is to be taken: just after an outage a missing right is part of it."""
+        if isinstance(error, ClusterUnreachable):
+            self._away_at = time.monotonic()
+        elif isinstance(error, PermissionMissing) and time.monotonic() - self._away_at < _WAKING:
+            return ClusterUnreachable(f"the API server has just come back: {error}", status=error.status)
+        return error
 
     async def _optional(self, method: str, path: str, *, body: Manifest | None = None) -> Manifest | None:
         try:

@@ -43,6 +43,7 @@ class Picture:
     """What exists of an instance."""
 
     plan: str
+    paused: bool = False
     license: LicenseReading = LicenseReading()
     namespace: str = ""
     founded: bool = False

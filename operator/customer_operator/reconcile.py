@@ -15,7 +15,14 @@ from customer_operator import addresses, entitlement, naming, stack, status
 from customer_operator.cluster import Cluster
 from customer_operator.components.context import Platform
 from customer_operator.entitlement import Verdict
-from customer_operator.errors import ClusterUnreachable, Conflict, LicenseRejected, OperatorError, UserError
+from customer_operator.errors import (
+    ClusterError,
+    ClusterUnreachable,
+    Conflict,
+    LicenseRejected,
+    OperatorError,
+    UserError,
+)
 from customer_operator.instance import CustomerInstance, parse
 from customer_operator.inventory import Inventory, Key, key_of
 from customer_operator.license import KeySet
@@ -100,6 +107,7 @@ class Reconciler:
         previous: Status = body.get("status") or {}
         picture = Picture(
             plan=previous.get("plan", instance.plan),
+            paused=instance.paused,
             namespace=naming.namespace_of(instance.name),
             usual_seconds=statistics.median(self._times) if self._times else _USUAL_SECONDS,
         )
@@ -208,7 +216,12 @@ class Reconciler:
         """Write the status if it differs from the one that is there."""
         if computed == (body.get("status") or {}):
             return
-        live = await self._cluster.apply(naming.resource(body, status=computed), subresource="status")
+        try:
+            live = await self._cluster.apply(naming.resource(body, status=computed), subresource="status")
+        except ClusterError as error:
+            if error.status != 404:
+                raise
+            raise Conflict(f"{naming.KIND} {body['metadata']['name']} is gone", status=404) from error
         self._inventory.store_instance(live)
 
     def _outcome(

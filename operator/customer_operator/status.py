@@ -156,6 +156,11 @@ def _progress(phase: Phase, picture: Picture) -> int:
 
 
 def _message(phase: Phase, picture: Picture) -> str:
+    situation = _situation(phase, picture)
+    return f"spec.paused is set, nothing is changed; {situation}" if picture.paused else situation
+
+
+def _situation(phase: Phase, picture: Picture) -> str:
     if picture.failure:
         return picture.failure.message
     if picture.stuck and picture.stuck.readiness:

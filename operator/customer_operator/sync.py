@@ -130,10 +130,22 @@ class Synchroniser:
         """Make sure of the namespace and of our rights in it; True when it is new, and therefore empty."""
         manifests, name = self._foundation(instance), instance.name
         exists = self._inventory.is_listed(name) or await self._verify_foundation(instance, manifests)
-        for manifest in manifests:
-            if self._inventory.needs_apply(name, manifest):
-                await self._apply(name, manifest)
+        wrong = [manifest for manifest in manifests if self._inventory.needs_apply(name, manifest)]
+        if wrong and exists:
+            await self._confirm(instance)
+        for manifest in wrong:
+            await self._apply(name, manifest)
         return not exists
+
+    async def _confirm(self, instance: CustomerInstance) -> None:
+        """Make sure that the instance still exists before its namespace is given an owner again; Conflict if not.
+
+        Our watch may be late: an owner that is gone would have garbage collection delete a namespace that somebody
+        has just saved from deletion.
+        """
+        live = await self._cluster.get(naming.KIND, instance.name)
+        if live is None or live["metadata"]["uid"] != instance.uid:
+            raise Conflict(f"{naming.KIND} {instance.name} is gone", status=404)
 
     async def _verify_foundation(self, instance: CustomerInstance, manifests: Sequence[Manifest]) -> bool:
         """Read the foundation; False when there is no namespace. Raises NamespaceTaken when it is somebody else's."""

@@ -10,6 +10,7 @@ from customer_operator.instance import Plan
 from customer_operator.license import audience
 from customer_operator.naming import Manifest
 from tests.support import licences
+from tests.support.audit import AuditLog
 from tests.support.kubernetes import Condition, Kubernetes, condition_of, in_phase, is_gone, is_ready
 from tests.support.operators import Operators
 from tests.support.tenants import Tenants
@@ -280,6 +281,11 @@ def test_an_external_broker_takes_the_place_of_our_own(
         if any(word in item["metadata"]["name"] for word in ("mosquitto", "mqtt", "broker"))
     }
     assert left == set()
+
+
+def test_the_operator_asked_for_nothing_that_it_may_not_do(audit: AuditLog, orders: dict[str, str]) -> None:
+    for name in orders.values():
+        assert audit.overreaches(naming.namespace_of(name)) == []
 
 
 def secret(name: str, **values: str) -> Manifest:

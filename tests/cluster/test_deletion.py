@@ -1,9 +1,12 @@
 """Deleting an instance: everything goes, or the data stays behind, and what is going on can be seen meanwhile."""
 
+from dataclasses import dataclass
+
 import pytest
 
 from customer_operator import naming
 from customer_operator.naming import Manifest
+from tests.support.audit import AuditLog
 from tests.support.kubernetes import (
     Kubernetes,
     condition_of,
@@ -17,16 +20,53 @@ from tests.support.operators import Operators
 from tests.support.tenants import Tenants
 
 KEPT = ("PersistentVolumeClaim", "Secret", "StatefulSet", "Deployment", "Service")
+HOLD = "example.com/backup"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def orders(operators: Operators, tenants: Tenants) -> dict[str, str]:
+@dataclass(frozen=True)
+class Going:
+    """An instance whose deletion has been asked for: since when, and what was there before."""
+
+    name: str
+    since: str
+    before: dict[tuple[str, str], str]
+    passwords: dict[str, str]
+
+    @property
+    def namespace(self) -> str:
+        return naming.namespace_of(self.name)
+
+
+@pytest.fixture(scope="module")
+def staying(operators: Operators, tenants: Tenants) -> dict[str, str]:
     """One instance for each way of going, provisioned side by side."""
     operators.usual()
-    titles = ("deleted", "held", "orphaned")
-    names = {title: tenants.order() for title in titles}
+    names = {title: tenants.order() for title in ("deleted", "held", "orphaned")}
     names["retained"] = tenants.order(deletionPolicy="Retain")
-    return names
+    return {title: tenants.ready(name) for title, name in names.items()}
+
+
+@pytest.fixture(scope="module")
+def going(api: Kubernetes, tenants: Tenants, staying: dict[str, str]) -> dict[str, Going]:
+    """The deletion of all but one has been asked for, and of one that is still in the making."""
+    metadata = {"name": "backup", "namespace": naming.namespace_of(staying["held"]), "finalizers": [HOLD]}
+    api.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata})
+    unfinished = tenants.order()
+    api.wait_for("Secret", naming.CREDENTIALS_SECRET, is_there, namespace=naming.namespace_of(unfinished))
+    names = {title: name for title, name in staying.items() if title != "orphaned"} | {"unfinished": unfinished}
+    return {title: delete(api, name) for title, name in names.items()}
+
+
+def delete(api: Kubernetes, name: str) -> Going:
+    namespace = naming.namespace_of(name)
+    started = Going(
+        name=name,
+        since=api.version(naming.KIND),
+        before=uids(api, namespace, *KEPT),
+        passwords=api.get("Secret", naming.CREDENTIALS_SECRET, namespace=namespace)["data"],
+    )
+    api.delete(naming.KIND, name)
+    return started
 
 
 def uids(api: Kubernetes, namespace: str, *kinds: str) -> dict[tuple[str, str], str]:
@@ -41,14 +81,15 @@ def stages(version: Manifest) -> list[tuple[str, str]]:
     return [(stage["name"], stage["state"]) for stage in version["status"].get("stages", ())]
 
 
-def test_deletion_removes_everything_and_shows_its_stages(
-    api: Kubernetes, tenants: Tenants, orders: dict[str, str]
-) -> None:
-    name = tenants.ready(orders["deleted"])
-    since = api.version(naming.KIND)
-    api.delete(naming.KIND, name)
+def assert_gone(api: Kubernetes, name: str) -> None:
+    api.wait_for(naming.KIND, name, is_gone)
+    assert api.find("Namespace", naming.namespace_of(name)) is None
 
-    versions = api.follow(naming.KIND, name, is_gone, since=since)
+
+@pytest.mark.usefixtures("operator")
+def test_deletion_removes_everything_and_shows_its_stages(api: Kubernetes, going: dict[str, Going]) -> None:
+    deleted = going["deleted"]
+    versions = api.follow(naming.KIND, deleted.name, is_gone, since=deleted.since)
     deleting = [version for version in versions if version and version["status"]["phase"] == "Deleting"]
     seen = list(dict.fromkeys(stage for version in deleting for stage in stages(version)))
     assert [stage for stage in seen if stage[1] == "Active"] == [("workloads", "Active"), ("namespace", "Active")]
@@ -57,47 +98,33 @@ def test_deletion_removes_everything_and_shows_its_stages(
     for version in deleting:
         assert condition_of(version, "Reconciling")["status"] == "True"
         assert condition_of(version, "Ready")["status"] == "False"
-        assert naming.namespace_of(name) in version["status"]["message"]
-    assert api.find("Namespace", naming.namespace_of(name)) is None
+        assert deleted.namespace in version["status"]["message"]
+    assert_gone(api, deleted.name)
 
 
-def test_an_instance_deleted_while_it_is_provisioned_leaves_nothing(api: Kubernetes, tenants: Tenants) -> None:
-    name = tenants.order()
-    namespace = naming.namespace_of(name)
-    api.wait_for("Secret", naming.CREDENTIALS_SECRET, is_there, namespace=namespace)
-    api.delete(naming.KIND, name)
-    api.wait_for(naming.KIND, name, is_gone)
-    assert api.find("Namespace", namespace) is None
+@pytest.mark.usefixtures("operator")
+def test_an_instance_deleted_while_it_is_provisioned_leaves_nothing(api: Kubernetes, going: dict[str, Going]) -> None:
+    assert_gone(api, going["unfinished"].name)
 
 
+@pytest.mark.usefixtures("operator")
 def test_a_namespace_that_is_stuck_is_named_with_the_finalizer_that_holds_it(
-    api: Kubernetes, tenants: Tenants, orders: dict[str, str]
+    api: Kubernetes, going: dict[str, Going]
 ) -> None:
-    name = tenants.ready(orders["held"])
-    namespace = naming.namespace_of(name)
-    metadata = {"name": "backup", "namespace": namespace, "finalizers": ["example.com/backup"]}
-    api.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata})
-    api.delete(naming.KIND, name)
-
-    live = api.wait_for(naming.KIND, name, lambda live: "example.com/backup" in (live or {})["status"]["message"])
+    held = going["held"]
+    live = api.wait_for(naming.KIND, held.name, lambda live: HOLD in (live or {})["status"]["message"])
     assert live["status"]["phase"] == "Deleting"
-    assert live["status"]["message"].startswith(f"namespace {namespace}: ")
+    assert live["status"]["message"].startswith(f"namespace {held.namespace}: ")
     assert ("namespace", "Active") in stages(live)
 
-    api.patch("ConfigMap", "backup", {"metadata": {"finalizers": None}}, namespace=namespace)
-    api.wait_for(naming.KIND, name, is_gone)
-    assert api.find("Namespace", namespace) is None
+    api.patch("ConfigMap", "backup", {"metadata": {"finalizers": None}}, namespace=held.namespace)
+    assert_gone(api, held.name)
 
 
-def test_retained_data_stays_and_is_given_back_to_its_customer_alone(
-    api: Kubernetes, tenants: Tenants, orders: dict[str, str]
-) -> None:
-    name = tenants.ready(orders["retained"])
-    namespace = naming.namespace_of(name)
-    before = uids(api, namespace, *KEPT)
-    passwords = api.get("Secret", naming.CREDENTIALS_SECRET, namespace=namespace)["data"]
-
-    api.delete(naming.KIND, name)
+@pytest.mark.usefixtures("operator")
+def test_retained_data_stays_and_is_given_back_to_its_customer_alone(api: Kubernetes, going: dict[str, Going]) -> None:
+    retained = going["retained"]
+    name, namespace, before = retained.name, retained.namespace, retained.before
     api.wait_for(naming.KIND, name, is_gone)
     assert api.get("Namespace", namespace)["metadata"].get("ownerReferences") is None
     assert uids(api, namespace, *KEPT) == before
@@ -116,15 +143,15 @@ def test_retained_data_stays_and_is_given_back_to_its_customer_alone(
     api.create(order(name))
     live = api.wait_for(naming.KIND, name, is_ready)
     assert uids(api, namespace, *KEPT) == before
-    assert api.get("Secret", naming.CREDENTIALS_SECRET, namespace=namespace)["data"] == passwords
+    assert api.get("Secret", naming.CREDENTIALS_SECRET, namespace=namespace)["data"] == retained.passwords
     [owner] = api.get("Namespace", namespace)["metadata"]["ownerReferences"]
     assert owner["uid"] == live["metadata"]["uid"]
 
 
 def test_a_deletion_asked_for_while_no_operator_runs_is_done_by_the_next(
-    api: Kubernetes, tenants: Tenants, operators: Operators, orders: dict[str, str]
+    api: Kubernetes, tenants: Tenants, operators: Operators, staying: dict[str, str]
 ) -> None:
-    name = tenants.ready(orders["orphaned"])
+    name = staying["orphaned"]
     operators.stop()
     api.delete(naming.KIND, name)
     waiting = tenants.get(name)
@@ -132,5 +159,11 @@ def test_a_deletion_asked_for_while_no_operator_runs_is_done_by_the_next(
     assert waiting["metadata"]["finalizers"] == [naming.FINALIZER]
 
     operators.usual()
-    api.wait_for(naming.KIND, name, is_gone)
-    assert api.find("Namespace", naming.namespace_of(name)) is None
+    assert_gone(api, name)
+
+
+def test_on_its_way_the_operator_asked_for_nothing_that_it_may_not_do(
+    audit: AuditLog, staying: dict[str, str], going: dict[str, Going]
+) -> None:
+    for name in {*staying.values(), *(item.name for item in going.values())}:
+        assert audit.overreaches(naming.namespace_of(name)) == []

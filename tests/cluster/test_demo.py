@@ -48,6 +48,7 @@ def folder() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="demo-") as name:
         ClusterFiles(Path(name)).create()
         yield Path(name)
+        end_database(Path(name))
 
 
 @pytest.fixture

@@ -82,7 +82,11 @@ class Stack:
 
 @pytest.fixture(scope="module")
 def stacks(cluster: LocalCluster, api: Kubernetes, operators: Operators, tenants: Tenants) -> dict[Plan, Stack]:
-    """One instance per plan, provisioned side by side and awaited as anybody would: by kubectl wait."""
+    """One instance per plan, provisioned side by side and awaited as anybody would: by kubectl wait.
+
+    The operator is a new one, which has no experience by which it would promise less than the documents.
+    """
+    operators.stop()
     operators.usual()
     since = api.version(naming.KIND)
     names = {plan: tenants.order(plan=plan.value) for plan in Plan}
@@ -261,3 +265,7 @@ def test_the_quota_counts_the_stack_and_is_not_exceeded(api: Kubernetes, stack: 
     over = {key: (used[key], limit) for key, limit in hard.items() if quantity(used[key]) > quantity(limit)}
     assert over == {}
     assert quantity(used["requests.memory"]) > 0
+
+
+def test_the_operator_asked_for_nothing_that_it_may_not_do(audit: AuditLog, stack: Stack) -> None:
+    assert audit.overreaches(stack.namespace) == []

@@ -1,7 +1,6 @@
 """What the operator and the billing API may do under their own names, and above all what they may not."""
 
 from collections.abc import Callable, Iterator
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +11,11 @@ from customer_operator import naming
 from customer_operator.naming import Manifest
 from hack.cluster import LocalCluster
 from hack.paths import PROJECT_ROOT
-from tests.support.audit import OPERATOR, AuditLog
-from tests.support.kubernetes import Kubernetes, Refused, bearer, is_gone, omnipotent, order
-from tests.support.tenants import Tenants
+from tests.support.audit import OPERATOR
+from tests.support.kubernetes import Kubernetes, Refused, bearer, omnipotent, order
 
 BASE = PROJECT_ROOT / "manifests" / "base"
 POLICY = r"the operator may write only into namespaces customer-\* and iotistic-system, not into "
-HEARSAY = timedelta(seconds=1)  # what the authorizer may take to hear of a new RoleBinding
 
 
 def thing(
@@ -175,21 +172,3 @@ def test_no_role_has_a_wildcard() -> None:
     assert {role["metadata"]["name"] for role in roles} == {"billing-api", "customer-operator", naming.TENANT_ROLE}
     listed = [values for role in roles for rule in role["rules"] for values in rule.values()]
     assert not [values for values in listed if "*" in values]
-
-
-@pytest.mark.usefixtures("operator")
-def test_the_operator_asks_for_nothing_that_it_may_not_do(api: Kubernetes, audit: AuditLog, tenants: Tenants) -> None:
-    log = audit.from_now_on()
-    name = tenants.ready(plan="professional")
-    tenants.change(name, plan="trial")
-    tenants.ready(name)
-    api.delete(naming.KIND, name)
-    api.wait_for(naming.KIND, name, is_gone)
-
-    requests = [item for item in log.requests() if item.agent == naming.FIELD_MANAGER]
-    namespace = naming.namespace_of(name)
-    bound = next(item for item in requests if item.resource == "rolebindings" and item.writes)
-    assert (bound.namespace, bound.name, bound.code) == (namespace, naming.TENANT_ROLE, 201)
-    refused = [item for item in requests if item.code == 403]
-    early = [item for item in refused if item.namespace == namespace and item.time - bound.time < HEARSAY]
-    assert refused == early

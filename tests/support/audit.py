@@ -4,7 +4,8 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Self
 
@@ -12,6 +13,7 @@ from customer_operator import naming
 
 OPERATOR = f"system:serviceaccount:{naming.OPERATOR_NAMESPACE}:{naming.OPERATOR_SERVICE_ACCOUNT}"
 _WRITES = {"create", "update", "patch", "delete", "deletecollection"}
+_HEARSAY = timedelta(seconds=1)
 _BREATH = 0.05  # seconds between two looks into the file, which nothing announces to grow
 
 
@@ -70,6 +72,19 @@ class AuditLog:
     def requests(self, *, user: str = OPERATOR) -> list[Request]:
         """Return what a user has asked for, the operator unless told otherwise."""
         return [request for request in self._read() if request.user == user]
+
+    def overreaches(self, namespace: str) -> list[Request]:
+        """Return what the operator was forbidden to do in an instance's namespace.
+
+        In the moment after it has bound itself there, the authorizer may not have heard of that yet.
+        """
+        requests = [item for item in self.requests() if item.namespace == namespace]
+        bound = [item.time for item in requests if item.resource == "rolebindings" and item.code == HTTPStatus.CREATED]
+        return [
+            item
+            for item in requests
+            if item.code == HTTPStatus.FORBIDDEN and not any(moment < item.time < moment + _HEARSAY for moment in bound)
+        ]
 
     def wait_until(self, condition: Callable[[list[Request]], bool], *, timeout: float = 60.0) -> list[Request]:
         """Return the operator's requests as soon as the condition holds of them; AssertionError when it does not."""

@@ -165,7 +165,7 @@ class Kubernetes:
         params = {**only, "watch": "true", "resourceVersion": version}
         try:
             with self._http.stream("GET", path, params=params, timeout=_until(deadline)) as answer:
-                for line in answer.iter_lines():
+                for line in answer.iter_lines() if answer.is_success else ():
                     _until(deadline)
                     event = json.loads(line)
                     if event["type"] == "ERROR":
@@ -188,9 +188,17 @@ class Kubernetes:
         params: Mapping[str, str] | None = None,
         timeout: float = 30,
     ) -> Manifest:
-        content = json.dumps(body) if body is not None else None
-        headers = {"Content-Type": media_type}
-        answer = self._http.request(method, path, content=content, headers=headers, params=params, timeout=timeout)
+        request = self._http.build_request(
+            method,
+            path,
+            content=json.dumps(body) if body is not None else None,
+            headers={"Content-Type": media_type},
+            params=params,
+            timeout=timeout,
+        )
+        while (answer := self._http.send(request)).status_code == HTTPStatus.TOO_MANY_REQUESTS:
+            # It has just started, and says itself when to come again.
+            time.sleep(float(answer.headers.get("Retry-After", 1)))
         if answer.is_error:
             raise Refused(answer.status_code, answer.json().get("message", ""))
         return dict(answer.json())

@@ -3,11 +3,14 @@
 import base64
 import os
 import shutil
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from customer_operator.naming import Manifest
+
+_SHARED_FOLDER = 0o2775  # what the kubelet makes of a volume with fsGroup
 
 
 class Pod:
@@ -24,7 +27,8 @@ class Pod:
 
     def container(self, name: str) -> Manifest:
         """Return a container of the pod."""
-        return next(item for item in self.spec["containers"] if item["name"] == name)
+        containers: list[Manifest] = self.spec["containers"]
+        return next(item for item in containers if item["name"] == name)
 
     def mounts(self, container: str) -> dict[str, Path]:
         """Return the folders that a container sees, by the path where it sees them."""
@@ -51,6 +55,12 @@ class Pod:
             return {}
         return {"user": account or security["runAsUser"], "group": security["fsGroup"], "extra_groups": []}
 
+    def give(self, path: Path, mode: int) -> None:
+        """Give a file to the pod's group, as a volume with fsGroup does; without root's rights it stays ours."""
+        if os.getuid() == 0:
+            shutil.chown(path, "root", self.spec["securityContext"]["fsGroup"])
+        path.chmod(mode)
+
     def _value(self, variable: Manifest) -> str:
         if "value" in variable:
             return str(variable["value"]).replace("$$", "$")
@@ -76,19 +86,19 @@ class Pod:
             file = content / key
             file.write_text(value, encoding="utf-8")
             (folder / key).symlink_to(Path("..data") / key)
-            self._own(file)
-            file.chmod(mode)
+            self.give(file, mode)
 
     def _folder(self, folder: Path) -> Path:
         folder.mkdir(parents=True)
-        self._own(folder)
-        folder.chmod(0o2775)
+        self.give(folder, _SHARED_FOLDER)
         return folder
 
-    def _own(self, path: Path) -> None:
-        """Give a file to root and the pod's group, as a volume with fsGroup is; without root's rights it is ours."""
-        if os.getuid() == 0:
-            shutil.chown(path, "root", self.spec["securityContext"]["fsGroup"])
+
+def new_root(parent: Path) -> Path:
+    """Return a new folder which the users of pods may pass through, but not look into."""
+    root = Path(tempfile.mkdtemp(prefix="pod-", dir=parent))
+    root.chmod(0o711)
+    return root
 
 
 def secret_values(manifests: Sequence[Manifest], name: str) -> dict[str, str]:

@@ -1,7 +1,8 @@
-"""A server as a child process whose log can be waited for."""
+"""A server as a child process whose log and ports can be waited for."""
 
 import re
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -14,6 +15,7 @@ from hack.processes import dying_with_parent
 # Seconds; generous, because a test waits no longer than it has to.
 PATIENCE = 30.0
 _LINES_SHOWN = 40
+_BREATH = 0.02  # seconds between two knocks at a port, which nothing announces to open
 
 
 class Server:
@@ -24,6 +26,7 @@ class Server:
     ) -> None:
         """Start it; `user` holds the arguments of Popen that say as whom."""
         self._log: list[str] = []
+        self._ended = False
         self._grown = threading.Condition()
         self._process = subprocess.Popen(
             command,
@@ -58,11 +61,20 @@ class Server:
                 if any(re.search(pattern, line) for line in self._log[seen:]):
                     return
                 seen = len(self._log)
-                ended = not self._reader.is_alive()
-                if ended or not self._grown.wait(deadline - time.monotonic()):
-                    reason = "ended" if ended else f"waited {PATIENCE:g} s"
+                if self._ended or not self._grown.wait(deadline - time.monotonic()):
+                    reason = "ended" if self._ended else f"waited {PATIENCE:g} s"
                     tail = "".join(self._log[-_LINES_SHOWN:])
                     raise AssertionError(f"{self._process.args!r} {reason} without {pattern!r}:\n{tail}")
+
+    def wait_for_port(self, port: int) -> None:
+        """Wait until it listens on a port of 127.0.0.1, by knocking as a probe does; AssertionError as above."""
+        deadline = time.monotonic() + PATIENCE
+        while not is_open(port):
+            ended = self._process.poll() is not None
+            if ended or time.monotonic() > deadline:
+                reason = "ended" if ended else f"waited {PATIENCE:g} s"
+                raise AssertionError(f"{self._process.args!r} {reason} without listening on {port}:\n{self.log}")
+            time.sleep(_BREATH)
 
     def wait(self) -> int:
         """Wait until it ends and all is logged; return its exit status, negative for a signal."""
@@ -88,4 +100,14 @@ class Server:
                     self._log.append(line)
                     self._grown.notify_all()
         with self._grown:
+            self._ended = True
             self._grown.notify_all()
+
+
+def is_open(port: int) -> bool:
+    """Tell whether a server listens on a port of 127.0.0.1."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE):
+            return True
+    except ConnectionRefusedError:
+        return False

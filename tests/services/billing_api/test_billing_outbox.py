@@ -54,8 +54,9 @@ async def test_a_signup_becomes_a_custom_resource(
 
 
 async def test_while_kubernetes_is_away_signups_are_taken_and_nothing_is_lost(
-    start: Start, connected: Settings, kubernetes: FakeKubernetes, query: Query
+    start: Start, connected: Settings, kubernetes: FakeKubernetes, query: Query, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO)
     await kubernetes.stop()
     async with start(connected) as billing:
         names = await _sign_up_many(billing, 10)
@@ -63,6 +64,10 @@ async def test_while_kubernetes_is_away_signups_are_taken_and_nothing_is_lost(
         await kubernetes.wait_for(lambda: names == set(kubernetes.objects))
     assert sorted(kubernetes.applies) == sorted(names)
     assert query("SELECT count(*) FROM outbox WHERE state <> 'done'") == [{"count": 0}]
+    told = [record.message for record in caplog.records if record.name == "billing_api.outbox"]
+    began, ended = [message for message in told if not message.startswith("Applied")]
+    assert began.endswith("tried again until it works: Kubernetes does not answer (ClientConnectorError)")
+    assert ended == "Customer instances are applied again"
 
 
 async def test_waiting_rows_are_tried_at_once_when_kubernetes_is_back(
@@ -159,7 +164,7 @@ async def test_while_there_is_nothing_to_do_neither_side_is_asked_anything(
         for _ in range(3):
             done, _ = await asyncio.wait(waiting, timeout=0.5)
             assert not done
-            asked.append(billing.services.database.requests)
+            asked.append(billing.services.database._pool.get_stats()["requests_num"])
     assert len(waiting) == 3
     assert asked[1] == asked[2]
     assert (kubernetes.lists, kubernetes.watches, len(kubernetes.requests)) == (1, 1, 1)

@@ -253,3 +253,8 @@ def test_a_pass_that_failed_before_it_looked_keeps_what_was_last_seen_of_the_sta
     assert (failed["stages"], failed["urls"]) == (ready["stages"], ready["urls"])
     assert {item["type"]: item["status"] for item in failed["conditions"]}["DatabaseReady"] == "True"
     assert compute(blind, previous=failed) == failed
+
+
+def test_a_paused_instance_says_so_whatever_its_phase() -> None:
+    for picture in (a_picture(paused=True), a_picture(paused=True, wanted=0, applied=0, founded=False, components=())):
+        assert compute(picture)["message"].startswith("spec.paused is set")

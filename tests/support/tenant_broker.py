@@ -1,0 +1,119 @@
+"""The broker's pod as a process of this machine: mosquitto with mosquitto-go-auth, configured by the manifests."""
+
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from customer_operator.naming import Manifest
+from customer_operator.settings import DEFAULT_IMAGES
+from hack.supervisor.ports import PortReservation
+from tests.support.pods import Pod, replace_each
+from tests.support.servers import Server
+
+_CONTAINER = "mosquitto"
+_PLUGIN = "go-auth.so"
+_PLUGIN_IN_IMAGE = "/mosquitto/go-auth.so"
+_FOLDERS = (*os.get_exec_path(), "/usr/local/sbin", "/usr/sbin")  # not every user has those of root in PATH
+
+
+@dataclass(frozen=True, kw_only=True)
+class Programs:
+    """The broker's program, and its plugin where the pod's user may read it."""
+
+    mosquitto: Path
+    plugin: Path
+
+
+def find_mosquitto() -> Path:
+    """Return the broker's program; skips the test when there is none."""
+    found = shutil.which("mosquitto", path=os.pathsep.join(_FOLDERS))
+    if found is None:
+        pytest.skip("Mosquitto is missing: apt-get install mosquitto (its service need not run)")
+    return Path(found)
+
+
+def find_plugin() -> Path:
+    """Return mosquitto-go-auth; skips the test when there is none. No package registry has it."""
+    path = Path(os.environ.get("BINARIES_DIR", "")).absolute() / _PLUGIN
+    if not os.environ.get("BINARIES_DIR") or not path.is_file():
+        pytest.skip(
+            f"mosquitto-go-auth is missing: copy {_PLUGIN_IN_IMAGE} of the image {DEFAULT_IMAGES['mosquitto']} "
+            f"to a folder as {_PLUGIN}, and set BINARIES_DIR to that folder"
+        )
+    return path
+
+
+class TenantBroker:
+    """A broker with ports and a volume of its own; it may be started again after it was stopped."""
+
+    def __init__(
+        self,
+        manifests: Sequence[Manifest],
+        *,
+        root: Path,
+        programs: Programs,
+        database_port: int,
+        changes: Mapping[str, str] | None = None,
+    ) -> None:
+        """Take the stack's objects and an empty folder; `changes` are made in the configuration as well."""
+        self._pod = Pod(manifests, workload="mosquitto", root=root)
+        self._configuration = root / "local.conf"
+        self._programs = programs
+        self._ports = PortReservation(3)
+        self.plain, self.tls, self.websocket = self._ports.ports
+        self._changes = {**self._local(database_port), **(changes or {})}
+        self._server: Server | None = None
+
+    @property
+    def server(self) -> Server:
+        """The broker's process, the last one if it has been started several times."""
+        assert self._server is not None
+        return self._server
+
+    def launch(self) -> None:
+        """Start the broker without waiting for it."""
+        given = self._pod.file(_CONTAINER, "/etc/mosquitto/mosquitto.conf").read_text(encoding="utf-8")
+        self._configuration.write_text(replace_each(given, self._changes), encoding="utf-8")
+        self._pod.give(self._configuration, 0o440)
+        command: list[str | Path] = [self._programs.mosquitto, "-c", self._configuration]
+        self._server = Server(command, environment={}, user=self._pod.user())
+
+    def start(self) -> None:
+        """Start the broker and wait until it listens."""
+        self.launch()
+        self.wait_until_running()
+
+    def wait_until_running(self) -> None:
+        """Wait until it has opened its listeners."""
+        for port in self._ports.ports:
+            self.server.wait_for_port(port)
+
+    def stop(self) -> None:
+        """End it as the kubelet does; it saves what it has."""
+        assert self.server.stop() == 0, self.server.log
+
+    def close(self) -> None:
+        """End all that is left."""
+        if self._server is not None:
+            self._server.stop()
+        self._ports.release()
+
+    def _local(self, database_port: int) -> dict[str, str]:
+        """What differs between a pod and this machine: addresses, and where the files are. Nothing else does."""
+        data = self._pod.mounts(_CONTAINER)["/var/lib/mosquitto"]
+        certificate, key = (self._pod.file(_CONTAINER, f"/etc/mosquitto-tls/tls.{part}") for part in ("crt", "key"))
+        return {
+            "\nlistener 1883\n": f"\nlistener {self.plain} 127.0.0.1\n",
+            "\nlistener 8883\n": f"\nlistener {self.tls} 127.0.0.1\n",
+            "\nlistener 9001\n": f"\nlistener {self.websocket} 127.0.0.1\n",
+            "\ncertfile /etc/mosquitto-tls/tls.crt\n": f"\ncertfile {certificate}\n",
+            "\nkeyfile /etc/mosquitto-tls/tls.key\n": f"\nkeyfile {key}\n",
+            "\npersistence_location /var/lib/mosquitto/\n": f"\npersistence_location {data}/\n",
+            f"\nauth_plugin {_PLUGIN_IN_IMAGE}\n": f"\nauth_plugin {self._programs.plugin}\n",
+            "\nauth_opt_pg_host postgres\n": "\nauth_opt_pg_host 127.0.0.1\n",
+            "\nauth_opt_pg_port 5432\n": f"\nauth_opt_pg_port {database_port}\n",
+        }
