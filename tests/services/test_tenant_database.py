@@ -82,10 +82,10 @@ def test_the_bootstrap_restores_what_somebody_broke(tenant_database: TenantDatab
 
     assert login("api").execute("SELECT username, is_superuser, is_active FROM mqtt_users ORDER BY 1").fetchall() == [
         ("api", True, True),
-        ("mqtt-exporter", False, True),
+        ("exporter", False, True),
     ]
     assert login("broker").execute("SELECT username, topic, access FROM mqtt_acls").fetchall() == [
-        ("mqtt-exporter", "$SYS/#", 5)
+        ("exporter", "$SYS/#", 5)
     ]
     assert login("broker").execute("SELECT count(*) FROM mqtt_users WHERE password_hash = ''").fetchone() == (0,)
 
@@ -244,6 +244,51 @@ def test_no_device_gets_a_name_or_a_right_that_the_broker_would_misread(
         login("api").execute(query, [name, topic, access])
 
 
+@pytest.mark.parametrize("pair", [("sensor", "sensor-2"), ("sensor-2", "sensor"), ("sensor-2", "sensor-2-b")])
+def test_no_two_devices_have_names_that_the_cache_of_the_broker_mixes_up(
+    login: Login, add_device: AddDevice, pair: tuple[str, str]
+) -> None:
+    """The password 2-x of sensor would open sensor-2 to the password x, see bootstrap.py."""
+    add_device(pair[0])
+    add_device("somebody")
+
+    with pytest.raises(errors.CheckViolation, match=r"mqtt_users\.username: .* choose another name"):
+        add_device(pair[1])
+    with pytest.raises(errors.CheckViolation):
+        login("api").execute("UPDATE mqtt_users SET username = %s WHERE username = 'somebody'", [pair[1]])
+
+
+def test_of_two_such_names_that_arrive_at_once_one_is_refused(tenant_database: TenantDatabase, login: Login) -> None:
+    insert = "INSERT INTO mqtt_users (username, password_hash) VALUES (%s, '')"
+    first, second = login("api"), login("api")
+    with ThreadPoolExecutor() as executor, tenant_database.superuser() as observer:
+        with first.transaction():
+            first.execute(insert, ["sensor"])
+            late = executor.submit(second.execute, insert, ["sensor-2"])
+            while not late.done() and not is_waiting(observer, second):
+                pass
+        refused = late.exception()
+    first.execute("DELETE FROM mqtt_users WHERE username ~ '^sensor'")
+
+    assert isinstance(refused, errors.CheckViolation)
+
+
+def test_names_that_merely_resemble_each_other_are_welcome(add_device: AddDevice) -> None:
+    for name in ("sensor-1", "sensor-2", "sensors", "sensor-", "5f0c1d2e-0000-4000-8000-000000000001"):
+        add_device(name)
+
+
+def test_a_device_may_be_renamed(login: Login, add_device: AddDevice) -> None:
+    add_device("device")
+    api = login("api")
+
+    with api.transaction(force_rollback=True):
+        api.execute("UPDATE mqtt_users SET username = 'device-7' WHERE username = 'device'")
+        found = api.execute("SELECT topic FROM mqtt_acls WHERE username = 'device-7'").fetchall()
+
+    assert found == [("t/%u/#",)]
+
+
 def test_a_device_takes_its_rights_with_it(login: Login, add_device: AddDevice) -> None:
     add_device("device")
     api = login("api")
@@ -265,3 +310,9 @@ def private_table(login: Login) -> Iterator[str]:
     api.execute("CREATE TABLE private (secret text)")
     yield "private"
     api.execute("DROP TABLE private")
+
+
+def is_waiting(observer: psycopg.Connection[tuple[object, ...]], connection: Connection) -> bool:
+    """Tell whether a connection waits for a lock."""
+    query = "SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = %s"
+    return observer.execute(query, [connection.info.backend_pid]).fetchone() == (True,)

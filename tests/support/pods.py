@@ -68,7 +68,7 @@ class Pod:
         return secret_values(self._manifests, reference["name"])[reference["key"]]
 
     def _mount(self, volume: Manifest, root: Path) -> Path:
-        folder = root / volume["name"]
+        folder = root / str(volume["name"])
         if "secret" not in volume:
             return self._folder(folder)
         source = volume["secret"]

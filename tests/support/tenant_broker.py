@@ -74,6 +74,14 @@ class TenantBroker:
         assert self._server is not None
         return self._server
 
+    @property
+    def probed_ports(self) -> list[int]:
+        """Where the kubelet knocks."""
+        container = self._pod.container(_CONTAINER)
+        ports = {"mqtt": self.plain, "mqtts": self.tls, "websocket": self.websocket}
+        probes = ("startupProbe", "readinessProbe", "livenessProbe")
+        return [ports[container[probe]["tcpSocket"]["port"]] for probe in probes]
+
     def launch(self) -> None:
         """Start the broker without waiting for it."""
         given = self._pod.file(_CONTAINER, "/etc/mosquitto/mosquitto.conf").read_text(encoding="utf-8")

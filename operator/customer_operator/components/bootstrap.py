@@ -16,7 +16,7 @@ EXPORTER_ROLE: Final = "exporter"
 
 # The first users of the broker; devices are added by the API.
 MQTT_API_USER: Final = "api"
-MQTT_EXPORTER_USER: Final = "mqtt-exporter"
+MQTT_EXPORTER_USER: Final = "exporter"
 
 # Access is the bit mask of mosquitto-go-auth: 1 read, 2 write, 4 subscribe; who subscribes needs 5, for all it is 7.
 _SCRIPT: Final = Template(r"""\set ON_ERROR_STOP on
@@ -61,6 +61,31 @@ CREATE TABLE IF NOT EXISTS public.mqtt_acls (
     UNIQUE (username, topic)
 );
 
+-- The broker's plugin remembers a login under 'auth-NAME-PASSWORD' (mosquitto-go-auth, cache/cache.go): were there a
+-- user a and a user a-b, then a with the password b-x would open a-b to the password x until that is forgotten.
+CREATE OR REPLACE FUNCTION public.mqtt_users_keep_apart() RETURNS trigger LANGUAGE plpgsql AS $$body$$
+DECLARE
+    other text;
+BEGIN
+    -- One at a time: two that came at once would not see each other.
+    PERFORM pg_advisory_xact_lock('public.mqtt_users'::regclass::oid::bigint);
+    SELECT username INTO other
+      FROM public.mqtt_users
+     WHERE (starts_with(username, NEW.username || '-') OR starts_with(NEW.username, username || '-'))
+       AND username IS DISTINCT FROM OLD.username
+     LIMIT 1;
+    IF FOUND THEN
+        RAISE check_violation USING MESSAGE = format(
+            'mqtt_users.username: %L and %L cannot both be, the one being the other up to a "-"; choose another name',
+            NEW.username, other);
+    END IF;
+    RETURN NEW;
+END
+$$body$$;
+CREATE OR REPLACE TRIGGER keep_apart BEFORE INSERT OR UPDATE OF username ON public.mqtt_users
+    FOR EACH ROW EXECUTE FUNCTION public.mqtt_users_keep_apart();
+
+ALTER FUNCTION public.mqtt_users_keep_apart() OWNER TO $api_role;
 ALTER TABLE public.mqtt_users OWNER TO $api_role;
 ALTER TABLE public.mqtt_acls OWNER TO $api_role;
 GRANT SELECT ON public.mqtt_users, public.mqtt_acls TO $broker_role;

@@ -33,7 +33,6 @@ _USER = 1000
 # nobody else speak to the database, and the database has no certificate. connect_tries: the default of one try ends
 # the broker when it starts before the database. Checks block the broker's only thread, hence the cache.
 _CONFIG: Final = Template("""\
-per_listener_settings false
 allow_anonymous false
 
 listener $port
@@ -175,7 +174,8 @@ def _broker(context: Context) -> Manifest:
         probes={
             # Ten minutes: closed ports mean that it waits for the database, which starting again would not hasten.
             "startupProbe": pods.tcp("mqtt", periodSeconds=2, timeoutSeconds=2, failureThreshold=300),
-            "readinessProbe": pods.tcp("mqtts", periodSeconds=10, timeoutSeconds=3, failureThreshold=3),
+            # All listeners open together, and Mosquitto 2.1 logs each knock at the one with TLS as an error.
+            "readinessProbe": pods.tcp("mqtt", periodSeconds=10, timeoutSeconds=3, failureThreshold=3),
             "livenessProbe": pods.tcp("mqtt", periodSeconds=20, timeoutSeconds=5, failureThreshold=3),
         },
     )
