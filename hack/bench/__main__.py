@@ -42,46 +42,48 @@ def say(text: str) -> None:
 
 
 async def measure(cluster: LocalCluster, folder: Path, *, count: int, idle: float) -> Figures:
-    """Take all measurements one after the other, each with tenants of its own on a cluster that has settled.
+    """Take all measurements, in an order that treats the rivals alike however the machine's speed drifts.
 
-    The tenants stay: simulated pods that run cost nothing, while the removal of namespaces goes on for minutes.
+    Each rival delivers its tenants in two halves, A B C C B A, each half on a cluster that has settled. The tenants
+    stay: simulated pods that run cost nothing, while the removal of namespaces goes on for minutes.
     """
     await asyncio.to_thread(cluster.kubectl, "apply", "--server-side", "-k", str(_OVERLAY))
-    await asyncio.to_thread(
-        cluster.kubectl, "wait", "--for=condition=Established", f"crd/{naming.PLURAL}.{naming.GROUP}"
-    )
-    figures = Figures(tenants=count)
+    crd = f"crd/{naming.PLURAL}.{naming.GROUP}"
+    await asyncio.to_thread(cluster.kubectl, "wait", "--for=condition=Established", crd)
+    figures, half = Figures(tenants=2 * ((count + 1) // 2)), (count + 1) // 2
 
-    sets = tenants.build(_names("load", count))
-    figures.objects_per_tenant = sum(len(wave) for wave in sets[0])
-    say(f"raw loader, everything live: {count} tenants of {figures.objects_per_tenant} objects")
-    figures.loader_s = await loader.load(cluster, sets)
-    await _settle(cluster)
-
-    sets = tenants.build(_names("kubectl", count))
-    say(f"kubectl apply --server-side of one file, everything live: {count} tenants")
-    figures.kubectl_s = await asyncio.to_thread(loader.kubectl, cluster, sets, folder)
-    await _settle(cluster)
-
-    names = _names("live", count)
-    async with Subject(cluster, directory=folder) as subject:
-        say(f"operator, everything live: {count} tenants")
-        figures.operator_s = await subject.provision(names)
-        await subject.wait_ready(names)
+    for leg, rival in enumerate(("loader", "kubectl", "operator", "operator", "kubectl", "loader")):
+        names = _names(f"{rival}-{leg}", half)
+        say(f"everything live, {rival}: {half} tenants")
+        match rival:
+            case "loader":
+                sets = tenants.build(names)
+                figures.objects_per_tenant = sum(len(wave) for wave in sets[0])
+                figures.loader_s += await loader.load(cluster, sets)
+            case "kubectl":
+                figures.kubectl_s += await asyncio.to_thread(loader.kubectl, cluster, tenants.build(names), folder)
+            case _:
+                async with Subject(cluster, directory=folder) as subject:
+                    figures.operator_s += await subject.provision(names)
+                    await subject.wait_ready(names)
+                await _check_count(cluster, names, figures.objects_per_tenant)
         await _settle(cluster)
-        await _check_count(cluster, names, figures.objects_per_tenant)
-        figures.operator_rss_mib = subject.resident_mib()
-        await _idle(cluster, subject, figures, idle)
 
     async with Subject(cluster, directory=folder) as subject:
-        sets = tenants.build(_names("paused-load", count))
-        cluster.pause()
-        say(f"raw loader, controllers, scheduler and kwok paused: {count} tenants")
-        figures.loader_paused_s = await loader.load(cluster, sets)
-        say(f"operator, controllers, scheduler and kwok paused: {count} tenants")
-        before = subject.processor_seconds()
-        figures.operator_paused_s = await subject.provision(_names("paused", count))
-        figures.operator_cpu_paused_s = subject.processor_seconds() - before
+        await _idle(cluster, subject, figures, idle)
+        figures.operator_rss_mib = subject.resident_mib()
+
+    cluster.pause()
+    for leg, rival in enumerate(("loader", "operator", "operator", "loader")):
+        names = _names(f"paused-{leg}", half)
+        say(f"controllers, scheduler and kwok paused, {rival}: {half} tenants")
+        if rival == "loader":
+            figures.loader_paused_s += await loader.load(cluster, tenants.build(names))
+            continue
+        async with Subject(cluster, directory=folder) as subject:
+            before = subject.processor_seconds()
+            figures.operator_paused_s += await subject.provision(names)
+            figures.operator_cpu_paused_s += subject.processor_seconds() - before
     cluster.resume()
     return figures
 
@@ -122,6 +124,7 @@ async def _check_count(cluster: LocalCluster, names: Sequence[str], expected: in
 
 
 async def _idle(cluster: LocalCluster, subject: Subject, figures: Figures, seconds: float) -> None:
+    await subject.wait_quiet()
     say(f"watching the idle operator for {seconds:.0f} s …")
     requests, stored = await subject.requests(), await writes(cluster)
     await asyncio.sleep(seconds)

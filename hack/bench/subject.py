@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import aiohttp
+from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from customer_operator import naming
@@ -21,6 +22,7 @@ from hack.processes import dying_with_parent
 
 NAMESPACE, ACCOUNT = "iotistic-system", "customer-operator"
 _READY_WITHIN = 60.0  # seconds
+_GLANCE = 0.5  # seconds between two looks at the operator's metrics, which nothing announces
 _CONNECTIONS = 20
 _INSTANCES = f"/apis/{naming.API_VERSION}/{naming.PLURAL}"
 
@@ -81,6 +83,12 @@ class Subject:
         """Wait until all instances are Ready."""
         await self._watch(names, lambda status: status.get("phase") == "Ready")
 
+    async def wait_quiet(self) -> None:
+        """Wait until the operator has looked at every instance once and has nothing left to do."""
+        async with asyncio.timeout(_READY_WITHIN):
+            while (await self._gauges())["customer_operator_queue_delayed"] < await self._instances():
+                await asyncio.sleep(_GLANCE)
+
     def resident_mib(self) -> float:
         """Return the operator's resident memory in MiB."""
         status = Path(f"/proc/{self._pid}/status").read_text(encoding="ascii")
@@ -100,15 +108,24 @@ class Subject:
 
     async def requests(self) -> dict[str, float]:
         """Return how many requests the operator has sent so far, by HTTP method (its watches and its Lease aside)."""
-        async with self._http.get("/metrics") as answer:
-            text = await answer.text()
         totals: dict[str, float] = {}
-        for family in text_string_to_metric_families(text):
+        for family in await self._metrics():
             for sample in family.samples:
                 if sample.name == "customer_operator_api_requests_total":
                     verb = sample.labels["verb"]
                     totals[verb] = totals.get(verb, 0.0) + sample.value
         return totals
+
+    async def _metrics(self) -> list[Metric]:
+        async with self._http.get("/metrics") as answer:
+            return list(text_string_to_metric_families(await answer.text()))
+
+    async def _gauges(self) -> dict[str, float]:
+        return {sample.name: sample.value for family in await self._metrics() for sample in family.samples}
+
+    async def _instances(self) -> int:
+        async with self._api.get(_INSTANCES) as answer:
+            return len((await answer.json())["items"])
 
     async def _order(self, name: str) -> None:
         async with self._api.post(_INSTANCES, json=tenants.resource(name)) as answer:

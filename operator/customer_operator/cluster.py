@@ -227,6 +227,8 @@ def convert(status: int, data: bytes, *, what: str) -> ClusterError:
 async def connect(*, kubeconfig: Path | None, metrics: Metrics) -> AsyncIterator[Cluster]:
     """Open the connection of a pod's ServiceAccount, or of a kubeconfig file when one is given."""
     configuration = await load_configuration(kubeconfig)
+    # The client would look for proxies in the environment, and for passwords in ~/.netrc, at every single request.
+    configuration.client_session_kwargs = {"trust_env": False}
     client = ApiClient(configuration)
     try:
         yield Cluster(client, metrics=metrics)

@@ -13,6 +13,25 @@ from customer_operator.errors import SettingInvalid
 from customer_operator.runtime import Operator
 from customer_operator.settings import from_environment
 
+
+class Forgetful(kopf.DiffBaseStorage):
+    """Remembers no former state of an object: we compare with what is desired, never with what was.
+
+    kopf copies every object deep, several times an event, to find differences that nobody here asks for; that was a
+    third of the operator's processor time under load.
+    """
+
+    def build(self, **_: Any) -> kopf.BodyEssence:
+        """Return nothing to compare."""
+        return kopf.BodyEssence()
+
+    def fetch(self, **_: Any) -> None:
+        """Return no former state."""
+
+    def store(self, **_: Any) -> None:
+        """Store nothing."""
+
+
 _OURS = {naming.INSTANCE_LABEL: kopf.PRESENT}
 
 
@@ -24,6 +43,7 @@ async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: Any) -> N
     settings.posting.enabled = False
     # Replicas agree by a Lease (leader.py); kopf's peering would need its own resource and constant writes.
     settings.peering.standalone = True
+    settings.persistence.diffbase_storage = Forgetful()
     for name in ("kopf.objects", "kopf.activities"):
         # One line per event and handler otherwise, thousands in a busy minute.
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -1,6 +1,7 @@
 """Deletion: stop the workloads, remove the namespace or leave it behind with its data, let the resource go."""
 
 import asyncio
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -9,14 +10,17 @@ from typing import Any
 from customer_operator import drift, naming, readiness, stack
 from customer_operator.cluster import Cluster, patiently
 from customer_operator.components.context import Platform
-from customer_operator.errors import PermissionMissing, UserError
+from customer_operator.errors import ClusterError, ClusterUnreachable, Conflict, PermissionMissing, UserError
 from customer_operator.instance import CustomerInstance, DeletionPolicy
 from customer_operator.sync import check_ownership
 from customer_operator.transitions import Stage
 
+log = logging.getLogger(__name__)
+
 # How long the workloads may take to stop: as long as the longest grace period of their pods, and then some. After that
 # the namespace is deleted with pods in it, for which Kubernetes only looks again after half their grace period.
 _PATIENCE = timedelta(seconds=120)
+_RETRY_DELAY = 10.0  # seconds between two tries of a removal that the API server refuses
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +41,19 @@ class Teardown:
         self._platform = platform
 
     async def advance(self, instance: CustomerInstance, *, now: datetime) -> Removal:
-        """Do what can be done now; the rest is awaited by events, or by the time the answer names."""
+        """Do what can be done now; the rest is awaited by events, or by the time the answer names.
+
+        Raises ClusterUnreachable and Conflict; any other refusal is what the removal waits for.
+        """
+        try:
+            return await self._advance(instance, now=now)
+        except (ClusterUnreachable, Conflict):
+            raise
+        except ClusterError as error:
+            log.warning("instance %s: %s", instance.name, error)
+            return Removal(_steps(instance, step=0, message=str(error)), again=_RETRY_DELAY)
+
+    async def _advance(self, instance: CustomerInstance, *, now: datetime) -> Removal:
         namespace = await self._cluster.get("Namespace", naming.namespace_of(instance.name))
         if namespace is None or not _is_ours(instance, namespace):
             return await self._release(instance)
@@ -56,21 +72,25 @@ class Teardown:
     async def _stop_workloads(self, instance: CustomerInstance) -> list[str]:
         """Scale everything to zero and return the names of what still runs."""
         namespace, selector = naming.namespace_of(instance.name), {naming.INSTANCE_LABEL: instance.name}
-        try:
-            lists = await asyncio.gather(
-                *(
-                    patiently(self._cluster.list, kind, namespace=namespace, selector=selector)
-                    for kind in sorted(stack.WORKLOADS)
-                )
-            )
-        except PermissionMissing:
-            # Somebody removed our binding; the namespace can be deleted all the same.
-            return []
+        lists = await asyncio.gather(
+            *(self._cluster.list(kind, namespace=namespace, selector=selector) for kind in sorted(stack.WORKLOADS))
+        )
         workloads = [item for items in lists for item in items]
         for item in workloads:
             if item["spec"].get("replicas", 1):
-                await self._cluster.merge(item, {"spec": {"replicas": 0}})
+                await self._stop(instance, item)
         return [item["metadata"]["name"] for item in workloads if (item.get("status") or {}).get("replicas")]
+
+    async def _stop(self, instance: CustomerInstance, workload: naming.Manifest) -> None:
+        nothing = {"spec": {"replicas": 0}}
+        try:
+            await self._cluster.merge(workload, nothing)
+        except PermissionMissing:
+            # Somebody removed our binding, or we have died before we made it.
+            for manifest in stack.foundation(instance, self._platform):
+                if manifest["kind"] == "RoleBinding":
+                    await self._cluster.apply(drift.stamped(manifest))
+            await patiently(self._cluster.merge, workload, nothing)
 
     async def _cut_loose(self, instance: CustomerInstance) -> None:
         """Remove the namespace's owner, by which garbage collection would follow us to it."""

@@ -41,7 +41,7 @@ class Going:
 def staying(operators: Operators, tenants: Tenants) -> dict[str, str]:
     """One instance for each way of going, provisioned side by side."""
     operators.usual()
-    names = {title: tenants.order() for title in ("deleted", "held", "orphaned")}
+    names = {title: tenants.order() for title in ("deleted", "held", "unbound", "orphaned")}
     names["retained"] = tenants.order(deletionPolicy="Retain")
     return {title: tenants.ready(name) for title, name in names.items()}
 
@@ -51,6 +51,7 @@ def going(api: Kubernetes, tenants: Tenants, staying: dict[str, str]) -> dict[st
     """The deletion of all but one has been asked for, and of one that is still in the making."""
     metadata = {"name": "backup", "namespace": naming.namespace_of(staying["held"]), "finalizers": [HOLD]}
     api.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata})
+    api.delete("RoleBinding", naming.TENANT_ROLE, namespace=naming.namespace_of(staying["unbound"]))
     unfinished = tenants.order()
     api.wait_for("Secret", naming.CREDENTIALS_SECRET, is_there, namespace=naming.namespace_of(unfinished))
     names = {title: name for title, name in staying.items() if title != "orphaned"} | {"unfinished": unfinished}
@@ -105,6 +106,13 @@ def test_deletion_removes_everything_and_shows_its_stages(api: Kubernetes, going
 @pytest.mark.usefixtures("operator")
 def test_an_instance_deleted_while_it_is_provisioned_leaves_nothing(api: Kubernetes, going: dict[str, Going]) -> None:
     assert_gone(api, going["unfinished"].name)
+
+
+@pytest.mark.usefixtures("operator")
+def test_an_instance_in_whose_namespace_the_operator_has_lost_its_right_can_be_deleted(
+    api: Kubernetes, going: dict[str, Going]
+) -> None:
+    assert_gone(api, going["unbound"].name)
 
 
 @pytest.mark.usefixtures("operator")
@@ -165,5 +173,6 @@ def test_a_deletion_asked_for_while_no_operator_runs_is_done_by_the_next(
 def test_on_its_way_the_operator_asked_for_nothing_that_it_may_not_do(
     audit: AuditLog, staying: dict[str, str], going: dict[str, Going]
 ) -> None:
-    for name in {*staying.values(), *(item.name for item in going.values())}:
-        assert audit.overreaches(naming.namespace_of(name)) == []
+    names = {title: item.name for title, item in going.items()} | staying
+    del names["unbound"]
+    assert audit.overreaches(*names.values()) == []

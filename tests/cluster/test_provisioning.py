@@ -267,5 +267,5 @@ def test_the_quota_counts_the_stack_and_is_not_exceeded(api: Kubernetes, stack: 
     assert quantity(used["requests.memory"]) > 0
 
 
-def test_the_operator_asked_for_nothing_that_it_may_not_do(audit: AuditLog, stack: Stack) -> None:
-    assert audit.overreaches(stack.namespace) == []
+def test_the_operator_asked_for_nothing_that_it_may_not_do(audit: AuditLog, stacks: dict[Plan, Stack]) -> None:
+    assert audit.overreaches(*(stack.name for stack in stacks.values())) == []

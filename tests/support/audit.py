@@ -73,17 +73,19 @@ class AuditLog:
         """Return what a user has asked for, the operator unless told otherwise."""
         return [request for request in self._read() if request.user == user]
 
-    def overreaches(self, namespace: str) -> list[Request]:
-        """Return what the operator was forbidden to do in an instance's namespace.
+    def overreaches(self, *instances: str) -> list[Request]:
+        """Return what the operator was forbidden to do in the namespaces of these instances.
 
-        In the moment after it has bound itself there, the authorizer may not have heard of that yet.
+        In the moment after it has bound itself in one, the authorizer may not have heard of that yet.
         """
-        requests = [item for item in self.requests() if item.namespace == namespace]
-        bound = [item.time for item in requests if item.resource == "rolebindings" and item.code == HTTPStatus.CREATED]
+        namespaces = {naming.namespace_of(name) for name in instances}
+        requests = [item for item in self.requests() if item.namespace in namespaces]
+        made = [item for item in requests if item.resource == "rolebindings" and item.code == HTTPStatus.CREATED]
         return [
             item
             for item in requests
-            if item.code == HTTPStatus.FORBIDDEN and not any(moment < item.time < moment + _HEARSAY for moment in bound)
+            if item.code == HTTPStatus.FORBIDDEN
+            and not any(one.namespace == item.namespace and one.time < item.time < one.time + _HEARSAY for one in made)
         ]
 
     def wait_until(self, condition: Callable[[list[Request]], bool], *, timeout: float = 60.0) -> list[Request]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from hack.processes import identify
 from tests.support.billing import PASSWORD, billing_process, session_of, signup_body
 
 _LOGIN = {"email": "john@example.com", "password": PASSWORD}
@@ -37,10 +38,13 @@ async def test_with_the_built_in_database_nothing_is_lost_by_sigterm_or_kill(fol
     environ = {"DATA_DIR": folder}
     async with billing_process(environ) as process, await process.client() as client:
         assert (await client.post("/api/customers/signup", json=signup_body())).status_code == 201
+        server = identify(int((Path(folder) / "postgres" / "postmaster.pid").read_text().split()[0]))
         await process.end(signal.SIGKILL)
+    assert server is not None
     async with billing_process(environ) as process, await process.client() as client:
         assert (await client.post("/api/customers/login", json=_LOGIN)).status_code == 200
         assert await process.end(signal.SIGINT) == 0
+    assert not server.is_alive()
     assert not (Path(folder) / "postgres" / "postmaster.pid").exists()
     async with billing_process(environ) as process, await process.client() as client:
         assert (await client.post("/api/customers/login", json=_LOGIN)).status_code == 200
@@ -97,3 +101,11 @@ async def test_a_broken_kubeconfig_and_a_missing_database_are_told_in_a_line(tmp
     async with billing_process({"DATABASE_URL": nowhere, "DATA_DIR": str(tmp_path)}) as process:
         await process.until("DATABASE_URL: PostgreSQL does not answer")
         assert await process.child.wait() == 69
+
+
+async def test_the_built_in_database_ends_with_a_process_that_is_killed(folder: str) -> None:
+    async with billing_process({"DATA_DIR": folder}) as process, await process.client():
+        server = identify(int((Path(folder) / "postgres" / "postmaster.pid").read_text().split()[0]))
+        assert server is not None
+        await process.end(signal.SIGKILL)
+    assert await asyncio.to_thread(server.wait, timeout=30)
