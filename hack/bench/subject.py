@@ -86,7 +86,7 @@ class Subject:
     async def wait_quiet(self) -> None:
         """Wait until the operator has looked at every instance once and has nothing left to do."""
         async with asyncio.timeout(_READY_WITHIN):
-            while (await self._gauges())["customer_operator_queue_delayed"] < await self._instances():
+            while (await self._gauges())["customer_operator_queue_delayed"] < await self._instances():  # noqa: ASYNC110 - nothing announces them
                 await asyncio.sleep(_GLANCE)
 
     def resident_mib(self) -> float:
