@@ -96,6 +96,8 @@ def test_deletion_removes_everything_and_shows_its_stages(api: Kubernetes, going
     assert [stage for stage in seen if stage[1] == "Active"] == [("workloads", "Active"), ("namespace", "Active")]
     progress = [version["status"]["progress"] for version in deleting]
     assert progress == sorted(progress)
+    # The pods are stopped first: a namespace with pods in it takes as long as half their grace period to go.
+    assert any(": stopping api, dashboard, mqtt-exporter" in version["status"]["message"] for version in deleting)
     for version in deleting:
         assert condition_of(version, "Reconciling")["status"] == "True"
         assert condition_of(version, "Ready")["status"] == "False"

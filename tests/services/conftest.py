@@ -22,6 +22,8 @@ from tests.support.pods import new_root, secret_values
 from tests.support.tenant_broker import Programs, TenantBroker, find_mosquitto, find_plugin
 from tests.support.tenant_database import TenantDatabase
 
+Connection = psycopg.Connection[tuple[Any, ...]]
+
 DEVICE_PASSWORD = "a-device's-password"
 
 
@@ -49,6 +51,12 @@ class MakeBroker(Protocol):
     """Makes a broker beside the usual one, not started."""
 
     def __call__(self, *, changes: Mapping[str, str] | None = None) -> TenantBroker: ...
+
+
+class LoginAs(Protocol):
+    """Connects to the database as a role (api, broker, exporter) with the password generated for it."""
+
+    def __call__(self, role: str) -> Connection: ...
 
 
 class AddDevice(Protocol):
@@ -138,23 +146,34 @@ def api_url(tenant: Tenant, tenant_database: TenantDatabase) -> str:
 
 
 @pytest.fixture
-def api_database(api_url: str) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
-    """The database under the rights of the API."""
-    with psycopg.connect(api_url, autocommit=True) as connection:
-        yield connection
+def login_as(tenant: Tenant, tenant_database: TenantDatabase) -> Iterator[LoginAs]:
+    with ExitStack() as connections:
+
+        def connect(role: str) -> Connection:
+            password = getattr(tenant.context.credentials, f"{role}_db_password")
+            connection = psycopg.connect(tenant_database.dsn(role, password), autocommit=True)
+            connections.callback(connection.close)
+            return connection
+
+        yield connect
+
+
+@pytest.fixture(scope="session")
+def device_hash() -> str:
+    """As the API hashes: bcrypt at a cost of 10."""
+    return bcrypt.hashpw(DEVICE_PASSWORD.encode(), bcrypt.gensalt(10)).decode()
 
 
 @pytest.fixture
-def add_device(api_url: str) -> Iterator[AddDevice]:
+def add_device(api_url: str, device_hash: str) -> Iterator[AddDevice]:
     added: list[str] = []
 
     def add(name: str, *, active: bool = True) -> Login:
         added.append(name)
-        hashed = bcrypt.hashpw(DEVICE_PASSWORD.encode(), bcrypt.gensalt(10)).decode()
         with psycopg.connect(api_url) as connection:
             connection.execute(
                 "INSERT INTO mqtt_users (username, password_hash, is_active) VALUES (%s, %s, %s)",
-                [name, hashed, active],
+                [name, device_hash, active],
             )
             connection.execute("INSERT INTO mqtt_acls (username, topic, access) VALUES (%s, 't/%%u/#', 7)", [name])
         return Login(name, DEVICE_PASSWORD)

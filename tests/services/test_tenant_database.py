@@ -1,36 +1,16 @@
-"""The generated database: its bootstrap, and what each role may and may not, asked of PostgreSQL itself."""
+"""The generated database: its bootstrap and its schema, with PostgreSQL itself."""
 
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import psycopg
 import pytest
-from psycopg import errors, sql
+from psycopg import errors
 
 from customer_operator.components import bootstrap
-from tests.services.conftest import AddDevice, Tenant
+from tests.services.conftest import AddDevice, Connection, LoginAs, Tenant
 from tests.support.tenant_database import TenantDatabase
 
-Connection = psycopg.Connection[tuple[Any, ...]]
-Login = Callable[[str], Connection]
-
-PASSWORDS = {"api": "api_db_password", "broker": "broker_db_password", "exporter": "exporter_db_password"}
-
-
-@pytest.fixture
-def login(tenant: Tenant, tenant_database: TenantDatabase) -> Iterator[Login]:
-    """Connect as a role with the password that the operator generated for it."""
-    opened: list[Connection] = []
-
-    def connect(role: str) -> Connection:
-        password = getattr(tenant.context.credentials, PASSWORDS[role])
-        opened.append(psycopg.connect(tenant_database.dsn(role, password), autocommit=True))
-        return opened[-1]
-
-    yield connect
-    for connection in opened:
-        connection.close()
+PASSWORDS = ("api_db_password", "broker_db_password", "exporter_db_password", "postgres_password")
 
 
 def contents(database: TenantDatabase) -> list[list[tuple[object, ...]]]:
@@ -69,7 +49,7 @@ def test_the_bootstrap_waits_for_the_server(tenant_database: TenantDatabase) -> 
         assert bootstrapping.result().returncode == 0
 
 
-def test_the_bootstrap_restores_what_somebody_broke(tenant_database: TenantDatabase, login: Login) -> None:
+def test_the_bootstrap_restores_what_somebody_broke(tenant_database: TenantDatabase, login_as: LoginAs) -> None:
     with tenant_database.superuser() as connection:
         connection.execute("ALTER ROLE api NOLOGIN PASSWORD 'forgotten'")
         connection.execute(
@@ -80,14 +60,16 @@ def test_the_bootstrap_restores_what_somebody_broke(tenant_database: TenantDatab
 
     assert tenant_database.bootstrap().returncode == 0
 
-    assert login("api").execute("SELECT username, is_superuser, is_active FROM mqtt_users ORDER BY 1").fetchall() == [
+    assert login_as("api").execute(
+        "SELECT username, is_superuser, is_active FROM mqtt_users ORDER BY 1"
+    ).fetchall() == [
         ("api", True, True),
         ("exporter", False, True),
     ]
-    assert login("broker").execute("SELECT username, topic, access FROM mqtt_acls").fetchall() == [
+    assert login_as("broker").execute("SELECT username, topic, access FROM mqtt_acls").fetchall() == [
         ("exporter", "$SYS/#", 5)
     ]
-    assert login("broker").execute("SELECT count(*) FROM mqtt_users WHERE password_hash = ''").fetchone() == (0,)
+    assert login_as("broker").execute("SELECT count(*) FROM mqtt_users WHERE password_hash = ''").fetchone() == (0,)
 
 
 def test_a_bootstrap_that_fails_says_so_and_tells_no_password(tenant: Tenant, tenant_database: TenantDatabase) -> None:
@@ -97,127 +79,15 @@ def test_a_bootstrap_that_fails_says_so_and_tells_no_password(tenant: Tenant, te
     assert "cannot execute ALTER ROLE in a read-only transaction" in done.stderr
     tenant_database.server.wait_for("cannot execute ALTER ROLE in a read-only transaction")
     told = done.stdout + done.stderr + tenant_database.server.log
-    assert [name for name in PASSWORDS.values() if getattr(tenant.context.credentials, name) in told] == []
+    assert [name for name in PASSWORDS if getattr(tenant.context.credentials, name) in told] == []
 
 
-def test_the_server_sorts_alike_on_every_c_library_and_keeps_unicode(login: Login) -> None:
+def test_the_server_sorts_alike_on_every_c_library_and_keeps_unicode(login_as: LoginAs) -> None:
     query = (
         "SELECT datlocprovider, datlocale, pg_encoding_to_char(encoding) FROM pg_database WHERE datname = 'iotistic'"
     )
 
-    assert login("api").execute(query).fetchone() == ("b", "C.UTF-8", "UTF8")
-
-
-@pytest.mark.parametrize("role", ["api", "broker", "exporter", "postgres"])
-@pytest.mark.parametrize("password", ["", "wrong"])
-def test_nobody_comes_in_without_the_right_password(tenant_database: TenantDatabase, role: str, password: str) -> None:
-    with pytest.raises(psycopg.OperationalError, match="password"):
-        psycopg.connect(tenant_database.dsn(role, password))
-
-
-def test_the_password_of_one_role_does_not_open_another(tenant: Tenant, tenant_database: TenantDatabase) -> None:
-    with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
-        psycopg.connect(tenant_database.dsn("api", tenant.context.credentials.broker_db_password))
-
-
-def test_a_role_that_is_not_of_the_stack_has_no_access(tenant_database: TenantDatabase) -> None:
-    with tenant_database.superuser() as connection:
-        connection.execute("CREATE ROLE stranger LOGIN PASSWORD 'stranger'")
-        try:
-            with pytest.raises(psycopg.OperationalError, match="permission denied for database"):
-                psycopg.connect(tenant_database.dsn("stranger", "stranger"))
-        finally:
-            connection.execute("DROP ROLE stranger")
-
-
-def test_the_broker_may_read_its_two_tables_and_nothing_else(
-    tenant_database: TenantDatabase, login: Login, private_table: str
-) -> None:
-    query = """
-        SELECT table_name, privilege_type
-          FROM information_schema.table_privileges
-         WHERE grantee IN ('broker', 'PUBLIC') AND table_schema NOT IN ('pg_catalog', 'information_schema')
-         ORDER BY 1
-    """
-    with tenant_database.superuser() as connection:
-        granted = connection.execute(query).fetchall()
-
-    assert granted == [("mqtt_acls", "SELECT"), ("mqtt_users", "SELECT")]
-    assert login("broker").execute("SELECT count(*) FROM mqtt_users").fetchone() is not None
-    with pytest.raises(errors.InsufficientPrivilege):
-        login("broker").execute(sql.SQL("SELECT FROM {}").format(sql.Identifier(private_table)))
-
-
-@pytest.mark.parametrize("role", ["broker", "exporter"])
-@pytest.mark.parametrize(
-    "statement",
-    [
-        "INSERT INTO mqtt_users (username, password_hash, is_superuser) VALUES ('me', '', true)",
-        "UPDATE mqtt_users SET is_superuser = true",
-        "DELETE FROM mqtt_acls",
-        "TRUNCATE mqtt_acls",
-        "CREATE TABLE mine ()",
-        "CREATE TEMPORARY TABLE mine ()",
-        "CREATE SCHEMA mine",
-        "ALTER ROLE api PASSWORD 'mine'",
-        "SET ROLE api",
-        "COPY (SELECT 1) TO PROGRAM 'cat'",
-        "SELECT pg_read_file('pg_hba.conf')",
-        "SELECT rolpassword FROM pg_authid",
-    ],
-)
-def test_the_roles_that_read_cannot_write_or_rise(login: Login, role: str, statement: str) -> None:
-    with pytest.raises(errors.InsufficientPrivilege):
-        login(role).execute(statement.encode())
-
-
-def test_the_exporter_comes_in_by_its_variables_and_sees_the_statistics(tenant_database: TenantDatabase) -> None:
-    with psycopg.connect(tenant_database.exporter_url()) as connection:
-        query = "SELECT current_user, current_database(), pg_has_role('pg_monitor', 'USAGE')"
-        assert connection.execute(query).fetchone() == ("exporter", "iotistic", True)
-        sizes = connection.execute("SELECT relname FROM pg_stat_user_tables ORDER BY 1").fetchall()
-        assert [name for (name,) in sizes] == ["mqtt_acls", "mqtt_users"]
-        # Only members of pg_monitor see the queries of others and the write-ahead log.
-        others = "SELECT count(*) FROM pg_stat_activity WHERE query = '<insufficient privilege>'"
-        assert connection.execute(others).fetchone() == (0,)
-        assert connection.execute("SELECT count(*) > 0 FROM pg_ls_waldir()").fetchone() == (True,)
-
-
-@pytest.mark.parametrize("table", ["mqtt_users", "mqtt_acls", "private"])
-def test_the_exporter_cannot_read_the_tables_of_the_api(login: Login, private_table: str, table: str) -> None:
-    assert private_table == "private"
-
-    with pytest.raises(errors.InsufficientPrivilege):
-        login("exporter").execute(sql.SQL("SELECT FROM {}").format(sql.Identifier(table)))
-
-
-def test_the_api_owns_its_database_and_may_do_there_as_it_likes(login: Login) -> None:
-    with login("api").transaction(force_rollback=True) as transaction:
-        for statement in (
-            "CREATE TABLE devices (id uuid PRIMARY KEY DEFAULT gen_random_uuid(), shadow jsonb)",
-            "CREATE FUNCTION answer() RETURNS integer LANGUAGE plpgsql AS 'BEGIN RETURN 42; END'",
-            "CREATE SCHEMA history",
-            "ALTER TABLE mqtt_users ADD COLUMN note text",
-            "CREATE TEMPORARY TABLE scratch ()",
-        ):
-            transaction.connection.execute(statement.encode())
-
-
-@pytest.mark.parametrize(
-    "statement",
-    [
-        "CREATE ROLE mine SUPERUSER",
-        "CREATE DATABASE mine",
-        "ALTER SYSTEM SET fsync = off",
-        "SELECT rolpassword FROM pg_authid",
-        "COPY (SELECT 1) TO PROGRAM 'cat'",
-        "SELECT pg_read_file('pg_hba.conf')",
-        "SET ROLE postgres",
-    ],
-)
-def test_the_api_is_no_superuser(login: Login, statement: str) -> None:
-    with pytest.raises(errors.InsufficientPrivilege):
-        login("api").execute(statement.encode())
+    assert login_as("api").execute(query).fetchone() == ("b", "C.UTF-8", "UTF8")
 
 
 @pytest.mark.parametrize(
@@ -233,7 +103,7 @@ def test_the_api_is_no_superuser(login: Login, statement: str) -> None:
     ],
 )
 def test_no_device_gets_a_name_or_a_right_that_the_broker_would_misread(
-    login: Login, name: str, access: int, topic: str
+    login_as: LoginAs, name: str, access: int, topic: str
 ) -> None:
     query = """
         WITH added AS (INSERT INTO mqtt_users (username, password_hash) VALUES (%s, 'hash') RETURNING username)
@@ -241,12 +111,12 @@ def test_no_device_gets_a_name_or_a_right_that_the_broker_would_misread(
     """
 
     with pytest.raises(errors.CheckViolation):
-        login("api").execute(query, [name, topic, access])
+        login_as("api").execute(query, [name, topic, access])
 
 
 @pytest.mark.parametrize("pair", [("sensor", "sensor-2"), ("sensor-2", "sensor"), ("sensor-2", "sensor-2-b")])
 def test_no_two_devices_have_names_that_the_cache_of_the_broker_mixes_up(
-    login: Login, add_device: AddDevice, pair: tuple[str, str]
+    login_as: LoginAs, add_device: AddDevice, pair: tuple[str, str]
 ) -> None:
     """The password 2-x of sensor would open sensor-2 to the password x, see bootstrap.py."""
     add_device(pair[0])
@@ -255,12 +125,14 @@ def test_no_two_devices_have_names_that_the_cache_of_the_broker_mixes_up(
     with pytest.raises(errors.CheckViolation, match=r"mqtt_users\.username: .* choose another name"):
         add_device(pair[1])
     with pytest.raises(errors.CheckViolation):
-        login("api").execute("UPDATE mqtt_users SET username = %s WHERE username = 'somebody'", [pair[1]])
+        login_as("api").execute("UPDATE mqtt_users SET username = %s WHERE username = 'somebody'", [pair[1]])
 
 
-def test_of_two_such_names_that_arrive_at_once_one_is_refused(tenant_database: TenantDatabase, login: Login) -> None:
+def test_of_two_such_names_that_arrive_at_once_one_is_refused(
+    tenant_database: TenantDatabase, login_as: LoginAs
+) -> None:
     insert = "INSERT INTO mqtt_users (username, password_hash) VALUES (%s, '')"
-    first, second = login("api"), login("api")
+    first, second = login_as("api"), login_as("api")
     with ThreadPoolExecutor() as executor, tenant_database.superuser() as observer:
         with first.transaction():
             first.execute(insert, ["sensor"])
@@ -278,9 +150,9 @@ def test_names_that_merely_resemble_each_other_are_welcome(add_device: AddDevice
         add_device(name)
 
 
-def test_a_device_may_be_renamed(login: Login, add_device: AddDevice) -> None:
+def test_a_device_may_be_renamed(login_as: LoginAs, add_device: AddDevice) -> None:
     add_device("device")
-    api = login("api")
+    api = login_as("api")
 
     with api.transaction(force_rollback=True):
         api.execute("UPDATE mqtt_users SET username = 'device-7' WHERE username = 'device'")
@@ -289,9 +161,9 @@ def test_a_device_may_be_renamed(login: Login, add_device: AddDevice) -> None:
     assert found == [("t/%u/#",)]
 
 
-def test_a_device_takes_its_rights_with_it(login: Login, add_device: AddDevice) -> None:
+def test_a_device_takes_its_rights_with_it(login_as: LoginAs, add_device: AddDevice) -> None:
     add_device("device")
-    api = login("api")
+    api = login_as("api")
 
     api.execute("DELETE FROM mqtt_users WHERE username = 'device'")
 
@@ -301,15 +173,6 @@ def test_a_device_takes_its_rights_with_it(login: Login, add_device: AddDevice) 
 def test_the_names_in_the_database_are_those_that_components_connect_with(tenant: Tenant) -> None:
     assert tenant.login("api").username == bootstrap.MQTT_API_USER
     assert tenant.login("mqtt-exporter").username == bootstrap.MQTT_EXPORTER_USER
-
-
-@pytest.fixture
-def private_table(login: Login) -> Iterator[str]:
-    """A table as the API's migrations make them."""
-    api = login("api")
-    api.execute("CREATE TABLE private (secret text)")
-    yield "private"
-    api.execute("DROP TABLE private")
 
 
 def is_waiting(observer: psycopg.Connection[tuple[object, ...]], connection: Connection) -> bool:

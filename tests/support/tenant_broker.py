@@ -65,8 +65,8 @@ class TenantBroker:
         self._programs = programs
         self._ports = PortReservation(3)
         self.plain, self.tls, self.websocket = self._ports.ports
-        self._changes = {**self._local(database_port), **(changes or {})}
         self._server: Server | None = None
+        self._configure({**self._local(database_port), **(changes or {})})
 
     @property
     def server(self) -> Server:
@@ -84,9 +84,6 @@ class TenantBroker:
 
     def launch(self) -> None:
         """Start the broker without waiting for it."""
-        given = self._pod.file(_CONTAINER, "/etc/mosquitto/mosquitto.conf").read_text(encoding="utf-8")
-        self._configuration.write_text(replace_each(given, self._changes), encoding="utf-8")
-        self._pod.give(self._configuration, 0o440)
         command: list[str | Path] = [self._programs.mosquitto, "-c", self._configuration]
         self._server = Server(command, environment={}, user=self._pod.user())
 
@@ -109,6 +106,11 @@ class TenantBroker:
         if self._server is not None:
             self._server.stop()
         self._ports.release()
+
+    def _configure(self, changes: Mapping[str, str]) -> None:
+        given = self._pod.file(_CONTAINER, "/etc/mosquitto/mosquitto.conf").read_text(encoding="utf-8")
+        self._configuration.write_text(replace_each(given, changes), encoding="utf-8")
+        self._pod.give(self._configuration, 0o440)
 
     def _local(self, database_port: int) -> dict[str, str]:
         """What differs between a pod and this machine: addresses, and where the files are. Nothing else does."""
