@@ -40,7 +40,7 @@ class Subject:
         self._process: asyncio.subprocess.Process | None = None
 
     async def __aenter__(self) -> Self:
-        """Start the operator and wait until it leads."""
+        """Start the operator and wait until it leads and has looked at all instances that exist."""
         kubeconfig = await asyncio.to_thread(
             self._cluster.service_account_kubeconfig, NAMESPACE, ACCOUNT, self._directory / "operator.kubeconfig"
         )
@@ -60,6 +60,7 @@ class Subject:
         self._api = await self._stack.enter_async_context(admin.connect(self._cluster, limit=_CONNECTIONS))
         self._http = await self._stack.enter_async_context(aiohttp.ClientSession(f"http://127.0.0.1:{self._port}"))
         await self._wait_for_lead()
+        await self.wait_quiet()
         return self
 
     async def __aexit__(
@@ -125,6 +126,7 @@ class Subject:
 
     async def _instances(self) -> int:
         async with self._api.get(_INSTANCES) as answer:
+            answer.raise_for_status()
             return len((await answer.json())["items"])
 
     async def _order(self, name: str) -> None:
