@@ -218,15 +218,6 @@ def test_a_paused_instance_is_looked_at_and_not_touched(
     assert templates(api, name)["api"]["spec"]["containers"][0]["image"] == "example.test/api:2"
 
 
-def test_a_paused_instance_can_be_deleted(api: Kubernetes, tenants: Tenants, orders: dict[str, str]) -> None:
-    name = orders["paused"]
-    ready(api, name)
-    tenants.change(name, paused=True)
-    api.delete(naming.KIND, name)
-    api.wait_for(naming.KIND, name, is_gone)
-    assert api.find("Namespace", naming.namespace_of(name)) is None
-
-
 def in_force(plan: str) -> Condition:
     """Return the condition that the operator has looked at the latest spec, and this plan is in force."""
 

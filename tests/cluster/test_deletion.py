@@ -41,20 +41,32 @@ class Going:
 def staying(operators: Operators, tenants: Tenants) -> dict[str, str]:
     """One instance for each way of going, provisioned side by side."""
     operators.usual()
-    names = {title: tenants.order() for title in ("deleted", "held", "unbound", "orphaned")}
+    names = {title: tenants.order() for title in ("deleted", "held", "unbound", "paused", "orphaned")}
     names["retained"] = tenants.order(deletionPolicy="Retain")
     return {title: tenants.ready(name) for title, name in names.items()}
 
 
 @pytest.fixture(scope="module")
-def going(api: Kubernetes, tenants: Tenants, staying: dict[str, str]) -> dict[str, Going]:
-    """The deletion of all but one has been asked for, and of one that is still in the making."""
-    metadata = {"name": "backup", "namespace": naming.namespace_of(staying["held"]), "finalizers": [HOLD]}
+def orphaned(api: Kubernetes, operators: Operators, tenants: Tenants, staying: dict[str, str]) -> Manifest:
+    """An instance whose deletion was asked for while no operator ran, as it was then."""
+    operators.stop()
+    api.delete(naming.KIND, staying["orphaned"])
+    return tenants.get(staying["orphaned"])
+
+
+@pytest.fixture(scope="module")
+def going(
+    api: Kubernetes, operators: Operators, tenants: Tenants, staying: dict[str, str], orphaned: Manifest
+) -> dict[str, Going]:
+    """The deletion of all others has been asked for as well, and of one that is still in the making."""
+    operators.usual()
+    names = {title: name for title, name in staying.items() if name != orphaned["metadata"]["name"]}
+    metadata = {"name": "backup", "namespace": naming.namespace_of(names["held"]), "finalizers": [HOLD]}
     api.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata})
-    api.delete("RoleBinding", naming.TENANT_ROLE, namespace=naming.namespace_of(staying["unbound"]))
-    unfinished = tenants.order()
-    api.wait_for("Secret", naming.CREDENTIALS_SECRET, is_there, namespace=naming.namespace_of(unfinished))
-    names = {title: name for title, name in staying.items() if title != "orphaned"} | {"unfinished": unfinished}
+    api.delete("RoleBinding", naming.TENANT_ROLE, namespace=naming.namespace_of(names["unbound"]))
+    tenants.change(names["paused"], paused=True)
+    names["unfinished"] = tenants.order()
+    api.wait_for("Secret", naming.CREDENTIALS_SECRET, is_there, namespace=naming.namespace_of(names["unfinished"]))
     return {title: delete(api, name) for title, name in names.items()}
 
 
@@ -158,18 +170,17 @@ def test_retained_data_stays_and_is_given_back_to_its_customer_alone(api: Kubern
     assert owner["uid"] == live["metadata"]["uid"]
 
 
-def test_a_deletion_asked_for_while_no_operator_runs_is_done_by_the_next(
-    api: Kubernetes, tenants: Tenants, operators: Operators, staying: dict[str, str]
-) -> None:
-    name = staying["orphaned"]
-    operators.stop()
-    api.delete(naming.KIND, name)
-    waiting = tenants.get(name)
-    assert waiting["metadata"]["deletionTimestamp"]
-    assert waiting["metadata"]["finalizers"] == [naming.FINALIZER]
+@pytest.mark.usefixtures("operator", "going")
+def test_a_deletion_asked_for_while_no_operator_runs_is_done_by_the_next(api: Kubernetes, orphaned: Manifest) -> None:
+    metadata = orphaned["metadata"]
+    assert metadata["deletionTimestamp"]
+    assert metadata["finalizers"] == [naming.FINALIZER]
+    assert_gone(api, metadata["name"])
 
-    operators.usual()
-    assert_gone(api, name)
+
+@pytest.mark.usefixtures("operator")
+def test_a_paused_instance_can_be_deleted(api: Kubernetes, going: dict[str, Going]) -> None:
+    assert_gone(api, going["paused"].name)
 
 
 def test_on_its_way_the_operator_asked_for_nothing_that_it_may_not_do(

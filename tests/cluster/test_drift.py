@@ -152,22 +152,6 @@ def test_an_instance_is_ready_again_after_all_that(
     assert operator.runs
 
 
-@pytest.mark.usefixtures("operator")
-def test_a_namespace_deleted_by_hand_is_built_again_with_new_passwords(
-    api: Kubernetes, orders: dict[str, str], evicted: dict[str, Manifest]
-) -> None:
-    name = orders["evicted"]
-    namespace = naming.namespace_of(name)
-    old = evicted["Namespace"]["metadata"]["uid"]
-    api.wait_for("Namespace", namespace, lambda live: live is not None and live["metadata"]["uid"] != old)
-    api.wait_for(naming.KIND, name, is_ready)
-    fresh = api.get("Secret", naming.CREDENTIALS_SECRET, namespace=namespace)["data"]
-    assert fresh.keys() == evicted["Secret"]["data"].keys()
-    for key in fresh:
-        # The authority is the platform's, and the same for all; everything else is made afresh.
-        assert (fresh[key] == evicted["Secret"]["data"][key]) == (key == "tls_ca_pem")
-
-
 @pytest.fixture(scope="module")
 def resyncing(operators: Operators, namespace: str, audit: AuditLog) -> OperatorProcess:
     """An operator that compares everything every few seconds, and has done so once."""
@@ -214,3 +198,18 @@ def test_what_carries_our_label_but_is_not_part_of_the_stack_is_removed(api: Kub
 def test_an_instance_that_was_restored_is_ready(api: Kubernetes, orders: dict[str, str]) -> None:
     live = api.wait_for(naming.KIND, orders["edited"], is_ready)
     assert condition_of(live, "Stalled")["status"] == "False"
+
+
+def test_a_namespace_deleted_by_hand_is_built_again_with_new_passwords(
+    api: Kubernetes, orders: dict[str, str], evicted: dict[str, Manifest]
+) -> None:
+    name = orders["evicted"]
+    namespace = naming.namespace_of(name)
+    old = evicted["Namespace"]["metadata"]["uid"]
+    api.wait_for("Namespace", namespace, lambda live: live is not None and live["metadata"]["uid"] != old)
+    api.wait_for(naming.KIND, name, is_ready)
+    fresh = api.get("Secret", naming.CREDENTIALS_SECRET, namespace=namespace)["data"]
+    assert fresh.keys() == evicted["Secret"]["data"].keys()
+    for key in fresh:
+        # The authority is the platform's, and the same for all; everything else is made afresh.
+        assert (fresh[key] == evicted["Secret"]["data"][key]) == (key == "tls_ca_pem")
