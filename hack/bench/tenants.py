@@ -4,9 +4,14 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from customer_operator import certificates, credentials, drift, naming, stack
-from customer_operator.components.context import Context, Platform
-from customer_operator.instance import Plan, parse
+from customer_operator import naming
+from customer_operator.components import stack
+from customer_operator.components.context import Context
+from customer_operator.credentials import certificates
+from customer_operator.credentials import generation as credentials
+from customer_operator.model.instance import Plan, parse
+from customer_operator.model.platform import Platform
+from customer_operator.observed import drift
 from customer_operator.settings import DEFAULT_IMAGES
 
 Manifest = dict[str, Any]
@@ -49,4 +54,4 @@ def _tenant(name: str, authority: certificates.KeyPair, now: datetime) -> Waves:
         [binding, credentials.manifest(values, instance_name=name)],
         *stack.waves(stack.objects(context)),
     ]
-    return [[drift.stamped(item) for item in wave] for wave in waves]
+    return [[drift.with_hash(item) for item in wave] for wave in waves]

@@ -9,8 +9,8 @@ from typing import Any
 import kopf
 
 from customer_operator import naming
+from customer_operator.app import Operator
 from customer_operator.errors import SettingInvalid
-from customer_operator.runtime import Operator
 from customer_operator.settings import from_environment
 
 

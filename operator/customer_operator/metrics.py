@@ -1,12 +1,6 @@
 """The operator's Prometheus metrics, on a registry that is passed in."""
 
-from collections.abc import Iterator
-
 from prometheus_client import CollectorRegistry, Counter, Histogram
-from prometheus_client.core import GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
-
-from customer_operator.queue import Urgency, WorkQueue
 
 # Seconds. A pass over a steady instance takes milliseconds, a first one with its writes seconds.
 _PASS_BUCKETS = (0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30)
@@ -32,7 +26,7 @@ class Metrics:
         self._waits = Histogram(
             "customer_operator_queue_wait_seconds",
             "Time between an instance being due and being taken up",
-            ["urgency"],
+            ["priority"],
             buckets=_WAIT_BUCKETS,
             registry=registry,
         )
@@ -52,35 +46,10 @@ class Metrics:
         """Count a pass by its outcome."""
         self._passes.labels(outcome).observe(seconds)
 
-    def waited(self, urgency: Urgency, seconds: float) -> None:
+    def waited(self, priority: str, seconds: float) -> None:
         """Count the wait of an item taken from the queue."""
-        self._waits.labels(urgency.label).observe(seconds)
+        self._waits.labels(priority).observe(seconds)
 
     def ready(self, plan: str, seconds: float) -> None:
         """Count an instance's first Ready."""
         self._ready.labels(plan).observe(seconds)
-
-
-class QueueCollector(Collector):
-    """Reads the queue when it is scraped."""
-
-    def __init__(self, queue: WorkQueue) -> None:
-        """Take the queue to read."""
-        self._queue = queue
-
-    def collect(self) -> Iterator[Metric]:
-        """Yield depth by class, delayed items, items in work, and the longest wait."""
-        depth = GaugeMetricFamily("customer_operator_queue_depth", "Instances waiting for work", labels=["urgency"])
-        counts = self._queue.depth()
-        for urgency in Urgency:
-            depth.add_metric([urgency.label], counts[urgency])
-        yield depth
-        yield GaugeMetricFamily(
-            "customer_operator_queue_delayed", "Instances due later (retry, resync)", value=self._queue.delayed()
-        )
-        yield GaugeMetricFamily("customer_operator_queue_in_work", "Instances in work", value=self._queue.in_work())
-        yield GaugeMetricFamily(
-            "customer_operator_queue_oldest_wait_seconds",
-            "Longest wait of a due instance",
-            value=self._queue.oldest_wait(),
-        )

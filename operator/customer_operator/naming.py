@@ -19,9 +19,9 @@ RETRY_AT_ANNOTATION: Final = f"{GROUP}/retry-at"
 
 # On pod templates: a change of what a pod reads only at start must replace the pod. One annotation per source, so that
 # `kubectl rollout history` shows what caused a rollout.
-CONFIG_CHECKSUM_ANNOTATION: Final = f"{GROUP}/config-checksum"
-CERTIFICATE_CHECKSUM_ANNOTATION: Final = f"{GROUP}/certificate-checksum"
-LICENSE_CHECKSUM_ANNOTATION: Final = f"{GROUP}/license-checksum"
+CONFIG_HASH_ANNOTATION: Final = f"{GROUP}/config-hash"
+CERTIFICATE_HASH_ANNOTATION: Final = f"{GROUP}/certificate-hash"
+LICENSE_HASH_ANNOTATION: Final = f"{GROUP}/license-hash"
 
 INSTANCE_LABEL: Final = f"{GROUP}/instance"
 CUSTOMER_LABEL: Final = f"{GROUP}/customer-id"
@@ -114,11 +114,11 @@ def resource(body: Mapping[str, Any], *, status: Mapping[str, Any]) -> Manifest:
     return {"apiVersion": API_VERSION, "kind": KIND, "metadata": metadata, "status": dict(status)}
 
 
-def held(name: str, uid: str) -> Manifest:
+def with_finalizer(name: str, uid: str) -> Manifest:
     """Return what is applied to put our finalizer on an instance."""
     return {"apiVersion": API_VERSION, "kind": KIND, "metadata": {"name": name, "uid": uid, "finalizers": [FINALIZER]}}
 
 
-def released(name: str, uid: str) -> Manifest:
+def without_finalizer(name: str, uid: str) -> Manifest:
     """Return what is applied to take our finalizer off: server-side apply removes what its manager no longer names."""
     return {"apiVersion": API_VERSION, "kind": KIND, "metadata": {"name": name, "uid": uid}}

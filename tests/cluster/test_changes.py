@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from customer_operator import naming
-from customer_operator.instance import Plan
-from customer_operator.license import audience
+from customer_operator.licensing.token import audience
+from customer_operator.model.instance import Plan
 from customer_operator.naming import Manifest
 from tests.support import licences
 from tests.support.audit import AuditLog
@@ -201,9 +201,9 @@ def test_a_paused_instance_is_looked_at_and_not_touched(
     ready(api, name)
     api.delete("Deployment", "mqtt-exporter", namespace=namespace)
     live = api.wait_for(naming.KIND, name, in_phase("Degraded"))
-    missing = condition_of(live, "MQTTExporterReady")
+    missing = condition_of(live, "MqttExporterReady")
     assert (missing["status"], missing["reason"]) == ("False", "NotCreated")
-    assert condition_of(live, "APIReady")["status"] == "True"
+    assert condition_of(live, "ApiReady")["status"] == "True"
 
     # A change that would alter half the stack comes as far as the status, and no further.
     before = templates(api, name)
@@ -248,7 +248,7 @@ def only_unready(kind: str) -> Condition:
     """Return the condition that every component but one is ready."""
 
     def holds(live: Manifest | None) -> bool:
-        components = ("DatabaseReady", "BrokerReady", "MQTTExporterReady", "APIReady", "DashboardReady")
+        components = ("PostgresReady", "MosquittoReady", "MqttExporterReady", "ApiReady", "DashboardReady")
         return all((condition_of(live, one).get("status") == "True") == (one != kind) for one in components)
 
     return holds
@@ -273,7 +273,7 @@ def test_an_external_broker_takes_the_place_of_our_own(
     api.patch(naming.KIND, name, {"metadata": {"annotations": {naming.RETRY_AT_ANNOTATION: moment}}})
     live = ready(api, name)
     assert live["status"]["urls"]["mqtt"] == "mqtts://broker.example:8884"
-    assert condition_of(live, "BrokerReady")["message"] == "not part of this instance"
+    assert condition_of(live, "MosquittoReady")["message"] == "not part of this instance"
     left = {
         (kind, item["metadata"]["name"])
         for kind in ("StatefulSet", "Deployment", "Service", "Secret", "NetworkPolicy", "ServiceAccount", "Pod")

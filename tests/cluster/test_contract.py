@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from customer_operator import naming
-from customer_operator.instance import Exposure, Plan, parse
+from customer_operator.model.instance import Exposure, Plan, parse
 from customer_operator.naming import Manifest
 from hack.cluster import LocalCluster
 from hack.paths import PROJECT_ROOT

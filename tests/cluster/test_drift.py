@@ -93,7 +93,7 @@ UNSEEN = {
     "the generated passwords deleted": Drift("Secret", naming.CREDENTIALS_SECRET),
     "a Secret edited": Drift("Secret", "mosquitto", (replace("/data/mosquitto.conf", "bm9uc2Vuc2U="),)),
     "a NetworkPolicy deleted": Drift("NetworkPolicy", "default-deny"),
-    "a NetworkPolicy opened": Drift("NetworkPolicy", "database", (replace("/spec", ANYBODY),)),
+    "a NetworkPolicy opened": Drift("NetworkPolicy", "postgres", (replace("/spec", ANYBODY),)),
     "a LimitRange deleted": Drift("LimitRange", "defaults"),
     "an account given a token": Drift("ServiceAccount", "api", (replace("/automountServiceAccountToken", True),)),
     "the operator's own RoleBinding deleted": Drift("RoleBinding", naming.TENANT_ROLE),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from customer_operator.queue import Urgency
+from customer_operator.scheduling.queue import Priority
 from tests.support.operators import OperatorProcess, Operators
 from tests.support.tenants import Tenants
 
@@ -24,7 +24,7 @@ def before(operators: Operators, tenants: Tenants) -> dict[str, float]:
 
 GROWING = {
     "customer_operator_reconcile_seconds_count": {"outcome": "ready"},
-    "customer_operator_queue_wait_seconds_count": {"urgency": "starter"},
+    "customer_operator_queue_wait_seconds_count": {"priority": "starter"},
     "customer_operator_api_requests_total": {"verb": "PATCH", "code": "200"},
     "customer_operator_time_to_ready_seconds_count": {"plan": "starter"},
 }
@@ -46,9 +46,9 @@ def test_the_metrics_tell_how_long_a_customer_waited(operator: OperatorProcess) 
 @pytest.mark.usefixtures("before")
 def test_the_metrics_tell_how_much_is_waiting(operator: OperatorProcess) -> None:
     text = operator.ask("/metrics").text
-    for urgency in Urgency:
-        assert f'customer_operator_queue_depth{{urgency="{urgency.label}"}} ' in text
-    for gauge in ("queue_in_work", "queue_oldest_wait_seconds"):
+    for priority in Priority:
+        assert f'customer_operator_queue_depth{{priority="{priority.label}"}} ' in text
+    for gauge in ("queue_in_flight", "queue_oldest_wait_seconds"):
         assert f"\ncustomer_operator_{gauge} " in text
     assert operator.metric("customer_operator_queue_delayed") > 0  # the next resync of each instance
     assert operator.metric("process_resident_memory_bytes") > 0

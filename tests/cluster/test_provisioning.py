@@ -7,9 +7,9 @@ import pytest
 import yaml
 
 from customer_operator import naming
-from customer_operator.instance import Plan
+from customer_operator.model.instance import Plan
+from customer_operator.model.quantity import parse as quantity
 from customer_operator.naming import Manifest
-from customer_operator.quantity import parse as quantity
 from hack.cluster import LocalCluster
 from tests.support.audit import AuditLog
 from tests.support.kubernetes import Kubernetes, condition_of, is_ready
@@ -19,14 +19,14 @@ from tests.support.tenants import Tenants
 # What a stack consists of on a platform without a domain: kind, and the names of its objects by component.
 STACK: dict[str, dict[str, set[str]]] = {
     "guardrails": {"ResourceQuota": {"quota"}, "LimitRange": {"defaults"}},
-    "network": {"NetworkPolicy": {"default-deny", "database", "broker", "mqtt-exporter", "api", "dashboard"}},
-    "database": {
+    "network": {"NetworkPolicy": {"default-deny", "postgres", "mosquitto", "mqtt-exporter", "api", "dashboard"}},
+    "postgres": {
         "StatefulSet": {"postgres"},
         "Service": {"postgres"},
         "Secret": {"postgres"},
         "ServiceAccount": {"postgres"},
     },
-    "broker": {
+    "mosquitto": {
         "StatefulSet": {"mosquitto"},
         "Service": {"mosquitto", "mqtt"},
         "Secret": {"mosquitto", "mosquitto-tls"},
@@ -56,7 +56,7 @@ HIGHLY_AVAILABLE = {"dashboard": {"PodDisruptionBudget": {"dashboard"}}}
 KINDS = sorted({kind for kinds in [*STACK.values(), *HIGHLY_AVAILABLE.values()] for kind in kinds})
 
 PODS = {Plan.TRIAL: 5, Plan.STARTER: 5, Plan.PROFESSIONAL: 6, Plan.ENTERPRISE: 6}
-COMPONENTS = ["database", "broker", "mqtt-exporter", "api", "dashboard"]
+COMPONENTS = ["postgres", "mosquitto", "mqtt-exporter", "api", "dashboard"]
 
 
 @dataclass(frozen=True)
@@ -127,10 +127,10 @@ def test_the_conditions_are_those_of_kstatus_and_one_per_component(stack: Stack)
         "Reconciling": "False",
         "Stalled": "False",
         "LicenseValid": "True",
-        "DatabaseReady": "True",
-        "BrokerReady": "True",
-        "MQTTExporterReady": "True",
-        "APIReady": "True",
+        "PostgresReady": "True",
+        "MosquittoReady": "True",
+        "MqttExporterReady": "True",
+        "ApiReady": "True",
         "DashboardReady": "True",
     }
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from customer_operator import leader, naming
+from customer_operator import naming
+from customer_operator.kube import leader
 from customer_operator.naming import Manifest
 from hack.cluster import LocalCluster
 from tests.support import licences

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from customer_operator import naming
-from customer_operator.license import audience
+from customer_operator.licensing.token import audience
 from customer_operator.naming import Manifest
 from hack.cluster import LocalCluster
 from hack.paths import PROJECT_ROOT

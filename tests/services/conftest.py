@@ -13,8 +13,11 @@ import bcrypt
 import psycopg
 import pytest
 
-from customer_operator import certificates, credentials, naming, stack
+from customer_operator import naming
+from customer_operator.components import stack
 from customer_operator.components.context import Context
+from customer_operator.credentials import certificates
+from customer_operator.credentials import generation as credentials
 from customer_operator.naming import Manifest
 from tests.support.generate import make_context
 from tests.support.mqtt import Login, MqttClient

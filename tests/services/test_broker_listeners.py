@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from customer_operator import certificates
+from customer_operator.credentials import certificates
 from tests.services.conftest import AddDevice, Connect, MakeBroker, Tenant
 from tests.support.mqtt import Login, MqttClient, NamedContext, Refused
 from tests.support.pods import new_root, secret_values

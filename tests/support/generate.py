@@ -5,8 +5,10 @@ from dataclasses import replace
 from typing import Any
 
 from customer_operator import naming, settings
-from customer_operator.components.context import Context, Credentials, Platform
-from customer_operator.instance import CustomerInstance, Plan, parse
+from customer_operator.components.context import Context
+from customer_operator.model.credentials import Credentials
+from customer_operator.model.instance import CustomerInstance, Plan, parse
+from customer_operator.model.platform import Platform
 
 INSTANCE = "acme"
 LICENSE_KEY = "fake-header.fake-payload.fake-signature"

@@ -13,7 +13,7 @@ import httpx
 import yaml
 
 from customer_operator import naming
-from customer_operator.cluster import KINDS
+from customer_operator.kube.client import KINDS
 from customer_operator.naming import Manifest
 from hack.cluster import LocalCluster
 

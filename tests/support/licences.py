@@ -12,7 +12,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from jwt.algorithms import RSAAlgorithm
 
 from customer_operator.errors import LicenseRejected
-from customer_operator.license import Entitlement, KeySet, verify
+from customer_operator.licensing.keys import KeySet
+from customer_operator.licensing.token import Entitlement, verify
 
 ISSUER = "https://billing.example.com"
 AUDIENCE = "customer-instance:acme"

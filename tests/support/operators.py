@@ -14,7 +14,8 @@ from typing import IO
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
-from customer_operator import leader, naming
+from customer_operator import naming
+from customer_operator.kube import leader
 from customer_operator.naming import Manifest
 from hack.paths import PROJECT_ROOT
 from hack.processes import dying_with_parent

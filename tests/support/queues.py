@@ -4,7 +4,7 @@ import asyncio
 from dataclasses import dataclass
 
 from customer_operator.naming import Manifest
-from customer_operator.queue import Work, WorkQueue
+from customer_operator.scheduling.queue import Work, WorkQueue
 
 
 @dataclass

@@ -4,10 +4,10 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from customer_operator import status
-from customer_operator.instance import CustomerInstance
-from customer_operator.picture import ComponentState, Picture
-from customer_operator.readiness import READY, Readiness
+from customer_operator.model.instance import CustomerInstance
+from customer_operator.observed.readiness import READY, Readiness
+from customer_operator.observed.state import ComponentState, ObservedState
+from customer_operator.status import compute as status
 from tests.support.generate import make_instance
 from tests.support.schema import status_schema, violations
 
@@ -22,30 +22,30 @@ def an_instance(*, generation: int = 1, retry_at: str | None = None) -> Customer
     return replace(make_instance(), generation=generation, retry_at=retry_at)
 
 
-def component(readiness: Readiness | None = READY, name: str = "database") -> ComponentState:
-    condition = {"database": "DatabaseReady", "broker": "BrokerReady", "api": "APIReady"}[name]
+def component(readiness: Readiness | None = READY, name: str = "postgres") -> ComponentState:
+    condition = {"postgres": "PostgresReady", "mosquitto": "MosquittoReady", "api": "ApiReady"}[name]
     return ComponentState(name=name, condition=condition, readiness=readiness)
 
 
-def a_picture(**overrides: Any) -> Picture:
-    """Return a healthy picture, changed by the overrides."""
+def a_picture(**overrides: Any) -> ObservedState:
+    """Return a healthy observed, changed by the overrides."""
     healthy: dict[str, Any] = {
         "plan": "starter",
         "namespace": "customer-acme",
-        "founded": True,
-        "guarded": True,
+        "namespace_ready": True,
+        "quota_enforced": True,
         "applied": 10,
         "wanted": 10,
         "components": (component(), component(name="api")),
         "urls": {"dashboard": "https://acme.iot.example.com"},
         "ports": {},
-        "usual_seconds": 180.0,
+        "typical_seconds": 180.0,
     }
-    return Picture(**{**healthy, **overrides})
+    return ObservedState(**{**healthy, **overrides})
 
 
 def compute(
-    picture: Picture,
+    observed: ObservedState,
     *,
     previous: status.Status | None = None,
     instance: CustomerInstance | None = None,
@@ -53,7 +53,7 @@ def compute(
 ) -> dict[str, Any]:
     """Compute a status, and check what must hold of every one."""
     instance = instance or an_instance()
-    computed = status.compute(instance=instance, picture=picture, previous=previous or {}, now=now)
+    computed = status.compute(instance=instance, observed=observed, previous=previous or {}, now=now)
     check(computed)
     return computed
 

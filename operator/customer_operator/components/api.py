@@ -6,11 +6,11 @@ and write to /tmp only. An init container waits for the database; the broker is 
 
 from urllib.parse import quote
 
-from customer_operator import plans
-from customer_operator.components import bootstrap, broker, database, objects, pods
+from customer_operator.components import bootstrap, mosquitto, objects, pods, postgres
 from customer_operator.components.context import Context
-from customer_operator.instance import Exposure
-from customer_operator.naming import CONFIG_CHECKSUM_ANNOTATION, LICENSE_CHECKSUM_ANNOTATION, Manifest
+from customer_operator.model import plans
+from customer_operator.model.instance import Exposure
+from customer_operator.naming import CONFIG_HASH_ANNOTATION, LICENSE_HASH_ANNOTATION, Manifest
 
 COMPONENT = "api"
 NAME = "api"
@@ -41,12 +41,12 @@ def _settings(context: Context) -> Manifest:
     """The documents' names; what is personal or secret is not in the pod's own text."""
     customer, password = context.instance.customer, context.credentials.api_db_password
     # The database has no certificate; policies let only this namespace's clients speak to it.
-    url = f"postgresql://{database.API_USER}:{quote(password, safe='')}@{database.NAME}:{database.PORT}"
+    url = f"postgresql://{postgres.API_USER}:{quote(password, safe='')}@{postgres.NAME}:{postgres.PORT}"
     values = {
         "CUSTOMER_ID": customer.id,
         "CUSTOMER_EMAIL": customer.email,
         "CUSTOMER_COMPANY": customer.company_name,
-        "DATABASE_URL": f"{url}/{database.DATABASE}?sslmode=disable",
+        "DATABASE_URL": f"{url}/{postgres.DATABASE}?sslmode=disable",
         "POSTGRES_PASSWORD": password,
         **_mqtt(context),
     }
@@ -57,7 +57,7 @@ def _mqtt(context: Context) -> dict[str, str]:
     external = context.instance.mqtt.external
     if context.exposure is not Exposure.EXTERNAL or external is None:
         return {
-            "MQTT_BROKER": broker.URL,
+            "MQTT_BROKER": mosquitto.URL,
             "MQTT_USERNAME": bootstrap.MQTT_API_USER,
             "MQTT_PASSWORD": context.credentials.mqtt_api_password,
         }
@@ -83,11 +83,11 @@ def _deployment(context: Context, *, settings: Manifest, license_: Manifest) -> 
         account=NAME,
         user=_USER,
         annotations={
-            CONFIG_CHECKSUM_ANNOTATION: objects.checksum(settings),
-            LICENSE_CHECKSUM_ANNOTATION: objects.checksum(license_),
+            CONFIG_HASH_ANNOTATION: objects.data_hash(settings),
+            LICENSE_HASH_ANNOTATION: objects.data_hash(license_),
         },
         spec={
-            "initContainers": [database.wait_until_ready(context)],
+            "initContainers": [postgres.wait_until_ready(context)],
             "containers": [_server(context)],
             "volumes": [pods.scratch("tmp", "64Mi")],
         },
@@ -124,10 +124,10 @@ def _environment(context: Context) -> list[Manifest]:
         pods.secret_env("CUSTOMER_EMAIL", NAME),
         pods.secret_env("CUSTOMER_COMPANY", NAME),
         pods.secret_env("DATABASE_URL", NAME),
-        pods.env("POSTGRES_HOST", database.NAME),
-        pods.env("POSTGRES_PORT", str(database.PORT)),
-        pods.env("POSTGRES_DB", database.DATABASE),
-        pods.env("POSTGRES_USER", database.API_USER),
+        pods.env("POSTGRES_HOST", postgres.NAME),
+        pods.env("POSTGRES_PORT", str(postgres.PORT)),
+        pods.env("POSTGRES_DB", postgres.DATABASE),
+        pods.env("POSTGRES_USER", postgres.API_USER),
         pods.secret_env("POSTGRES_PASSWORD", NAME),
         pods.secret_env("MQTT_BROKER", NAME),
         # An external broker may be one that asks for no login.

@@ -7,7 +7,7 @@ roles and first users get the passwords that the instance's Secrets hold.
 from string import Template
 from typing import Final
 
-from customer_operator.components.context import Credentials
+from customer_operator.model.credentials import Credentials
 
 DATABASE: Final = "iotistic"
 API_ROLE: Final = "api"

@@ -4,9 +4,10 @@ The image must listen on 8080, pass /api on to API_URL, run as uid 101 (nginx-un
 It waits for nobody: without the API it shows its own error page.
 """
 
-from customer_operator import naming, plans
+from customer_operator import naming
 from customer_operator.components import api, objects, pods
 from customer_operator.components.context import Context
+from customer_operator.model import plans
 from customer_operator.naming import Manifest
 
 COMPONENT = "dashboard"

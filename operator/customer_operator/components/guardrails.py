@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 
-from customer_operator import plans, quantity
 from customer_operator.components import objects
 from customer_operator.components.context import Context
+from customer_operator.model import plans, quantity
 from customer_operator.naming import Manifest
 
 COMPONENT = "guardrails"
@@ -15,7 +15,7 @@ def build(context: Context) -> list[Manifest]:
     return [_quota(context), _limit_range(context)]
 
 
-def keep_room(desired: Manifest, have: Mapping[str, str]) -> Manifest:
+def never_shrink(desired: Manifest, have: Mapping[str, str]) -> Manifest:
     """Return the desired quota with no amount below those that are in force.
 
     To be applied while workloads are still changing: a smaller quota, with the old and larger pods still counted,

@@ -1,8 +1,8 @@
 """The way from the web into the instance: plain networking.k8s.io/v1, nothing that only one controller understands."""
 
-from customer_operator.components import api, broker, dashboard, objects
+from customer_operator.components import api, dashboard, mosquitto, objects
 from customer_operator.components.context import Context
-from customer_operator.instance import Exposure
+from customer_operator.model.instance import Exposure
 from customer_operator.naming import Manifest
 
 COMPONENT = "ingress"
@@ -46,7 +46,7 @@ def _paths(context: Context) -> list[Manifest]:
     paths = [_path("/", dashboard.NAME, port="http"), _path("/api", api.NAME, port="http")]
     if context.exposure is not Exposure.EXTERNAL:
         # MQTT over WebSocket, for browsers: the broker takes any path.
-        paths.append(_path("/mqtt", broker.NAME, port="websocket"))
+        paths.append(_path("/mqtt", mosquitto.NAME, port="websocket"))
     return paths
 
 

@@ -3,11 +3,11 @@
 Waits for the broker by connecting again and again; while it cannot, that is a metric (up 0), not a failure.
 """
 
-from customer_operator import plans
-from customer_operator.components import bootstrap, broker, objects, pods
+from customer_operator.components import bootstrap, mosquitto, objects, pods
 from customer_operator.components.context import Context
-from customer_operator.instance import Exposure
-from customer_operator.naming import CONFIG_CHECKSUM_ANNOTATION, Manifest
+from customer_operator.model import plans
+from customer_operator.model.instance import Exposure
+from customer_operator.naming import CONFIG_HASH_ANNOTATION, Manifest
 
 COMPONENT = "mqtt-exporter"
 NAME = "mqtt-exporter"
@@ -33,7 +33,7 @@ def build(context: Context) -> list[Manifest]:
         objects.service_account(context, COMPONENT, NAME),
         secret,
         objects.service(context, COMPONENT, name=NAME, ports=[objects.port("metrics", PORT)]),
-        _deployment(context, checksum=objects.checksum(secret)),
+        _deployment(context, checksum=objects.data_hash(secret)),
     ]
 
 
@@ -43,7 +43,7 @@ def _deployment(context: Context, *, checksum: str) -> Manifest:
         COMPONENT,
         account=NAME,
         user=_USER,
-        annotations={CONFIG_CHECKSUM_ANNOTATION: checksum},
+        annotations={CONFIG_HASH_ANNOTATION: checksum},
         spec={"containers": [_exporter(context)]},
     )
     # A gap of one scrape costs nothing; two exporters would need two client ids, and each count the other.
@@ -58,7 +58,7 @@ def _exporter(context: Context) -> Manifest:
         ports={"metrics": PORT},
         env=[
             pods.env("PORT", str(PORT)),
-            pods.env("MQTT_BROKER", broker.URL),
+            pods.env("MQTT_BROKER", mosquitto.URL),
             pods.secret_env("MQTT_USERNAME", NAME),
             pods.secret_env("MQTT_PASSWORD", NAME),
         ],

@@ -1,8 +1,8 @@
 """The instance's namespace, and the operator's own right to work in it."""
 
 from customer_operator import naming
-from customer_operator.components.context import Platform
-from customer_operator.instance import CustomerInstance
+from customer_operator.model.instance import CustomerInstance
+from customer_operator.model.platform import Platform
 from customer_operator.naming import Manifest
 
 COMPONENT = "tenancy"

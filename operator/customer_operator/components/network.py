@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from ipaddress import ip_address
 
 from customer_operator import naming
-from customer_operator.components import api, broker, dashboard, database, mqtt_exporter, objects
+from customer_operator.components import api, dashboard, mosquitto, mqtt_exporter, objects, postgres
 from customer_operator.components.context import Context
-from customer_operator.instance import Exposure, ExternalBroker
+from customer_operator.model.instance import Exposure, ExternalBroker
 from customer_operator.naming import Manifest
 
 COMPONENT = "network"
@@ -43,11 +43,11 @@ def _deny_all(context: Context) -> Manifest:
 def _database(context: Context) -> Manifest:
     clients = [_pods(context, api.COMPONENT)]
     if context.exposure is not Exposure.EXTERNAL:
-        clients.append(_pods(context, broker.COMPONENT))
+        clients.append(_pods(context, mosquitto.COMPONENT))
     return _policy(
         context,
-        database.COMPONENT,
-        ingress=[_from(clients, database.PORT), _from([_monitoring(context)], database.METRICS_PORT)],
+        postgres.COMPONENT,
+        ingress=[_from(clients, postgres.PORT), _from([_monitoring(context)], postgres.METRICS_PORT)],
     )
 
 
@@ -55,9 +55,9 @@ def _broker(context: Context) -> Manifest:
     clients = [_pods(context, api.COMPONENT), _pods(context, mqtt_exporter.COMPONENT)]
     return _policy(
         context,
-        broker.COMPONENT,
-        ingress=[_from(clients, broker.PORT), *_devices(context)],
-        egress=[_dns(context), _to([_pods(context, database.COMPONENT)], database.PORT)],
+        mosquitto.COMPONENT,
+        ingress=[_from(clients, mosquitto.PORT), *_devices(context)],
+        egress=[_dns(context), _to([_pods(context, postgres.COMPONENT)], postgres.PORT)],
     )
 
 
@@ -65,12 +65,12 @@ def _devices(context: Context) -> list[Manifest]:
     """Return how devices come in: through the front door, a node's port or a load balancer, browsers by the Ingress."""
     match context.exposure:
         case Exposure.SNI:
-            front = _from([_namespace(context.platform.router_namespace)], broker.TLS_PORT)
+            front = _from([_namespace(context.platform.router_namespace)], mosquitto.TLS_PORT)
         case Exposure.NODE_PORT if context.platform.exposure_is_local:
-            return [_from(_ANYWHERE, broker.PORT, broker.TLS_PORT, broker.WEBSOCKET_PORT)]
+            return [_from(_ANYWHERE, mosquitto.PORT, mosquitto.TLS_PORT, mosquitto.WEBSOCKET_PORT)]
         case _:
-            front = _from(_ANYWHERE, broker.TLS_PORT)
-    return [front, _from([_namespace(context.platform.ingress_namespace)], broker.WEBSOCKET_PORT)]
+            front = _from(_ANYWHERE, mosquitto.TLS_PORT)
+    return [front, _from([_namespace(context.platform.ingress_namespace)], mosquitto.WEBSOCKET_PORT)]
 
 
 def _mqtt_exporter(context: Context) -> Manifest:
@@ -78,7 +78,7 @@ def _mqtt_exporter(context: Context) -> Manifest:
         context,
         mqtt_exporter.COMPONENT,
         ingress=[_from([_monitoring(context)], mqtt_exporter.PORT)],
-        egress=[_dns(context), _to([_pods(context, broker.COMPONENT)], broker.PORT)],
+        egress=[_dns(context), _to([_pods(context, mosquitto.COMPONENT)], mosquitto.PORT)],
     )
 
 
@@ -93,8 +93,8 @@ def _api(context: Context) -> Manifest:
         ],
         egress=[
             _dns(context),
-            _to([_pods(context, database.COMPONENT)], database.PORT),
-            _external(external) if external else _to([_pods(context, broker.COMPONENT)], broker.PORT),
+            _to([_pods(context, postgres.COMPONENT)], postgres.PORT),
+            _external(external) if external else _to([_pods(context, mosquitto.COMPONENT)], mosquitto.PORT),
         ],
     )
 

@@ -3,8 +3,9 @@
 import base64
 from collections.abc import Mapping, Sequence
 
-from customer_operator import drift, naming
+from customer_operator import naming
 from customer_operator.components.context import Context
+from customer_operator.model.hashing import hash_of
 from customer_operator.naming import Manifest
 
 
@@ -53,6 +54,6 @@ def port(name: str, number: int, target: str | None = None) -> Manifest:
     return {"name": name, "port": number, "targetPort": target or name, "protocol": "TCP"}
 
 
-def checksum(*manifests: Manifest) -> str:
+def data_hash(*manifests: Manifest) -> str:
     """Return a digest of what Secrets hold, for the annotation that rolls the pods which read them at start."""
-    return drift.digest([manifest.get("data", {}) for manifest in manifests])
+    return hash_of([manifest.get("data", {}) for manifest in manifests])

@@ -6,8 +6,8 @@ from typing import Final
 from customer_operator import naming
 from customer_operator.components import objects
 from customer_operator.components.context import Context
+from customer_operator.model.plans import Resources
 from customer_operator.naming import Manifest
-from customer_operator.plans import Resources
 
 # Owner and group may read what is mounted from a Secret; the group is the pod's fsGroup.
 _SECRET_MODE: Final = 0o440

@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
-from customer_operator import addresses, stack
-from customer_operator.inventory import Child, Key
-from customer_operator.readiness import READY
+from customer_operator.components import stack
+from customer_operator.observed.cache import Child, Key
+from customer_operator.observed.readiness import READY
+from customer_operator.status import endpoints as addresses
 from tests.support.generate import make_context, make_instance, make_platform
 
 ALL_PORTS = {"dashboard": 30001, "api": 30002, "mqtt": 30003, "mqttTls": 30004, "mqttWebsocket": 30005}

@@ -8,8 +8,9 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
 
-from customer_operator import certificates, naming
-from customer_operator.certificates import KeyPair
+from customer_operator import naming
+from customer_operator.credentials import certificates
+from customer_operator.credentials.certificates import KeyPair
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 HOSTS = naming.broker_hosts("acme", "iot.example.com")

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from customer_operator import naming, stack
-from customer_operator.cluster import KINDS, convert, path_of
+from customer_operator import naming
+from customer_operator.components import stack
 from customer_operator.errors import (
     AdmissionRefused,
     AlreadyExists,
@@ -14,6 +14,7 @@ from customer_operator.errors import (
     Conflict,
     PermissionMissing,
 )
+from customer_operator.kube.client import KINDS, convert, path_of
 from tests.support.generate import make_context, make_instance, make_platform
 
 RBAC = 'secrets "x" is forbidden: User "system:serviceaccount:a:b" cannot get resource "secrets" in API group ""'

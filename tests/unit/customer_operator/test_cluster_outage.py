@@ -9,8 +9,8 @@ from aiohttp.test_utils import TestServer
 from kubernetes.aio.client import ApiClient, Configuration
 from prometheus_client import CollectorRegistry
 
-from customer_operator.cluster import Cluster
 from customer_operator.errors import ClusterUnreachable, PermissionMissing
+from customer_operator.kube.client import KubeClient
 from customer_operator.metrics import Metrics
 
 MESSAGE = 'namespaces "x" is forbidden: User "system:serviceaccount:a:b" cannot get resource "namespaces"'
@@ -46,11 +46,11 @@ class Script:
 
 
 @asynccontextmanager
-async def connected(script: Script) -> AsyncIterator[Cluster]:
+async def connected(script: Script) -> AsyncIterator[KubeClient]:
     app = web.Application()
     app.router.add_get("/{path:.*}", script.reply)
     async with TestServer(app) as server, ApiClient(Configuration(host=str(server.make_url("")).rstrip("/"))) as client:
-        yield Cluster(client, metrics=Metrics(CollectorRegistry()))
+        yield KubeClient(client, metrics=Metrics(CollectorRegistry()))
 
 
 async def test_a_missing_right_is_one() -> None:

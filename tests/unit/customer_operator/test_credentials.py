@@ -6,8 +6,10 @@ from datetime import UTC, datetime, timedelta
 import bcrypt
 import pytest
 
-from customer_operator import certificates, credentials, naming
-from customer_operator.certificates import KeyPair
+from customer_operator import naming
+from customer_operator.credentials import certificates
+from customer_operator.credentials import generation as credentials
+from customer_operator.credentials.certificates import KeyPair
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 HOSTS = naming.broker_hosts("acme", "iot.example.com")

@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 
-from customer_operator import drift, naming
+from customer_operator import naming
+from customer_operator.model.hashing import hash_of
 from customer_operator.naming import Manifest
+from customer_operator.observed import drift
 
 
 def config_map(**data: str) -> Manifest:
@@ -36,28 +38,28 @@ def changed(body: Manifest, *path: str, value: Any) -> Manifest:
 
 
 def test_a_digest_does_not_depend_on_the_order_of_keys() -> None:
-    assert drift.digest({"a": 1, "b": [2, {"c": 3, "d": 4}]}) == drift.digest({"b": [2, {"d": 4, "c": 3}], "a": 1})
+    assert hash_of({"a": 1, "b": [2, {"c": 3, "d": 4}]}) == hash_of({"b": [2, {"d": 4, "c": 3}], "a": 1})
 
 
 @pytest.mark.parametrize("other", [{"a": "1"}, {"a": None}, {"a": [1]}, {}, {"a": 1, "b": None}])
 def test_different_values_have_different_digests(other: dict[str, Any]) -> None:
-    assert drift.digest(other) != drift.digest({"a": 1})
+    assert hash_of(other) != hash_of({"a": 1})
 
 
 def test_a_digest_is_thirty_two_hexadecimal_digits() -> None:
-    assert len(drift.digest({})) == 32
-    int(drift.digest({}), 16)
+    assert len(hash_of({})) == 32
+    int(hash_of({}), 16)
 
 
 def test_stamping_adds_the_digest_and_leaves_the_manifest_alone() -> None:
     manifest = config_map(a="1")
     before = copy.deepcopy(manifest)
 
-    stamped = drift.stamped(manifest)
+    with_hash = drift.with_hash(manifest)
 
     assert manifest == before
-    assert drift.applied_hash(stamped) == drift.digest(manifest)
-    assert {**stamped, "metadata": {**stamped["metadata"], "annotations": None}} == {
+    assert drift.applied_hash(with_hash) == hash_of(manifest)
+    assert {**with_hash, "metadata": {**with_hash["metadata"], "annotations": None}} == {
         **manifest,
         "metadata": {**manifest["metadata"], "annotations": None},
     }
@@ -66,7 +68,7 @@ def test_stamping_adds_the_digest_and_leaves_the_manifest_alone() -> None:
 def test_stamping_keeps_other_annotations() -> None:
     manifest = changed(config_map(), "metadata", "annotations", value={"cert-manager.io/cluster-issuer": "x"})
 
-    assert drift.stamped(manifest)["metadata"]["annotations"]["cert-manager.io/cluster-issuer"] == "x"
+    assert drift.with_hash(manifest)["metadata"]["annotations"]["cert-manager.io/cluster-issuer"] == "x"
 
 
 @pytest.mark.parametrize("annotations", [{}, None, {"other": "x"}])
@@ -74,7 +76,7 @@ def test_an_object_that_was_never_applied_by_us_has_no_digest(annotations: Any) 
     assert drift.applied_hash({"metadata": {"annotations": annotations}}) is None
 
 
-BASE = live(drift.stamped(config_map(a="1")))
+BASE = live(drift.with_hash(config_map(a="1")))
 
 
 @pytest.mark.parametrize(
@@ -88,7 +90,7 @@ BASE = live(drift.stamped(config_map(a="1")))
     ids=["resourceVersion", "managedFields", "annotation of a controller", "status"],
 )
 def test_bookkeeping_does_not_change_the_fingerprint(same: Manifest) -> None:
-    assert drift.fingerprint(same) == drift.fingerprint(BASE)
+    assert drift.content_hash(same) == drift.content_hash(BASE)
 
 
 @pytest.mark.parametrize(
@@ -105,7 +107,7 @@ def test_bookkeeping_does_not_change_the_fingerprint(same: Manifest) -> None:
     ids=["value", "values gone", "new field", "label", "labels gone", "our annotation", "owner"],
 )
 def test_a_change_of_content_changes_the_fingerprint(other: Manifest) -> None:
-    assert drift.fingerprint(other) != drift.fingerprint(BASE)
+    assert drift.content_hash(other) != drift.content_hash(BASE)
 
 
 @pytest.mark.parametrize(
@@ -153,19 +155,19 @@ def test_what_differs_from_what_is_desired_is_found(have: Any, want: Any) -> Non
 
 
 def test_an_object_as_applied_is_in_sync() -> None:
-    assert drift.in_sync(BASE, drift.stamped(config_map(a="1")))
+    assert drift.in_sync(BASE, drift.with_hash(config_map(a="1")))
 
 
 def test_a_field_that_is_no_longer_desired_is_seen_by_the_digest_alone() -> None:
     """The live object contains all that is desired, and one field more that would stay for ever."""
-    desired = drift.stamped(config_map())
+    desired = drift.with_hash(config_map())
 
     assert drift.contains({**BASE, "metadata": desired["metadata"]}, desired)
     assert not drift.in_sync(BASE, desired)
 
 
 def test_a_changed_value_is_seen_although_the_digest_is_still_ours() -> None:
-    assert not drift.in_sync(changed(BASE, "data", "a", value="2"), drift.stamped(config_map(a="1")))
+    assert not drift.in_sync(changed(BASE, "data", "a", value="2"), drift.with_hash(config_map(a="1")))
 
 
 def test_overwriting_drops_what_others_added_but_keeps_their_labels_and_annotations() -> None:
@@ -173,12 +175,12 @@ def test_overwriting_drops_what_others_added_but_keeps_their_labels_and_annotati
     found = changed(found, "metadata", "labels", "theirs", value="x")
     found = changed(found, "metadata", "annotations", "theirs.example.com/x", value="y")
 
-    replacement = drift.overwritten(found, drift.stamped(config_map(a="2")))
+    replacement = drift.overwritten(found, drift.with_hash(config_map(a="2")))
 
     assert replacement["data"] == {"a": "2"}
     assert replacement["metadata"]["labels"] == {"app": "x", "theirs": "x"}
     assert replacement["metadata"]["annotations"]["theirs.example.com/x"] == "y"
-    assert drift.in_sync(replacement, drift.stamped(config_map(a="2")))
+    assert drift.in_sync(replacement, drift.with_hash(config_map(a="2")))
     assert replacement["metadata"]["resourceVersion"] == "7", "only the version that was seen may be replaced"
     assert "managedFields" not in replacement["metadata"]
     assert found["data"] == {"a": "1", "injected": "x"}
@@ -186,7 +188,7 @@ def test_overwriting_drops_what_others_added_but_keeps_their_labels_and_annotati
 
 def test_a_removed_annotation_of_somebody_elses_domain_is_seen_in_full_comparison() -> None:
     manifest = changed(config_map(), "metadata", "annotations", value={"cert-manager.io/cluster-issuer": "x"})
-    desired = drift.stamped(manifest)
+    desired = drift.with_hash(manifest)
     stripped = live(desired)
     del stripped["metadata"]["annotations"]["cert-manager.io/cluster-issuer"]
 
@@ -195,7 +197,7 @@ def test_a_removed_annotation_of_somebody_elses_domain_is_seen_in_full_compariso
 
 
 def test_a_mark_that_somebody_removed_is_missed() -> None:
-    desired = drift.stamped({"kind": "Ingress", "metadata": {"name": "web", "annotations": {"issuer": "x"}}})
+    desired = drift.with_hash({"kind": "Ingress", "metadata": {"name": "web", "annotations": {"issuer": "x"}}})
     stripped = {**desired, "metadata": {**desired["metadata"], "annotations": dict(desired["metadata"]["annotations"])}}
     del stripped["metadata"]["annotations"]["issuer"]
 

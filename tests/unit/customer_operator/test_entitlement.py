@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from customer_operator.entitlement import Verdict, judge, rejected
 from customer_operator.errors import LicenseRejected
-from customer_operator.instance import CustomerInstance, Plan
-from customer_operator.license import KeySet
-from customer_operator.picture import LicenseReading
+from customer_operator.licensing.entitlement import Decision, LicenseStatus, judge, rejected
+from customer_operator.licensing.keys import KeySet
+from customer_operator.model.instance import CustomerInstance, Plan
 from tests.support.generate import make_instance
 from tests.support.licences import ISSUER, jwk, sign, write_jwks
 from tests.support.statuses import a_picture, compute
@@ -30,9 +29,9 @@ def an_instance(plan: Plan = Plan.PROFESSIONAL, *, suspend: bool = False) -> Cus
     return replace(make_instance(), plan=plan, suspend=suspend)
 
 
-def verdict(
+def decision(
     keys: KeySet, *, instance: CustomerInstance | None = None, now: datetime, plan: str = "professional"
-) -> Verdict:
+) -> Decision:
     """Judge an instance with a licence that was issued long ago and ends at EXPIRY."""
     token = sign(plan=plan, exp=int(EXPIRY.timestamp()), nbf=0, iat=0)
     return judge(instance or an_instance(), token=token, keys=keys, issuer=ISSUER, grace=GRACE, now=now)
@@ -42,7 +41,7 @@ def verdict(
 def test_without_a_licence_the_plan_of_the_spec_is_in_force(plan: Plan) -> None:
     found = judge(an_instance(plan), token=None, keys=KeySet(None), issuer=ISSUER, grace=GRACE, now=EXPIRY)
 
-    assert found == Verdict(plan=plan, reading=LicenseReading(), suspended=None, again_at=None)
+    assert found == Decision(plan=plan, reading=LicenseStatus(), suspended=None, again_at=None)
 
 
 @pytest.mark.parametrize(
@@ -57,7 +56,7 @@ def test_without_a_licence_the_plan_of_the_spec_is_in_force(plan: Plan) -> None:
 def test_a_licence_runs_out_by_way_of_a_grace_period(
     keys: KeySet, now: datetime, state: str, *, ok: bool, reason: str, suspended: str | None, again_at: datetime | None
 ) -> None:
-    found = verdict(keys, now=now)
+    found = decision(keys, now=now)
 
     assert (found.reading.state, found.reading.ok, found.reading.reason) == (state, ok, reason)
     assert (found.suspended, found.again_at) == (suspended, again_at)
@@ -77,7 +76,7 @@ def test_a_licence_runs_out_by_way_of_a_grace_period(
 def test_the_licence_decides_the_plan_and_says_so_when_the_spec_asks_for_more(
     keys: KeySet, asked: Plan, granted: str, *, ok: bool
 ) -> None:
-    found = verdict(keys, instance=an_instance(asked), plan=granted, now=EXPIRY - GRACE)
+    found = decision(keys, instance=an_instance(asked), plan=granted, now=EXPIRY - GRACE)
 
     assert found.plan == granted
     assert found.suspended is None
@@ -91,7 +90,7 @@ def test_the_licence_decides_the_plan_and_says_so_when_the_spec_asks_for_more(
 
 @pytest.mark.parametrize("now", [EXPIRY - GRACE, EXPIRY, EXPIRY + 2 * GRACE])
 def test_an_instance_that_was_asked_to_rest_rests_whatever_its_licence_says(keys: KeySet, now: datetime) -> None:
-    assert verdict(keys, instance=an_instance(suspend=True), now=now).suspended == SUSPENDED
+    assert decision(keys, instance=an_instance(suspend=True), now=now).suspended == SUSPENDED
 
 
 def test_an_instance_without_a_licence_can_be_asked_to_rest() -> None:
@@ -104,12 +103,12 @@ def test_a_licence_of_another_instance_is_refused(keys: KeySet) -> None:
     other = replace(an_instance(), name="other")
 
     with pytest.raises(LicenseRejected, match="issued for another instance"):
-        verdict(keys, instance=other, now=EXPIRY - GRACE)
+        decision(keys, instance=other, now=EXPIRY - GRACE)
 
 
 @pytest.mark.parametrize("now", [EXPIRY - GRACE, EXPIRY, EXPIRY + GRACE])
 def test_every_reading_fits_the_status(keys: KeySet, now: datetime) -> None:
-    found = verdict(keys, now=now)
+    found = decision(keys, now=now)
 
     compute(a_picture(plan=found.plan, license=found.reading, suspended=found.suspended))
 

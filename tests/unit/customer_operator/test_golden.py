@@ -4,19 +4,20 @@ from collections.abc import Callable
 
 import pytest
 
-from customer_operator import stack
 from customer_operator.components import (
     api,
-    broker,
     dashboard,
-    database,
     guardrails,
     ingress,
+    mosquitto,
     mqtt_exporter,
     namespace,
     network,
+    postgres,
+    stack,
 )
-from customer_operator.components.context import Context, Login
+from customer_operator.components.context import Context
+from customer_operator.model.credentials import Login
 from customer_operator.naming import Manifest
 from tests.support import golden
 from tests.support.generate import make_context, make_instance, make_platform
@@ -45,9 +46,9 @@ CASES: dict[str, tuple[Callable[[Context], list[Manifest]], Context]] = {
     "network": (network.build, make_context()),
     "network-local": (network.build, make_context(platform=LOCAL)),
     "network-external": (network.build, make_context(make_instance(mqtt=EXTERNAL))),
-    "database": (database.build, make_context()),
-    "database-custom": (
-        database.build,
+    "postgres": (postgres.build, make_context()),
+    "postgres-custom": (
+        postgres.build,
         make_context(
             make_instance(
                 storage={"postgres": {"size": "20480Mi", "storageClassName": "fast"}},
@@ -56,10 +57,10 @@ CASES: dict[str, tuple[Callable[[Context], list[Manifest]], Context]] = {
             )
         ),
     ),
-    "database-suspended": (database.build, make_context(scaled_down=True)),
-    "broker": (broker.build, make_context()),
-    "broker-local": (broker.build, make_context(platform=LOCAL)),
-    "broker-loadbalancer": (broker.build, make_context(make_instance(mqtt={"exposure": "LoadBalancer"}))),
+    "postgres-suspended": (postgres.build, make_context(scaled_down=True)),
+    "mosquitto": (mosquitto.build, make_context()),
+    "mosquitto-local": (mosquitto.build, make_context(platform=LOCAL)),
+    "mosquitto-loadbalancer": (mosquitto.build, make_context(make_instance(mqtt={"exposure": "LoadBalancer"}))),
     "mqtt-exporter": (mqtt_exporter.build, make_context()),
     "api": (api.build, make_context()),
     "api-local": (api.build, make_context(platform=LOCAL)),
@@ -104,7 +105,7 @@ def test_every_component_of_the_stack_has_a_golden_file() -> None:
 @pytest.mark.parametrize(
     ("build", "context"),
     [
-        (broker.build, make_context(make_instance(mqtt=EXTERNAL))),
+        (mosquitto.build, make_context(make_instance(mqtt=EXTERNAL))),
         (mqtt_exporter.build, make_context(make_instance(mqtt=EXTERNAL))),
         (ingress.build, make_context(platform=LOCAL)),
     ],

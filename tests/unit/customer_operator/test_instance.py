@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from customer_operator.errors import InstanceInvalid
-from customer_operator.instance import (
+from customer_operator.model.instance import (
     Amounts,
     DeletionPolicy,
     Exposure,

@@ -4,17 +4,18 @@ from typing import Any
 
 import pytest
 
-from customer_operator import drift, naming
-from customer_operator.inventory import Inventory, Key, key_of
+from customer_operator import naming
 from customer_operator.naming import Manifest
-from customer_operator.readiness import Readiness
+from customer_operator.observed import drift
+from customer_operator.observed.cache import Inventory, Key, key_of
+from customer_operator.observed.readiness import Readiness
 
 NAME = "acme"
 KEY = Key("Service", "api")
 
 
 def desired(port: int = 80, annotations: dict[str, str] | None = None) -> Manifest:
-    return drift.stamped(
+    return drift.with_hash(
         {
             "apiVersion": "v1",
             "kind": "Service",
@@ -140,7 +141,7 @@ def test_a_child_that_vanished_must_be_applied(inventory: Inventory) -> None:
 def test_a_child_that_a_full_comparison_found_wrong_must_be_applied_although_its_fingerprint_stands(
     inventory: Inventory,
 ) -> None:
-    """An annotation of somebody else's domain is no part of the fingerprint, but it is desired."""
+    """An annotation of somebody else's domain is no part of the content_hash, but it is desired."""
     wanted = desired(annotations={"cert-manager.io/cluster-issuer": "letsencrypt"})
     inventory.record(NAME, live(1, wanted), verified=True)
     stripped = live(2, wanted)

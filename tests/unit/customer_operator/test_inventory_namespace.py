@@ -1,8 +1,8 @@
 """A namespace takes everything in it along, what is not watched included."""
 
 from customer_operator import naming
-from customer_operator.inventory import Inventory, Key
 from customer_operator.naming import Manifest
+from customer_operator.observed.cache import Inventory, Key
 
 NAME = "acme"
 

@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 from kubernetes.aio.client import ApiClient, Configuration
 
-from customer_operator.leader import Leadership, Timing
+from customer_operator.kube.leader import Leadership, Timing
 
 TIMING = Timing(duration=5, renew_deadline=3, retry_period=1)  # the shortest period that the library allows is 1 s
 NAMESPACE = "iotistic-system"

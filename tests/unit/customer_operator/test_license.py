@@ -13,8 +13,9 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives import serialization
 
-from customer_operator.instance import Plan
-from customer_operator.license import LEEWAY_SECONDS, Entitlement, KeySet, LicenseState
+from customer_operator.licensing.keys import KeySet
+from customer_operator.licensing.token import LEEWAY_SECONDS, Entitlement, LicenseState
+from customer_operator.model.instance import Plan
 from tests.support.licences import DAY, ISSUER, check, claims, jwk, private_key, refusal, sign, write_jwks
 
 

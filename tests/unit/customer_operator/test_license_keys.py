@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from jwt.algorithms import RSAAlgorithm
 
 from customer_operator.errors import SettingInvalid
-from customer_operator.license import KeySet, parse_jwks, read_jwks
+from customer_operator.licensing.keys import KeySet, parse_jwks, read_jwks
 from tests.support.licences import check, claims, jwk, private_key, refusal, sign, write_jwks
 
 

@@ -3,8 +3,9 @@
 import pytest
 from prometheus_client import CollectorRegistry
 
-from customer_operator.metrics import Metrics, QueueCollector
-from customer_operator.queue import Urgency, WorkQueue
+from customer_operator.metrics import Metrics
+from customer_operator.scheduling.collector import QueueCollector
+from customer_operator.scheduling.queue import Priority, WorkQueue
 from tests.support.queues import Clock, take
 
 
@@ -29,11 +30,11 @@ def test_requests_are_counted_by_verb_and_code(registry: CollectorRegistry) -> N
 def test_passes_waits_and_times_to_ready_are_counted_by_class(registry: CollectorRegistry) -> None:
     metrics = Metrics(registry)
     metrics.reconciled("ready", 0.5)
-    metrics.waited(Urgency.PROFESSIONAL, 3.0)
+    metrics.waited(Priority.PROFESSIONAL.label, 3.0)
     metrics.ready("trial", 42.0)
 
     assert read(registry, "reconcile_seconds_sum", outcome="ready") == 0.5
-    assert read(registry, "queue_wait_seconds_sum", urgency="professional") == 3.0
+    assert read(registry, "queue_wait_seconds_sum", priority="professional") == 3.0
     assert read(registry, "time_to_ready_seconds_bucket", plan="trial", le="45.0") == 1
     assert read(registry, "time_to_ready_seconds_bucket", plan="trial", le="30.0") == 0
 
@@ -42,24 +43,24 @@ async def test_the_queue_is_read_when_it_is_scraped(registry: CollectorRegistry)
     clock = Clock()
     queue = WorkQueue(clock=clock)
     registry.register(QueueCollector(queue))
-    queue.add("in-work", Urgency.DELETE)
+    queue.add("in-work", Priority.DELETE)
     await take(queue)
-    queue.add("a", Urgency.TRIAL)
-    queue.add("b", Urgency.TRIAL)
-    queue.add("later", Urgency.RESYNC, delay=600)
-    queue.add("much-later", Urgency.RESYNC, delay=900)
+    queue.add("a", Priority.TRIAL)
+    queue.add("b", Priority.TRIAL)
+    queue.add("later", Priority.RESYNC, delay=600)
+    queue.add("much-later", Priority.RESYNC, delay=900)
     clock.now += 7
 
-    depths = {urgency.label: read(registry, "queue_depth", urgency=urgency.label) for urgency in Urgency}
+    depths = {priority.label: read(registry, "queue_depth", priority=priority.label) for priority in Priority}
     assert depths == {"delete": 0, "enterprise": 0, "professional": 0, "starter": 0, "trial": 2, "resync": 0}
     assert read(registry, "queue_delayed") == 2
-    assert read(registry, "queue_in_work") == 1
+    assert read(registry, "queue_in_flight") == 1
     assert read(registry, "queue_oldest_wait_seconds") == 7
 
 
 def test_an_idle_queue_has_waited_for_nothing(registry: CollectorRegistry) -> None:
     queue = WorkQueue(clock=Clock())
     registry.register(QueueCollector(queue))
-    queue.add("later", Urgency.RESYNC, delay=600)
+    queue.add("later", Priority.RESYNC, delay=600)
 
     assert read(registry, "queue_oldest_wait_seconds") == 0

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from customer_operator import naming, stack
-from customer_operator.components import network
+from customer_operator import naming
+from customer_operator.components import network, stack
 from customer_operator.components.context import Context
 from tests.support.generate import make_context, make_instance, make_platform
 from tests.support.netpol import Endpoint, allows, lets_in, lets_out
@@ -16,7 +16,7 @@ PORTS = [
     (port, "TCP") for port in (22, 53, 80, 443, 1883, 3002, 5432, 6443, 8080, 8089, 8883, 9001, 9187, 9234, 10250)
 ] + [(53, "UDP"), (5432, "UDP")]
 
-COMPONENTS = ("database", "broker", "mqtt-exporter", "api", "dashboard")
+COMPONENTS = ("postgres", "mosquitto", "mqtt-exporter", "api", "dashboard")
 SOLVER = {"acme.cert-manager.io/http01-solver": "true"}
 
 
@@ -49,26 +49,26 @@ OTHERS = [
 ]
 
 WITHIN = {
-    "api -> database:5432/TCP",
-    "broker -> database:5432/TCP",
-    "api -> broker:1883/TCP",
-    "mqtt-exporter -> broker:1883/TCP",
+    "api -> postgres:5432/TCP",
+    "mosquitto -> postgres:5432/TCP",
+    "api -> mosquitto:1883/TCP",
+    "mqtt-exporter -> mosquitto:1883/TCP",
     "dashboard -> api:3002/TCP",
 }
 DNS = {
     f"{name} -> dns:53/{protocol}"
-    for name in ("api", "broker", "dashboard", "mqtt-exporter")
+    for name in ("api", "mosquitto", "dashboard", "mqtt-exporter")
     for protocol in ("UDP", "TCP")
 }
 METRICS = {
-    "monitoring -> database:9187/TCP",
+    "monitoring -> postgres:9187/TCP",
     "monitoring -> mqtt-exporter:9234/TCP",
     "monitoring -> api:3002/TCP",
 }
 WEB = {"ingress -> dashboard:8080/TCP", "ingress -> api:3002/TCP"}
 SOLVING = {"ingress -> solver:8089/TCP"}
-WEBSOCKET = {"ingress -> broker:9001/TCP"}
-BROKERLESS = {item for item in WITHIN | DNS | METRICS if "broker" not in item and "mqtt-exporter" not in item}
+WEBSOCKET = {"ingress -> mosquitto:9001/TCP"}
+BROKERLESS = {item for item in WITHIN | DNS | METRICS if "mosquitto" not in item and "mqtt-exporter" not in item}
 
 # Everybody who has an address and is not bound by policies of their own.
 ANYBODY = [item.name for item in OTHERS if not item.name.startswith("other-")]
@@ -86,22 +86,22 @@ def _external(host: str) -> Context:
 CASES: dict[str, tuple[Context, set[str]]] = {
     "SNI: devices come through the front door": (
         make_context(),
-        WITHIN | DNS | METRICS | WEB | SOLVING | WEBSOCKET | {"router -> broker:8883/TCP"},
+        WITHIN | DNS | METRICS | WEB | SOLVING | WEBSOCKET | {"router -> mosquitto:8883/TCP"},
     ),
     "NodePort: devices come from anywhere, but only with TLS": (
         make_context(make_instance(mqtt={"exposure": "NodePort"})),
-        WITHIN | DNS | METRICS | WEB | SOLVING | WEBSOCKET | _from_anywhere("broker:8883"),
+        WITHIN | DNS | METRICS | WEB | SOLVING | WEBSOCKET | _from_anywhere("mosquitto:8883"),
     ),
     "LoadBalancer: devices come from anywhere, but only with TLS": (
         make_context(make_instance(mqtt={"exposure": "LoadBalancer"})),
-        WITHIN | DNS | METRICS | WEB | SOLVING | WEBSOCKET | _from_anywhere("broker:8883"),
+        WITHIN | DNS | METRICS | WEB | SOLVING | WEBSOCKET | _from_anywhere("mosquitto:8883"),
     ),
     "localhost: everything with a node port is open": (
         make_context(platform=make_platform(base_domain="localhost")),
         WITHIN
         | DNS
         | METRICS
-        | _from_anywhere("broker:8883", "broker:1883", "broker:9001", "api:3002", "dashboard:8080"),
+        | _from_anywhere("mosquitto:8883", "mosquitto:1883", "mosquitto:9001", "api:3002", "dashboard:8080"),
     ),
     "External by address: the API reaches that address": (
         _external("203.0.113.9"),

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from customer_operator import plans, quantity, stack
-from customer_operator.components import guardrails
+from customer_operator.components import guardrails, stack
 from customer_operator.components.context import Context
-from customer_operator.instance import Exposure, Plan
+from customer_operator.model import plans, quantity
+from customer_operator.model.instance import Exposure, Plan
 from customer_operator.naming import Manifest
 from tests.support.generate import make_context, make_instance, make_platform
 
@@ -179,8 +179,8 @@ def test_a_quota_never_shrinks_under_workloads_that_still_change() -> None:
     in_force = {"limits.memory": "8Gi", "limits.cpu": "500m", "pods": "15", "old": "1"}
     desired = _quota(**{"limits.memory": "4096Mi", "limits.cpu": "4", "pods": "20", "services": "12"})
 
-    kept = guardrails.keep_room(desired, in_force)
+    kept = guardrails.never_shrink(desired, in_force)
 
     assert kept["spec"]["hard"] == {"limits.memory": "8Gi", "limits.cpu": "4", "pods": "20", "services": "12"}
     assert desired["spec"]["hard"]["limits.memory"] == "4096Mi"
-    assert guardrails.keep_room(desired, desired["spec"]["hard"]) == desired
+    assert guardrails.never_shrink(desired, desired["spec"]["hard"]) == desired

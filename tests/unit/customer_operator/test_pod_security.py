@@ -4,8 +4,7 @@ from typing import Any
 
 import pytest
 
-from customer_operator import stack
-from customer_operator.components import namespace
+from customer_operator.components import namespace, stack
 from customer_operator.components.context import Context
 from tests.support.generate import make_context, make_instance, make_platform
 from tests.support.pod_security import containers, violations

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from customer_operator import quantity
+from customer_operator.model import quantity
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from customer_operator import readiness
-from customer_operator.readiness import READY, Readiness
+from customer_operator.observed import readiness
+from customer_operator.observed.readiness import READY, Readiness
 
 
 def workload(kind: str, *, want: int | None, **status: Any) -> dict[str, Any]:

@@ -15,9 +15,9 @@ from customer_operator.errors import (
     NamespaceTaken,
     PermissionMissing,
 )
-from customer_operator.instance import CustomerInstance
-from customer_operator.picture import Failure
-from customer_operator.retry import Retry, may_try
+from customer_operator.model.instance import CustomerInstance
+from customer_operator.observed.state import Failure
+from customer_operator.reconcile.retry import Retry, may_try
 from tests.support.statuses import NOW, STUCK, WAITING, a_picture, an_instance, component, compute
 
 RETRY = Retry(tries=3, delay=60.0)  # the documents' numbers
@@ -40,8 +40,8 @@ class Operator:
         if wait is None:
             self.tries.append(self.now)
             failure = error and RETRY.failure(error, instance=self.instance, previous=self.status, now=self.now)
-            picture = a_picture(wanted=0, components=(), failure=failure) if failure else a_picture()
-            self.status = compute(picture, previous=self.status, instance=self.instance, now=self.now)
+            observed = a_picture(wanted=0, components=(), failure=failure) if failure else a_picture()
+            self.status = compute(observed, previous=self.status, instance=self.instance, now=self.now)
         return wait
 
     def later(self, seconds: float) -> "Operator":

@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 
-from customer_operator import naming, stack
-from customer_operator.components.context import Context, Credentials, Login
-from customer_operator.instance import Plan
+from customer_operator import naming
+from customer_operator.components import stack
+from customer_operator.components.context import Context
+from customer_operator.model.credentials import Credentials, Login
+from customer_operator.model.instance import Plan
 from customer_operator.naming import Manifest
 from tests.support.generate import (
     LICENSE_KEY,
@@ -168,15 +170,15 @@ def test_a_condition_speaks_of_a_workload_of_its_component(context: Context) -> 
 
     missing = with_condition - with_workload
     assert with_workload <= with_condition
-    assert missing == ({"broker", "mqtt-exporter"} if context.instance.mqtt.external else set())
+    assert missing == ({"mosquitto", "mqtt-exporter"} if context.instance.mqtt.external else set())
 
 
 def test_the_conditions_are_those_of_the_contract() -> None:
     assert [item.condition for item in stack.COMPONENTS if item.condition] == [
-        "DatabaseReady",
-        "BrokerReady",
-        "MQTTExporterReady",
-        "APIReady",
+        "PostgresReady",
+        "MosquittoReady",
+        "MqttExporterReady",
+        "ApiReady",
         "DashboardReady",
     ]
 

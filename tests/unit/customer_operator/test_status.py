@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from customer_operator.picture import Failure, LicenseReading, Picture
-from customer_operator.status import COMPONENT_STUCK
+from customer_operator.licensing.entitlement import LicenseStatus
+from customer_operator.observed.state import Failure, ObservedState
+from customer_operator.status.compute import COMPONENT_STUCK
 from tests.support.statuses import (
     NOW,
     STUCK,
@@ -25,8 +26,8 @@ RETRIED = Failure(
 GIVEN_UP = Failure(reason="ReconcileFailed", message="gave up", attempts=3)
 REFUSED = Failure(reason="LicenseInvalid", message="spec.license: it is not a JWT")
 
-NOTHING = a_picture(founded=False, guarded=False, applied=0, wanted=0, components=())
-APPLYING = a_picture(guarded=False, applied=5, components=(component(None), component(None, name="api")))
+NOTHING = a_picture(namespace_ready=False, quota_enforced=False, applied=0, wanted=0, components=())
+APPLYING = a_picture(quota_enforced=False, applied=5, components=(component(None), component(None, name="api")))
 COMING_UP = a_picture(components=(component(), component(WAITING, name="api")))
 WEDGED = a_picture(components=(component(), component(STUCK, name="api")))
 HEALTHY = a_picture()
@@ -43,12 +44,12 @@ PROVISIONING = compute(APPLYING)
 BORN_SUSPENDED = compute(RESTING)
 
 
-def phase_of(picture: Picture, previous: dict[str, Any], generation: int = 1) -> str:
-    return str(compute(picture, previous=previous, instance=an_instance(generation=generation))["phase"])
+def phase_of(observed: ObservedState, previous: dict[str, Any], generation: int = 1) -> str:
+    return str(compute(observed, previous=previous, instance=an_instance(generation=generation))["phase"])
 
 
 @pytest.mark.parametrize(
-    ("picture", "previous", "phase"),
+    ("observed", "previous", "phase"),
     [
         (NOTHING, NEW, "Pending"),
         (a_picture(applied=0, wanted=0, components=()), NEW, "Pending"),
@@ -65,13 +66,13 @@ def phase_of(picture: Picture, previous: dict[str, Any], generation: int = 1) ->
     ],
 )
 def test_a_new_instance_is_pending_then_provisioning_then_ready(
-    picture: Picture, previous: dict[str, Any], phase: str
+    observed: ObservedState, previous: dict[str, Any], phase: str
 ) -> None:
-    assert phase_of(picture, previous) == phase
+    assert phase_of(observed, previous) == phase
 
 
 @pytest.mark.parametrize(
-    ("picture", "previous", "generation", "phase"),
+    ("observed", "previous", "generation", "phase"),
     [
         (HEALTHY, READY, 1, "Ready"),
         (COMING_UP, READY, 1, "Degraded"),
@@ -93,13 +94,13 @@ def test_a_new_instance_is_pending_then_provisioning_then_ready(
     ],
 )
 def test_an_instance_that_has_been_ready_is_updating_when_asked_and_degraded_when_not(
-    picture: Picture, previous: dict[str, Any], generation: int, phase: str
+    observed: ObservedState, previous: dict[str, Any], generation: int, phase: str
 ) -> None:
-    assert phase_of(picture, previous, generation) == phase
+    assert phase_of(observed, previous, generation) == phase
 
 
 @pytest.mark.parametrize(
-    ("picture", "previous", "generation", "phase"),
+    ("observed", "previous", "generation", "phase"),
     [
         (SCALING_DOWN, READY, 2, "Updating"),
         (SCALING_DOWN, READY, 1, "Updating"),
@@ -115,13 +116,13 @@ def test_an_instance_that_has_been_ready_is_updating_when_asked_and_degraded_whe
     ],
 )
 def test_suspending_and_resuming_are_updates(
-    picture: Picture, previous: dict[str, Any], generation: int, phase: str
+    observed: ObservedState, previous: dict[str, Any], generation: int, phase: str
 ) -> None:
-    assert phase_of(picture, previous, generation) == phase
+    assert phase_of(observed, previous, generation) == phase
 
 
 @pytest.mark.parametrize(
-    ("picture", "previous", "ready", "reconciling", "stalled", "reason"),
+    ("observed", "previous", "ready", "reconciling", "stalled", "reason"),
     [
         (NOTHING, NEW, False, True, False, "Pending"),
         (APPLYING, NEW, False, True, False, "Provisioning"),
@@ -137,9 +138,9 @@ def test_suspending_and_resuming_are_updates(
     ],
 )
 def test_conditions_read_as_kstatus_expects(
-    picture: Picture, previous: dict[str, Any], *, ready: bool, reconciling: bool, stalled: bool, reason: str
+    observed: ObservedState, previous: dict[str, Any], *, ready: bool, reconciling: bool, stalled: bool, reason: str
 ) -> None:
-    computed = compute(picture, previous=previous)
+    computed = compute(observed, previous=previous)
 
     assert [holds(computed, kind) for kind in ("Ready", "Reconciling", "Stalled")] == [ready, reconciling, stalled]
     assert {condition(computed, kind)["reason"] for kind in ("Ready", "Reconciling", "Stalled")} == {reason}
@@ -147,40 +148,40 @@ def test_conditions_read_as_kstatus_expects(
 
 
 @pytest.mark.parametrize(
-    ("picture", "message"),
+    ("observed", "message"),
     [
         (NOTHING, "accepted; waiting for its turn"),
-        (a_picture(founded=False, applied=0, components=()), "creating the namespace"),
+        (a_picture(namespace_ready=False, applied=0, components=()), "creating the namespace"),
         (APPLYING, "5 of 10 objects are applied"),
-        (a_picture(components=(component(WAITING), component(None, name="api"))), "waiting for database, api"),
+        (a_picture(components=(component(WAITING), component(None, name="api"))), "waiting for postgres, api"),
         (WEDGED, "api is stuck: the rollout is stuck"),
         (HEALTHY, "everything is ready"),
         (RESTING, "suspended by spec.suspend; all data is kept"),
         (a_picture(failure=REFUSED), "spec.license: it is not a JWT"),
-        (a_picture(license=LicenseReading(state="Grace", ok=False, message="renew it")), "renew it"),
+        (a_picture(license=LicenseStatus(state="Grace", ok=False, message="renew it")), "renew it"),
     ],
 )
-def test_the_message_says_what_is_going_on(picture: Picture, message: str) -> None:
-    assert compute(picture)["message"] == message
+def test_the_message_says_what_is_going_on(observed: ObservedState, message: str) -> None:
+    assert compute(observed)["message"] == message
 
 
 @pytest.mark.parametrize(
     ("readiness", "value", "reason", "message"),
     [
-        (component().readiness, "True", "Ready", "database is ready"),
-        (None, "False", "NotCreated", "database does not exist yet"),
+        (component().readiness, "True", "Ready", "postgres is ready"),
+        (None, "False", "NotCreated", "postgres does not exist yet"),
         (WAITING, "False", "NotReady", "0 of 1 replicas are available"),
         (STUCK, "False", "Stuck", "the rollout is stuck"),
     ],
 )
 def test_each_component_has_a_condition_of_its_own(readiness: Any, value: str, reason: str, message: str) -> None:
-    found = condition(compute(a_picture(components=(component(readiness),))), "DatabaseReady")
+    found = condition(compute(a_picture(components=(component(readiness),))), "PostgresReady")
 
     assert (found["status"], found["reason"], found["message"]) == (value, reason, message)
 
 
 def test_the_licence_is_reported_in_its_own_words() -> None:
-    reading = LicenseReading(
+    reading = LicenseStatus(
         state="Grace", expires_at=NOW, key_id="k1", ok=False, reason="InGrace", message="renew it before tomorrow"
     )
 
@@ -215,7 +216,7 @@ def test_success_clears_the_tries() -> None:
 def test_texts_of_any_length_fit_the_contract() -> None:
     failure = Failure(reason="ReconcileFailed", message="é" * 40_000)
     stuck = component(WAITING.__class__(ready=False, message="x" * 40_000, stuck=True))
-    reading = LicenseReading(state="Invalid", key_id="k" * 1000, ok=False, message="y" * 40_000)
+    reading = LicenseStatus(state="Invalid", key_id="k" * 1000, ok=False, message="y" * 40_000)
 
     compute(a_picture(failure=failure, components=(stuck,), license=reading))
     compute(a_picture(components=(stuck,), license=reading))
@@ -251,10 +252,13 @@ def test_a_pass_that_failed_before_it_looked_keeps_what_was_last_seen_of_the_sta
 
     assert failed["phase"] == "Failed"
     assert (failed["stages"], failed["urls"]) == (ready["stages"], ready["urls"])
-    assert {item["type"]: item["status"] for item in failed["conditions"]}["DatabaseReady"] == "True"
+    assert {item["type"]: item["status"] for item in failed["conditions"]}["PostgresReady"] == "True"
     assert compute(blind, previous=failed) == failed
 
 
 def test_a_paused_instance_says_so_whatever_its_phase() -> None:
-    for picture in (a_picture(paused=True), a_picture(paused=True, wanted=0, applied=0, founded=False, components=())):
-        assert compute(picture)["message"].startswith("spec.paused is set")
+    for observed in (
+        a_picture(paused=True),
+        a_picture(paused=True, wanted=0, applied=0, namespace_ready=False, components=()),
+    ):
+        assert compute(observed)["message"].startswith("spec.paused is set")

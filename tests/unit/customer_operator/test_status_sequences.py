@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from customer_operator import status
 from customer_operator.errors import InstanceInvalid
-from customer_operator.picture import Failure, LicenseReading, Picture
-from customer_operator.readiness import READY, Readiness
+from customer_operator.licensing.entitlement import LicenseStatus
+from customer_operator.observed.readiness import READY, Readiness
+from customer_operator.observed.state import Failure, ObservedState
+from customer_operator.status import compute as status
 from tests.support.generate import make_resource
 from tests.support.statuses import (
     CREATED,
@@ -30,28 +31,30 @@ from tests.support.statuses import (
 TICK = timedelta(seconds=1)
 
 
-def provisioning() -> Iterator[Picture]:
+def provisioning() -> Iterator[ObservedState]:
     """Yield what a first reconcile sees, step by step."""
-    empty = a_picture(founded=False, guarded=False, applied=0, wanted=0, components=())
-    names = ("database", "broker", "api")
+    empty = a_picture(namespace_ready=False, quota_enforced=False, applied=0, wanted=0, components=())
+    names = ("postgres", "mosquitto", "api")
     yield empty
     yield replace(empty, wanted=12, components=tuple(component(None, name=name) for name in names))
-    missing = a_picture(guarded=False, wanted=12, applied=0, components=tuple(component(None, name=n) for n in names))
+    missing = a_picture(
+        quota_enforced=False, wanted=12, applied=0, components=tuple(component(None, name=n) for n in names)
+    )
     for applied in (0, 4, 8):
         yield replace(missing, applied=applied)
-    yield replace(missing, applied=8, guarded=True)
+    yield replace(missing, applied=8, quota_enforced=True)
     readiness: dict[str, Readiness | None] = dict.fromkeys(names, WAITING)
     for ready in (None, *names):
         readiness |= {ready: READY} if ready else {}
         parts = tuple(component(readiness[name], name=name) for name in names)
-        yield replace(missing, guarded=True, applied=12, components=parts)
+        yield replace(missing, quota_enforced=True, applied=12, components=parts)
 
 
 def test_progress_never_falls_during_provisioning_and_reaches_a_hundred_only_at_the_end() -> None:
     computed: dict[str, Any] = {}
     seen = []
-    for step, picture in enumerate(provisioning()):
-        computed = compute(picture, previous=computed, now=NOW + step * TICK)
+    for step, observed in enumerate(provisioning()):
+        computed = compute(observed, previous=computed, now=NOW + step * TICK)
         seen.append(computed["progress"])
 
     assert seen == sorted(seen)
@@ -67,22 +70,22 @@ def test_a_failed_try_is_not_done_although_everything_stands() -> None:
 def test_stages_are_done_one_after_the_other_and_keep_their_times() -> None:
     computed: dict[str, Any] = {}
     rows = []
-    for step, picture in enumerate(provisioning()):
-        computed = compute(picture, previous=computed, now=NOW + step * TICK)
+    for step, observed in enumerate(provisioning()):
+        computed = compute(observed, previous=computed, now=NOW + step * TICK)
         rows.append(" ".join(f"{stage['name']}={stage['state']}" for stage in computed["stages"]))
 
     # fmt: off
     assert rows == [
         "accept=Active namespace=Pending guardrails=Pending apply=Pending",
-        "accept=Done namespace=Active guardrails=Pending apply=Pending database=Pending broker=Pending api=Pending",
-        "accept=Done namespace=Done guardrails=Active apply=Pending database=Pending broker=Pending api=Pending",
-        "accept=Done namespace=Done guardrails=Active apply=Pending database=Pending broker=Pending api=Pending",
-        "accept=Done namespace=Done guardrails=Active apply=Pending database=Pending broker=Pending api=Pending",
-        "accept=Done namespace=Done guardrails=Done apply=Active database=Pending broker=Pending api=Pending",
-        "accept=Done namespace=Done guardrails=Done apply=Done database=Active broker=Active api=Active",
-        "accept=Done namespace=Done guardrails=Done apply=Done database=Done broker=Active api=Active",
-        "accept=Done namespace=Done guardrails=Done apply=Done database=Done broker=Done api=Active",
-        "accept=Done namespace=Done guardrails=Done apply=Done database=Done broker=Done api=Done",
+        "accept=Done namespace=Active guardrails=Pending apply=Pending postgres=Pending mosquitto=Pending api=Pending",
+        "accept=Done namespace=Done guardrails=Active apply=Pending postgres=Pending mosquitto=Pending api=Pending",
+        "accept=Done namespace=Done guardrails=Active apply=Pending postgres=Pending mosquitto=Pending api=Pending",
+        "accept=Done namespace=Done guardrails=Active apply=Pending postgres=Pending mosquitto=Pending api=Pending",
+        "accept=Done namespace=Done guardrails=Done apply=Active postgres=Pending mosquitto=Pending api=Pending",
+        "accept=Done namespace=Done guardrails=Done apply=Done postgres=Active mosquitto=Active api=Active",
+        "accept=Done namespace=Done guardrails=Done apply=Done postgres=Done mosquitto=Active api=Active",
+        "accept=Done namespace=Done guardrails=Done apply=Done postgres=Done mosquitto=Done api=Active",
+        "accept=Done namespace=Done guardrails=Done apply=Done postgres=Done mosquitto=Done api=Done",
     ]
     # fmt: on
     assert computed["stages"][0]["finishedAt"] == "2026-11-21T12:01:01Z"
@@ -119,7 +122,7 @@ def test_the_time_to_ready_is_measured_once() -> None:
 def test_the_estimate_is_fixed_while_it_lies_ahead_and_dropped_when_it_has_passed() -> None:
     coming = a_picture(components=(component(WAITING),))
     first = compute(coming, now=CREATED + 10 * TICK)
-    faster = compute(replace(coming, usual_seconds=60.0), previous=first, now=CREATED + 20 * TICK)
+    faster = compute(replace(coming, typical_seconds=60.0), previous=first, now=CREATED + 20 * TICK)
     late = compute(coming, previous=faster, now=CREATED + timedelta(seconds=181))
 
     assert first["estimatedReadyAt"] == faster["estimatedReadyAt"] == "2026-11-21T12:03:00Z"
@@ -129,7 +132,7 @@ def test_the_estimate_is_fixed_while_it_lies_ahead_and_dropped_when_it_has_passe
 
 # -- every small state -----------------------------------------------------------------------------------------------
 
-_LICENSES = (LicenseReading(), LicenseReading(state="Expired", expires_at=NOW, key_id="k", ok=False, reason="Expired"))
+_LICENSES = (LicenseStatus(), LicenseStatus(state="Expired", expires_at=NOW, key_id="k", ok=False, reason="Expired"))
 _FAILURES = (
     None,
     Failure(reason="ReconcileFailed", message="try 1 of 3", attempts=1, next_attempt_at=NOW + timedelta(minutes=1)),
@@ -141,26 +144,26 @@ _READINGS = ((READY, READY), (READY, WAITING), (WAITING, None), (READY, STUCK), 
 _APPLIED = ((False, 0, 0), (False, 0, 9), (True, 5, 9), (True, 9, 9))
 
 
-def every_picture() -> list[Picture]:
+def every_picture() -> list[ObservedState]:
     return [
         a_picture(
-            founded=founded,
-            guarded=applied > 0,
+            namespace_ready=namespace_ready,
+            quota_enforced=applied > 0,
             applied=applied,
             wanted=wanted,
-            components=(component(database), component(api, name="api")),
+            components=(component(postgres), component(api, name="api")),
             suspended="suspended by spec.suspend" if suspended else None,
             license=_LICENSES[suspended],
             ports={"dashboard": 30001, "mqttTls": 30002} if suspended else {},
             failure=failure,
         )
-        for (founded, applied, wanted), (database, api), suspended, failure in product(
+        for (namespace_ready, applied, wanted), (postgres, api), suspended, failure in product(
             _APPLIED, _READINGS, (False, True), _FAILURES
         )
     ]
 
 
-def every_past(pictures: list[Picture]) -> list[dict[str, Any]]:
+def every_past(pictures: list[ObservedState]) -> list[dict[str, Any]]:
     """Return no status at all, and one of each phase."""
     ready = compute(a_picture())
     waiting = a_picture(components=(component(WAITING),))
@@ -177,13 +180,13 @@ def test_every_status_fits_the_contract_and_is_written_only_once() -> None:
     pictures = every_picture()
     phases = set()
     dice = Random(0)
-    for picture, previous in product(pictures, every_past(pictures)):
+    for observed, previous in product(pictures, every_past(pictures)):
         instance = an_instance(generation=dice.choice((1, 2)))
 
-        computed = compute(picture, previous=previous, instance=instance)
+        computed = compute(observed, previous=previous, instance=instance)
 
         phases.add(computed["phase"])
-        repeated = status.compute(instance=instance, picture=picture, previous=computed, now=NOW + TICK)
+        repeated = status.compute(instance=instance, observed=observed, previous=computed, now=NOW + TICK)
         assert repeated == computed
     assert phases == {"Pending", "Provisioning", "Ready", "Updating", "Degraded", "Suspended", "Failed"}
 

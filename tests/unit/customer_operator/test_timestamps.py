@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from customer_operator.timestamps import format_time, parse_time
+from customer_operator.model.timestamps import format_time, parse_time
 
 NOON = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 

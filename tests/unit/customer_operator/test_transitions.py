@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from customer_operator.transitions import MESSAGE_LIMIT, Stage, merge_conditions, merge_stages
+from customer_operator.status.conditions import MESSAGE_LIMIT, Stage, merge_conditions, merge_stages
 from tests.support.statuses import NOW
 
 START, LATER = "2026-11-21T12:01:00Z", "2026-11-21T12:02:00Z"

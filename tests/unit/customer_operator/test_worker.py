@@ -10,11 +10,11 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from customer_operator.errors import ClusterUnreachable, Conflict
-from customer_operator.inventory import Inventory
 from customer_operator.metrics import Metrics
-from customer_operator.queue import Urgency, WorkQueue
-from customer_operator.reconcile import Outcome, Reconciler
-from customer_operator.worker import Workers
+from customer_operator.observed.cache import Inventory
+from customer_operator.reconcile.reconciler import Outcome, Reconciler
+from customer_operator.scheduling.queue import Priority, WorkQueue
+from customer_operator.scheduling.workers import Workers
 from tests.support.queues import Clock, make_observed, take
 
 RESYNC = 600.0
@@ -70,15 +70,15 @@ class Bench:
                 raise answer
             return answer
 
-        await self.run(reconcile, until=lambda: bool(calls) and not self.queue.in_work())
+        await self.run(reconcile, until=lambda: bool(calls) and not self.queue.in_flight())
 
-    async def due_after(self, seconds: float) -> Urgency | None:
+    async def due_after(self, seconds: float) -> Priority | None:
         """Return the class of what is due after so many seconds; None when nothing is."""
         self.clock.now += seconds
         work = await take(self.queue)
         if work is not None:
             self.queue.done(work.name)
-        return work.urgency if work else None
+        return work.priority if work else None
 
 
 @pytest.fixture
@@ -90,17 +90,17 @@ def bench() -> Bench:
 
 
 async def test_a_steady_instance_comes_back_at_the_resync_and_not_before(bench: Bench) -> None:
-    bench.queue.add("acme", Urgency.TRIAL)
+    bench.queue.add("acme", Priority.TRIAL)
     await bench.one_pass(Outcome("ready"))
 
     assert await bench.due_after(0.89 * RESYNC) is None
-    assert await bench.due_after(0.22 * RESYNC) is Urgency.RESYNC
+    assert await bench.due_after(0.22 * RESYNC) is Priority.RESYNC
 
 
 async def test_only_the_first_pass_and_the_one_at_the_resync_compare_in_full(bench: Bench) -> None:
     for wait in (0.0, 1.0, 0.5 * RESYNC, 1.11 * RESYNC):
         bench.clock.now += wait
-        bench.queue.add("acme", Urgency.TRIAL)
+        bench.queue.add("acme", Priority.TRIAL)
         await bench.one_pass(Outcome("ready"))
 
     assert bench.resyncs == [True, False, False, True]
@@ -109,7 +109,7 @@ async def test_only_the_first_pass_and_the_one_at_the_resync_compare_in_full(ben
 async def test_events_do_not_put_the_resync_off(bench: Bench) -> None:
     """A busy instance would otherwise never be compared in full."""
     for _ in range(12):
-        bench.queue.add("acme", Urgency.TRIAL)
+        bench.queue.add("acme", Priority.TRIAL)
         await bench.one_pass(Outcome("ready"))
         bench.clock.now += 0.1 * RESYNC
 
@@ -117,31 +117,31 @@ async def test_events_do_not_put_the_resync_off(bench: Bench) -> None:
 
 
 async def test_a_pass_that_asks_for_another_gets_it_in_the_class_of_its_plan(bench: Bench) -> None:
-    bench.queue.add("acme", Urgency.TRIAL)
+    bench.queue.add("acme", Priority.TRIAL)
     await bench.one_pass(Outcome("failed", again=60.0))
 
     assert await bench.due_after(59.0) is None
-    assert await bench.due_after(1.0) is Urgency.STARTER
+    assert await bench.due_after(1.0) is Priority.STARTER
 
 
 async def test_a_conflict_is_looked_at_again_soon_in_the_same_class(bench: Bench) -> None:
-    bench.queue.add("acme", Urgency.PROFESSIONAL)
+    bench.queue.add("acme", Priority.PROFESSIONAL)
     await bench.one_pass(Conflict("PATCH: 409", status=409))
 
     assert await bench.due_after(0.1) is None
-    assert await bench.due_after(0.2) is Urgency.PROFESSIONAL
+    assert await bench.due_after(0.2) is Priority.PROFESSIONAL
 
 
 async def test_while_the_api_server_is_away_names_come_back_ever_more_slowly(bench: Bench) -> None:
     delays = []
-    bench.queue.add("acme", Urgency.TRIAL)
+    bench.queue.add("acme", Priority.TRIAL)
     for _ in range(7):
         await bench.one_pass(ClusterUnreachable("no answer"))
         start = bench.clock.now
         while await bench.due_after(0.25) is None:
             pass
         delays.append(bench.clock.now - start)
-        bench.queue.add("acme", Urgency.TRIAL)
+        bench.queue.add("acme", Priority.TRIAL)
 
     assert delays == [0.5, 1.0, 2.0, 4.0, 8.0, 8.0, 8.0]
 
@@ -149,7 +149,7 @@ async def test_while_the_api_server_is_away_names_come_back_ever_more_slowly(ben
 async def test_when_the_api_server_is_back_the_next_outage_begins_anew(bench: Bench) -> None:
     for answer in (ClusterUnreachable("x"), ClusterUnreachable("x"), Outcome("ready"), ClusterUnreachable("x")):
         bench.clock.now += 10
-        bench.queue.add("acme", Urgency.TRIAL)
+        bench.queue.add("acme", Priority.TRIAL)
         await bench.one_pass(answer)
 
     assert await bench.due_after(0.5) is not None
@@ -158,7 +158,7 @@ async def test_when_the_api_server_is_back_the_next_outage_begins_anew(bench: Be
 async def test_an_unexpected_error_ends_one_pass_and_not_the_worker(
     bench: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:
-    bench.queue.add("acme", Urgency.TRIAL)
+    bench.queue.add("acme", Priority.TRIAL)
     await bench.one_pass(KeyError("spec"))
 
     assert "instance acme: a pass ended in an error that is not the instance's" in caplog.text
@@ -168,7 +168,7 @@ async def test_an_unexpected_error_ends_one_pass_and_not_the_worker(
 
 @pytest.mark.parametrize("result", ["gone", "deleted", "released"])
 async def test_an_instance_that_is_gone_does_not_come_back(bench: Bench, result: str) -> None:
-    bench.queue.add("acme", Urgency.DELETE)
+    bench.queue.add("acme", Priority.DELETE)
     await bench.one_pass(Outcome(result))
 
     assert await bench.due_after(10 * RESYNC) is None
@@ -176,7 +176,7 @@ async def test_an_instance_that_is_gone_does_not_come_back(bench: Bench, result:
 
 async def test_a_recreated_instance_is_compared_in_full_again(bench: Bench) -> None:
     for answer in (Outcome("ready"), Outcome("deleted"), Outcome("ready")):
-        bench.queue.add("acme", Urgency.TRIAL)
+        bench.queue.add("acme", Priority.TRIAL)
         await bench.one_pass(answer)
 
     assert bench.resyncs == [True, False, True]
@@ -192,7 +192,7 @@ async def test_a_recreated_instance_is_compared_in_full_again(bench: Bench) -> N
     ],
 )
 async def test_every_pass_is_counted_by_its_outcome(bench: Bench, answer: Answer, label: str) -> None:
-    bench.queue.add("acme", Urgency.TRIAL)
+    bench.queue.add("acme", Priority.TRIAL)
     await bench.one_pass(answer)
 
     count = bench.registry.get_sample_value("customer_operator_reconcile_seconds_count", {"outcome": label})
@@ -202,13 +202,13 @@ async def test_every_pass_is_counted_by_its_outcome(bench: Bench, answer: Answer
 async def test_due_work_that_nobody_finishes_is_a_stall_and_a_long_queue_alone_is_none(bench: Bench) -> None:
     assert bench.workers.stalled_for() == 0
     for number in range(3):
-        bench.queue.add(str(number), Urgency.TRIAL)
+        bench.queue.add(str(number), Priority.TRIAL)
     bench.clock.now += 100
     assert bench.workers.stalled_for() == 100
 
     await bench.one_pass(Outcome("ready"))
     assert bench.workers.stalled_for() == 0
-    bench.queue.add("acme", Urgency.TRIAL)
+    bench.queue.add("acme", Priority.TRIAL)
     bench.clock.now += 7
     assert bench.workers.stalled_for() == 7
 
@@ -229,9 +229,9 @@ async def test_as_many_instances_are_in_work_as_the_setting_says_and_no_more() -
         return Outcome("gone")
 
     for number in range(10):
-        bench.queue.add(str(number), Urgency.TRIAL)
+        bench.queue.add(str(number), Priority.TRIAL)
     asyncio.get_running_loop().call_later(0.01, gate.set)
-    await bench.run(reconcile, until=lambda: gate.is_set() and not bench.queue.depth() and not bench.queue.in_work())
+    await bench.run(reconcile, until=lambda: gate.is_set() and not bench.queue.depth() and not bench.queue.in_flight())
 
     assert most == 3
     assert len(bench.resyncs) == 10
@@ -243,15 +243,15 @@ async def test_an_instance_is_never_in_work_twice_and_a_change_meanwhile_means_o
     async def reconcile(name: str) -> Outcome:
         nonlocal passes
         passes += 1
-        assert bench.queue.in_work() == 1
+        assert bench.queue.in_flight() == 1
         if passes == 1:
             bench.workers.instance_changed(name)
             bench.workers.instance_changed(name)
         await asyncio.sleep(0)
         return Outcome("ready")
 
-    bench.queue.add("acme", Urgency.TRIAL)
-    await bench.run(reconcile, until=lambda: passes == 2 and not bench.queue.in_work())
+    bench.queue.add("acme", Priority.TRIAL)
+    await bench.run(reconcile, until=lambda: passes == 2 and not bench.queue.in_flight())
 
     assert passes == 2
 
@@ -263,10 +263,10 @@ async def test_workers_that_are_stopped_leave_nothing_in_work() -> None:
         await asyncio.Event().wait()
         raise AssertionError("unreachable")
 
-    bench.queue.add("acme", Urgency.TRIAL)
-    await bench.run(reconcile, until=lambda: bench.queue.in_work() == 1)
+    bench.queue.add("acme", Priority.TRIAL)
+    await bench.run(reconcile, until=lambda: bench.queue.in_flight() == 1)
 
-    assert bench.queue.in_work() == 0
+    assert bench.queue.in_flight() == 0
 
 
 # -- how names enter the queue -----------------------------------------------------------------------------------------
@@ -275,7 +275,7 @@ async def test_workers_that_are_stopped_leave_nothing_in_work() -> None:
 async def test_an_instance_that_vanished_is_looked_at_first_to_be_forgotten(bench: Bench) -> None:
     bench.workers.instance_changed("vanished")
 
-    assert await bench.due_after(0) is Urgency.DELETE
+    assert await bench.due_after(0) is Priority.DELETE
 
 
 async def test_changes_of_children_are_looked_at_together_a_moment_later(bench: Bench) -> None:
@@ -284,5 +284,5 @@ async def test_changes_of_children_are_looked_at_together_a_moment_later(bench: 
     bench.workers.child_changed("unknown")
 
     assert await bench.due_after(0.2) is None
-    assert await bench.due_after(0.1) is Urgency.STARTER
+    assert await bench.due_after(0.1) is Priority.STARTER
     assert await bench.due_after(10) is None

@@ -5,37 +5,39 @@ from typing import Any
 import pytest
 
 from customer_operator.naming import Manifest
-from customer_operator.queue import Urgency
-from customer_operator.worker import plan_urgency, urgency_of
+from customer_operator.scheduling.queue import Priority
+from customer_operator.scheduling.workers import plan_priority, priority_of
 from tests.support.queues import make_observed
 
 
 @pytest.mark.parametrize(
-    ("changes", "urgency"),
+    ("changes", "priority"),
     [
-        ({}, Urgency.RESYNC),
-        ({"phase": "Suspended"}, Urgency.RESYNC),
-        ({"generation": 2}, Urgency.STARTER),
-        ({"phase": "Degraded"}, Urgency.STARTER),
-        ({"phase": "Failed", "plan": "enterprise"}, Urgency.ENTERPRISE),
-        ({"deleted": True}, Urgency.DELETE),
-        ({"deleted": True, "plan": "enterprise"}, Urgency.DELETE),
+        ({}, Priority.RESYNC),
+        ({"phase": "Suspended"}, Priority.RESYNC),
+        ({"generation": 2}, Priority.STARTER),
+        ({"phase": "Degraded"}, Priority.STARTER),
+        ({"phase": "Failed", "plan": "enterprise"}, Priority.ENTERPRISE),
+        ({"deleted": True}, Priority.DELETE),
+        ({"deleted": True, "plan": "enterprise"}, Priority.DELETE),
     ],
 )
-def test_deletion_comes_first_then_the_plan_and_what_is_steady_last(changes: dict[str, Any], urgency: Urgency) -> None:
-    assert urgency_of(make_observed(**changes)) is urgency
+def test_deletion_comes_first_then_the_plan_and_what_is_steady_last(
+    changes: dict[str, Any], priority: Priority
+) -> None:
+    assert priority_of(make_observed(**changes)) is priority
 
 
 @pytest.mark.parametrize(
-    ("manifest", "urgency"),
+    ("manifest", "priority"),
     [
-        (make_observed(plan="professional"), Urgency.PROFESSIONAL),
-        ({"metadata": {}, "spec": {"plan": "enterprise"}}, Urgency.ENTERPRISE),
-        ({"metadata": {}, "spec": {}}, Urgency.TRIAL),
-        ({"metadata": {}}, Urgency.TRIAL),
-        ({"metadata": {}, "spec": {"plan": "gold"}}, Urgency.TRIAL),
-        (make_observed(deleted=True), Urgency.DELETE),
+        (make_observed(plan="professional"), Priority.PROFESSIONAL),
+        ({"metadata": {}, "spec": {"plan": "enterprise"}}, Priority.ENTERPRISE),
+        ({"metadata": {}, "spec": {}}, Priority.TRIAL),
+        ({"metadata": {}}, Priority.TRIAL),
+        ({"metadata": {}, "spec": {"plan": "gold"}}, Priority.TRIAL),
+        (make_observed(deleted=True), Priority.DELETE),
     ],
 )
-def test_the_plan_in_force_counts_or_else_the_one_asked_for(manifest: Manifest, urgency: Urgency) -> None:
-    assert plan_urgency(manifest) is urgency
+def test_the_plan_in_force_counts_or_else_the_one_asked_for(manifest: Manifest, priority: Priority) -> None:
+    assert plan_priority(manifest) is priority

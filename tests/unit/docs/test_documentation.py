@@ -11,8 +11,8 @@ from prometheus_client import CollectorRegistry
 from billing_api.metrics import Metrics as BillingMetrics
 from billing_api.settings import Settings as BillingSettings
 from customer_operator.metrics import Metrics as OperatorMetrics
-from customer_operator.metrics import QueueCollector
-from customer_operator.queue import WorkQueue
+from customer_operator.scheduling.collector import QueueCollector
+from customer_operator.scheduling.queue import WorkQueue
 from customer_operator.settings import Settings as OperatorSettings
 
 ROOT = Path(__file__).parents[3]

@@ -1,0 +1,1 @@
+"""The resource and the platform as types, plans and quantities; pure."""

@@ -1,0 +1,177 @@
+"""What each plan gets: sizes, quota, features. One table, and the arithmetic that makes the quota fit the stack.
+
+Sizes are the documents' (requirements 000 and 003) unless a comment says otherwise; they are the same for every plan,
+so that a change of plan moves no database. Storage is the same too: a volume claim cannot be changed afterwards.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Final
+
+from customer_operator.model import quantity
+from customer_operator.model.instance import CustomerInstance, Plan, ResourceOverride
+
+# Components by their keys in the contract.
+CORE: Final = ("postgres", "postgresExporter", "mosquitto", "mqttExporter", "api", "dashboard", "openCost")
+MONITORING: Final = ("prometheus", "grafana")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resources:
+    """Requests and limits of one container as canonical quantities."""
+
+    cpu: str
+    memory: str
+    cpu_limit: str
+    memory_limit: str
+
+    def manifest(self) -> dict[str, dict[str, str]]:
+        """Return the container's `resources`."""
+        return {
+            "requests": {"cpu": self.cpu, "memory": self.memory},
+            "limits": {"cpu": self.cpu_limit, "memory": self.memory_limit},
+        }
+
+
+SIZES: Final[Mapping[str, Resources]] = {
+    "postgres": Resources(cpu="250m", memory="256Mi", cpu_limit="500m", memory_limit="512Mi"),
+    # Not in the documents: it answers one scrape every 30 s.
+    "postgresExporter": Resources(cpu="10m", memory="32Mi", cpu_limit="100m", memory_limit="64Mi"),
+    # The documents' 64Mi and 128Mi were sized for a bare broker: with the authentication plugin it takes 48 MB idle
+    # (facts section 1), and each TLS session some 50 kB more.
+    "mosquitto": Resources(cpu="100m", memory="96Mi", cpu_limit="200m", memory_limit="256Mi"),
+    "mqttExporter": Resources(cpu="50m", memory="64Mi", cpu_limit="100m", memory_limit="128Mi"),
+    "api": Resources(cpu="250m", memory="256Mi", cpu_limit="500m", memory_limit="512Mi"),
+    "dashboard": Resources(cpu="100m", memory="128Mi", cpu_limit="200m", memory_limit="256Mi"),
+    # Memory grows with the cluster, not with the tenant (facts section 4).
+    "openCost": Resources(cpu="200m", memory="256Mi", cpu_limit="500m", memory_limit="512Mi"),
+    "prometheus": Resources(cpu="500m", memory="1Gi", cpu_limit="1", memory_limit="2Gi"),
+    "grafana": Resources(cpu="100m", memory="128Mi", cpu_limit="200m", memory_limit="256Mi"),
+}
+
+# A shell that waits for a port; smaller than the container it precedes, so it adds nothing to the pod's amount.
+WAITING: Final = Resources(cpu="10m", memory="16Mi", cpu_limit="100m", memory_limit="64Mi")
+
+# cert-manager's pod that answers an HTTP-01 challenge: the defaults of its --acme-http01-solver-resource-* flags.
+_SOLVER: Final = Resources(cpu="10m", memory="64Mi", cpu_limit="100m", memory_limit="64Mi")
+
+VOLUMES: Final[Mapping[str, str]] = {"postgres": "10Gi", "mosquitto": "1Gi", "prometheus": "10Gi", "grafana": "10Gi"}
+
+# Deployments that start the new pod before they stop the old one: both count during a rollout.
+_SURGING: Final = ("api", "dashboard", "openCost", "grafana")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """A plan: which components it has, how many dashboards, and the least its namespace's quota grants."""
+
+    components: tuple[str, ...]
+    dashboard_replicas: int
+    quota: Resources
+    pods: int
+    volumes: int
+    # For containers that name no amounts; none of ours.
+    container_default: Resources = Resources(cpu="50m", memory="64Mi", cpu_limit="200m", memory_limit="128Mi")
+    dedicated_monitoring: bool = False
+
+
+# The documents' quota is 4 CPU, 4Gi and 5 volumes for all; Enterprise starves on that (facts section 0), they say 8.
+# Dashboards hold no state, so the two larger plans keep one through a node's drain. Everything else is single: the
+# API subscribes to the broker, and two of it would handle each message twice.
+PLANS: Final[Mapping[Plan, Row]] = {
+    Plan.TRIAL: Row(
+        components=CORE,
+        dashboard_replicas=1,
+        quota=Resources(cpu="2", memory="2Gi", cpu_limit="4", memory_limit="4Gi"),
+        pods=15,
+        volumes=5,
+    ),
+    Plan.STARTER: Row(
+        components=CORE,
+        dashboard_replicas=1,
+        quota=Resources(cpu="2", memory="2Gi", cpu_limit="4", memory_limit="4Gi"),
+        pods=15,
+        volumes=5,
+    ),
+    Plan.PROFESSIONAL: Row(
+        components=CORE,
+        dashboard_replicas=2,
+        quota=Resources(cpu="2", memory="3Gi", cpu_limit="4", memory_limit="4Gi"),
+        pods=15,
+        volumes=5,
+    ),
+    Plan.ENTERPRISE: Row(
+        components=CORE + MONITORING,
+        dashboard_replicas=2,
+        quota=Resources(cpu="4", memory="4Gi", cpu_limit="8", memory_limit="8Gi"),
+        pods=20,
+        volumes=5,
+        dedicated_monitoring=True,
+    ),
+}
+
+# Services are applied before the quota, so these may not depend on plan or exposure: a quota still small would refuse
+# what the new plan brings. Nine Services (Enterprise), one of cert-manager's solver, two to spare. Node ports: five on
+# a local platform, one of the solver, two to spare. One load balancer: the broker's.
+SERVICES: Final = 12
+NODE_PORTS: Final = 8
+LOAD_BALANCERS: Final = 1
+
+
+def resources(key: str, overrides: Mapping[str, ResourceOverride]) -> Resources:
+    """Return the effective resources of a component, by its key in the contract.
+
+    A value left out keeps the plan's, moved just as far as keeps the request within the limit.
+    """
+    base, override = SIZES[key], overrides.get(key, ResourceOverride())
+    cpu, cpu_limit = _merge(override.requests.cpu, override.limits.cpu, (base.cpu, base.cpu_limit))
+    memory, memory_limit = _merge(override.requests.memory, override.limits.memory, (base.memory, base.memory_limit))
+    return Resources(cpu=cpu, memory=memory, cpu_limit=cpu_limit, memory_limit=memory_limit)
+
+
+def volume_size(key: str, instance: CustomerInstance) -> str:
+    """Return the size of a component's volume as a canonical quantity."""
+    volume = instance.storage.get(key)
+    return (volume.size if volume else None) or VOLUMES[key]
+
+
+def quota(plan: Plan, instance: CustomerInstance) -> dict[str, str]:
+    """Return the hard limits of the namespace: the plan's, or more where the instance's overrides need more."""
+    row = PLANS[plan]
+    needed = [resources(key, instance.resources) for key in _counted(row)] + [_SOLVER]
+    volumes = [volume_size(key, instance) for key in row.components if key in VOLUMES]
+    return {
+        "requests.cpu": quantity.decimal(_at_least(row.quota.cpu, (item.cpu for item in needed))),
+        "requests.memory": quantity.binary(_at_least(row.quota.memory, (item.memory for item in needed))),
+        "limits.cpu": quantity.decimal(_at_least(row.quota.cpu_limit, (item.cpu_limit for item in needed))),
+        "limits.memory": quantity.binary(_at_least(row.quota.memory_limit, (item.memory_limit for item in needed))),
+        "requests.storage": quantity.binary(_sum(volumes)),
+        "persistentvolumeclaims": str(row.volumes),
+        "pods": str(row.pods),
+        "services": str(SERVICES),
+        "services.nodeports": str(NODE_PORTS),
+        "services.loadbalancers": str(LOAD_BALANCERS),
+    }
+
+
+def _counted(row: Row) -> list[str]:
+    """Return the containers that may exist at once, by key, each as often as it may."""
+    further_dashboards = ("dashboard",) * (row.dashboard_replicas - 1)
+    surge = tuple(key for key in row.components if key in _SURGING)
+    return [*row.components, *further_dashboards, *surge]
+
+
+def _at_least(least: str, amounts: Iterable[str]) -> Decimal:
+    return max(quantity.parse(least), _sum(amounts))
+
+
+def _sum(amounts: Iterable[str]) -> Decimal:
+    return sum((quantity.parse(amount) for amount in amounts), Decimal(0))
+
+
+def _merge(request: str | None, limit: str | None, base: tuple[str, str]) -> tuple[str, str]:
+    merged_request, merged_limit = request or base[0], limit or base[1]
+    if quantity.parse(merged_request) <= quantity.parse(merged_limit):
+        return merged_request, merged_limit
+    return (merged_request, merged_request) if limit is None else (merged_limit, merged_limit)

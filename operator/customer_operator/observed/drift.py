@@ -1,0 +1,83 @@
+"""Pure comparison of what shall be with what is, so that an apply is sent only when it would change something."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from customer_operator import naming
+from customer_operator.model.hashing import hash_of
+from customer_operator.naming import Manifest
+
+# What makes up an object's content for us. Status and bookkeeping change without anybody's intent.
+_BOOKKEEPING = ("apiVersion", "kind", "metadata", "status")
+
+
+def with_hash(manifest: Manifest) -> Manifest:
+    """Return a copy of the manifest that carries its own digest as an annotation.
+
+    The digest tells a later pass that the desired object has changed, also by losing a field, which a comparison
+    with the live object alone cannot see.
+    """
+    metadata = manifest["metadata"]
+    annotations = {**metadata.get("annotations", {}), naming.APPLIED_HASH_ANNOTATION: hash_of(manifest)}
+    return {**manifest, "metadata": {**metadata, "annotations": annotations}}
+
+
+def applied_hash(live: Mapping[str, Any]) -> str | None:
+    """Return the digest of the manifest that was last applied to a live object, if any."""
+    value = (live["metadata"].get("annotations") or {}).get(naming.APPLIED_HASH_ANNOTATION)
+    return value if isinstance(value, str) else None
+
+
+def content_hash(live: Mapping[str, Any]) -> str:
+    """Return a digest of a live object's content: everything but status and the server's bookkeeping.
+
+    Annotations of others are left out: controllers keep notes there (deployment.kubernetes.io/revision).
+    """
+    metadata = live["metadata"]
+    annotations = metadata.get("annotations") or {}
+    content = {key: value for key, value in live.items() if key not in _BOOKKEEPING}
+    content["labels"] = metadata.get("labels")
+    content["owners"] = [owner["uid"] for owner in metadata.get("ownerReferences") or ()]
+    content["annotations"] = {key: value for key, value in annotations.items() if key.startswith(naming.GROUP)}
+    return hash_of(content)
+
+
+def contains(live: Any, desired: Any) -> bool:
+    """Tell whether everything desired is in the live value; the server's defaults may stand beside it.
+
+    Lists must have the same length: our builders always write them whole. The server leaves out null and empty lists,
+    so there what is missing is as desired; an empty mapping it keeps (emptyDir: {}, podSelector: {}).
+    """
+    if isinstance(desired, Mapping):
+        return isinstance(live, Mapping) and all(
+            contains(live[key], value) if key in live else value in (None, []) for key, value in desired.items()
+        )
+    if isinstance(desired, list):
+        return (
+            isinstance(live, list)
+            and len(live) == len(desired)
+            and all(contains(have, want) for have, want in zip(live, desired, strict=True))
+        )
+    return bool(live == desired)
+
+
+def in_sync(live: Mapping[str, Any], desired: Manifest) -> bool:
+    """Tell whether a live object is what the (with_hash) manifest asks for, and was applied from this very manifest."""
+    return applied_hash(live) == applied_hash(desired) and contains(live, desired)
+
+
+def is_marked(live: Mapping[str, Any], desired: Manifest) -> bool:
+    """Tell whether a live object was applied from this manifest and still carries its labels and annotations."""
+    marks = {key: desired["metadata"][key] for key in ("labels", "annotations") if key in desired["metadata"]}
+    return applied_hash(live) == applied_hash(desired) and contains(live["metadata"], marks)
+
+
+def overwritten(live: Mapping[str, Any], desired: Manifest) -> Manifest:
+    """Return a live object with its content replaced by the desired; labels and annotations of others are kept.
+
+    The API server fills in what it has allocated itself, such as cluster addresses and node ports.
+    """
+    metadata = {key: value for key, value in live["metadata"].items() if key != "managedFields"}
+    for part in ("labels", "annotations"):
+        metadata[part] = {**(metadata.get(part) or {}), **desired["metadata"].get(part, {})}
+    return {**desired, "metadata": metadata}

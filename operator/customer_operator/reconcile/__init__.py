@@ -1,0 +1,1 @@
+"""One pass over one instance: observe, decide, apply what differs, report."""

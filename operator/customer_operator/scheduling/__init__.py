@@ -1,0 +1,1 @@
+"""Which instance is next, and the workers that take it."""

@@ -1,0 +1,1 @@
+"""What is reported of an instance, computed from what exists; pure."""
