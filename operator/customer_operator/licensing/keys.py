@@ -71,11 +71,13 @@ class KeySet:
 async def changes(keys: KeySet) -> AsyncIterator[None]:
     """Yield whenever the keys have changed; ends at once when there is no file to watch.
 
-    The folder is watched, for a mounted ConfigMap changes by the replacement of a symbolic link beside the file.
+    The folder is watched, for a mounted ConfigMap changes by the replacement of a symbolic link beside the file
+    (k8s.io/kubernetes/pkg/volume/util/atomic_writer.go); whatever else happens in it is of no interest.
     """
     if keys.path is None:
         return
-    async for _ in awatch(keys.path.parent, recursive=False):
+    names = {keys.path.name, "..data"}
+    async for _ in awatch(keys.path.parent, watch_filter=lambda _, path: Path(path).name in names, recursive=False):
         if keys.refresh():
             yield
 
