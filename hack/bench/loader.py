@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from customer_operator.kube.client import path_of
+from customer_operator.kube.kinds import path_of
 from hack.bench import admin
 from hack.bench.tenants import Manifest, Waves
 from hack.cluster import LocalCluster

@@ -9,6 +9,7 @@ from customer_operator.components import stack
 from customer_operator.components.context import Context
 from customer_operator.credentials import certificates
 from customer_operator.credentials import generation as credentials
+from customer_operator.kube.kinds import waves
 from customer_operator.model.instance import Plan, parse
 from customer_operator.model.platform import Platform
 from customer_operator.observed import drift
@@ -49,9 +50,9 @@ def _tenant(name: str, authority: certificates.KeyPair, now: datetime) -> Waves:
     context = Context(instance=instance, plan=Plan.STARTER, platform=PLATFORM, credentials=credentials.parse(values))
     namespace, binding = stack.foundation(instance, PLATFORM)
     del namespace["metadata"]["ownerReferences"]
-    waves = [
+    grouped = [
         [namespace],
         [binding, credentials.manifest(values, instance_name=name)],
-        *stack.waves(stack.objects(context)),
+        *waves(stack.objects(context)),
     ]
-    return [[drift.with_hash(item) for item in wave] for wave in waves]
+    return [[drift.with_hash(item) for item in wave] for wave in grouped]

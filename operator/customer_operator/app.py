@@ -1,66 +1,132 @@
 """Puts the operator together and keeps it running; the only place that knows all the parts."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Mapping
-from contextlib import AsyncExitStack
-from datetime import UTC, datetime
+from contextlib import AsyncExitStack, suppress
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 
 from customer_operator import naming
-from customer_operator.credentials.store import CredentialStore, open_authority
+from customer_operator.credentials.references import ReferencedSecrets
+from customer_operator.credentials.store import AuthorityStore, CredentialStore
+from customer_operator.errors import ClusterError
 from customer_operator.kube.client import KubeClient, connect
+from customer_operator.kube.kinds import WATCHED
 from customer_operator.kube.leader import Leadership, Timing
-from customer_operator.licensing.keys import read_jwks
+from customer_operator.kube.reflector import Reflector, relist
+from customer_operator.licensing.keys import KeySet, changes
 from customer_operator.metrics import Metrics
 from customer_operator.model.platform import Platform
-from customer_operator.observed.cache import Inventory
+from customer_operator.observed.cache import ObjectCache
 from customer_operator.probes import Probes
-from customer_operator.reconcile.applier import Synchroniser
-from customer_operator.reconcile.reconciler import Reconciler
+from customer_operator.reconcile.applier import Applier
+from customer_operator.reconcile.comparer import Comparer
+from customer_operator.reconcile.convergence import Convergence
+from customer_operator.reconcile.deletion import Deletion
+from customer_operator.reconcile.desired import ContextBuilder
+from customer_operator.reconcile.quota_gate import QuotaGate
+from customer_operator.reconcile.reconciler import LicensePolicy, Reconciler
+from customer_operator.reconcile.reporter import Reporter
+from customer_operator.reconcile.retry import Retry
 from customer_operator.scheduling.collector import QueueCollector
+from customer_operator.scheduling.intake import Intake
 from customer_operator.scheduling.queue import WorkQueue
 from customer_operator.scheduling.workers import Workers
 from customer_operator.settings import Settings
 
-# Work that is due while no pass has come to an end for so long (seconds) means that the workers hang.
+log = logging.getLogger(__name__)
+
+# Due items while no pass has come to an end for so long (seconds) mean that the workers hang.
 _HANGING = 300.0
+# Seconds: between kopf's first item of a list and our look for ghosts, and between two tries of that.
+_SWEEP_DELAY = 1.0
+_SWEEP_RETRY = 5.0
 
 
 class Operator:
     """Takes in events, and works on the queue while it leads."""
 
     def __init__(self, settings: Settings) -> None:
-        """Take the settings; nothing is opened before `start`."""
+        """Take the settings; nothing is opened before `start`. Raises SettingInvalid for keys that cannot be read."""
         self._settings = settings
         self._registry = CollectorRegistry()
         self._metrics = Metrics(self._registry)
-        self._inventory = Inventory()
+        self._keys = KeySet(settings.license_jwks_path)
+        self._cache = ObjectCache()
         self._queue = WorkQueue(clock=time.monotonic, age_step=settings.queue_age_step)
         self._workers = Workers(
             queue=self._queue,
-            inventory=self._inventory,
+            cache=self._cache,
             metrics=self._metrics,
             concurrency=settings.queue_concurrency,
             resync=settings.resync_interval,
         )
+        self._intake = Intake(cache=self._cache, workers=self._workers, leads=lambda: self.leads)
         self._registry.register(QueueCollector(self._queue))
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self._registry)
         self._resources = AsyncExitStack()
         self._leadership: Leadership | None = None
-        self._election: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._reflectors: list[Reflector] = []
+        self._listed = asyncio.Event()
+        self._swept = asyncio.Event()
+
+    @property
+    def leads(self) -> bool:
+        """Whether this replica is the one that works."""
+        return self._leadership is not None and self._leadership.leads
 
     async def start(self) -> None:
-        """Open the connection and the probes, and stand for election."""
+        """Open the connection and the probes, follow the cluster, and stand for election."""
         settings = self._settings
-        cluster = await self._resources.enter_async_context(
+        client = await self._resources.enter_async_context(
             connect(kubeconfig=settings.kubeconfig, metrics=self._metrics)
         )
-        self._leadership = Leadership(
-            client=cluster.client,
+        self._reflectors = [
+            Reflector(client, kind, selector=naming.INSTANCE_LABEL, mirror=self._intake) for kind in WATCHED
+        ]
+        self._leadership = self._stand(client)
+        await self._start_probes()
+        self._resources.push_async_callback(self._end_tasks)
+        self._tasks = [
+            asyncio.create_task(self._leadership.run(), name="leader election"),
+            asyncio.create_task(self._follow_keys(), name="license keys"),
+            asyncio.create_task(self._sweep(client), name="list of instances"),
+            *(asyncio.create_task(reflector.run(), name=f"watch {reflector.kind}") for reflector in self._reflectors),
+        ]
+
+    async def stop(self) -> None:
+        """End the work, give the lead back, close everything."""
+        await self._resources.aclose()
+
+    def problem(self) -> str | None:
+        """Return why the operator does not do its work, or None when it does; a standby does its work by waiting."""
+        ended = [task.get_name() for task in self._tasks if task.done()]
+        if ended or not self._tasks:
+            return f"ended: {', '.join(ended) or 'everything'}"
+        if self.leads and self._workers.stalled_for() > _HANGING:
+            return f"items are due, and none has been done for {self._workers.stalled_for():.0f} s; the workers hang"
+        return None
+
+    def instance_event(self, event: Mapping[str, Any]) -> None:
+        """Take in a watch event of a CustomerInstance."""
+        if event["type"] == "DELETED":
+            self._intake.delete_instance(event["object"])
+        else:
+            self._intake.upsert_instance(event["object"])
+        if event["type"] is None:
+            # kopf lists again, of which it tells neither the end nor what is missing: look for ghosts.
+            self._listed.set()
+
+    def _stand(self, client: KubeClient) -> Leadership:
+        settings = self._settings
+        return Leadership(
+            client=client.client,
             namespace=settings.operator_namespace,
             identity=settings.identity,
             timing=Timing(
@@ -68,82 +134,91 @@ class Operator:
                 renew_deadline=settings.lease_renew_deadline,
                 retry_period=settings.lease_retry_period,
             ),
-            work=lambda: self._work(cluster),
+            work=lambda: self._work(client),
         )
+
+    async def _start_probes(self) -> None:
         probes = Probes(
-            host=settings.probe_host,
-            port=settings.probe_port,
+            host=self._settings.probe_host,
+            port=self._settings.probe_port,
             registry=self._registry,
             live=self.problem,
             ready=self.problem,
         )
         await probes.start()
         self._resources.push_async_callback(probes.stop)
-        self._election = asyncio.create_task(self._leadership.run(), name="leader election")
 
-    async def stop(self) -> None:
-        """End the work, give the lead back, close everything."""
-        if self._election is not None:
-            self._election.cancel()
-            await asyncio.gather(self._election, return_exceptions=True)
-        await self._resources.aclose()
+    async def _end_tasks(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def problem(self) -> str | None:
-        """Return why the operator does not do its work, or None when it does; a standby does its work by waiting."""
-        if self._election is None or self._election.done():
-            return "the leader election has ended"
-        if self._leadership and self._leadership.leads and self._workers.stalled_for() > _HANGING:
-            return f"work is due, and none has been done for {self._workers.stalled_for():.0f} s; the workers hang"
-        return None
+    async def _sweep(self, client: KubeClient) -> None:
+        """Compare the known instances with a list of all, now and then: kopf does not tell what it missed."""
+        while True:
+            try:
+                await relist(client, naming.KIND, selector="", mirror=self._intake)
+                self._swept.set()
+            except ClusterError as error:
+                log.warning("the instances cannot be listed: %s", error)
+                await asyncio.sleep(_SWEEP_RETRY)
+                continue
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._listed.wait(), self._settings.resync_interval)
+                await asyncio.sleep(_SWEEP_DELAY)
+            self._listed.clear()
 
-    def instance_event(self, event: Mapping[str, Any]) -> None:
-        """Take in a watch event of a CustomerInstance."""
-        body = event["object"]
-        name = body["metadata"]["name"]
-        if event["type"] == "DELETED":
-            self._inventory.forget_instance(name)
-            self._workers.instance_changed(name)
-        elif self._inventory.store_instance(body):
-            self._workers.instance_changed(name)
+    async def _follow_keys(self) -> None:
+        """Have every instance look at its license again when the keys change: tenants' APIs are given them."""
+        async for _ in changes(self._keys):
+            log.info("the license keys have changed")
+            for name in self._cache.names() if self.leads else ():
+                self._workers.compare_again(name, within=self._settings.resync_interval)
+        await asyncio.Event().wait()  # without a file there is nothing to follow
 
-    def child_event(self, event: Mapping[str, Any]) -> None:
-        """Take in a watch event of an object that carries our labels; that of an unknown instance is none of ours."""
-        live = event["object"]
-        name = live["metadata"]["labels"][naming.INSTANCE_LABEL]
-        home = live["metadata"]["name"] if live["kind"] == "Namespace" else live["metadata"].get("namespace")
-        if self._inventory.instance(name) is None or home != naming.namespace_of(name):
-            return
-        take_in = self._inventory.vanish if event["type"] == "DELETED" else self._inventory.observe
-        if take_in(name, live):
-            self._workers.child_changed(name)
+    async def _work(self, client: KubeClient) -> None:
+        """Work as the leader, once everything that exists has been seen."""
+        await asyncio.gather(*(reflector.synced.wait() for reflector in self._reflectors), self._swept.wait())
+        # Another replica may have led meanwhile: nothing that was compared before counts any more.
+        self._cache.invalidate_all()
+        self._workers.start_over()
+        await self._workers.run(self._reconciler(client))
 
-    async def _work(self, cluster: KubeClient) -> None:
+    def _reconciler(self, client: KubeClient) -> Reconciler:
         settings, platform = self._settings, platform_of(self._settings)
-        authority = await open_authority(cluster, namespace=settings.operator_namespace)
-        synchroniser = Synchroniser(
-            cluster=cluster,
-            inventory=self._inventory,
+        references = ReferencedSecrets(client, namespace=settings.operator_namespace)
+        return Reconciler(
+            cache=self._cache,
+            convergence=self._convergence(client, platform, references),
+            deletion=Deletion(client=client, platform=platform),
+            reporter=Reporter(client=client, cache=self._cache, metrics=self._metrics, clock=_now),
+            references=references,
+            licenses=LicensePolicy(
+                keys=self._keys, issuer=settings.license_issuer, grace=timedelta(seconds=settings.license_grace)
+            ),
+            retry=Retry(tries=settings.queue_max_retries, delay=settings.queue_retry_delay),
             platform=platform,
-            credential_store=CredentialStore(cluster=cluster, platform=platform, authority=authority),
-            concurrency=settings.apply_concurrency,
-            quota_wait=settings.quota_wait,
+            clock=_now,
         )
-        reconciler = Reconciler(
-            cluster=cluster,
-            inventory=self._inventory,
-            synchroniser=synchroniser,
-            platform=platform,
-            settings=settings,
-            metrics=self._metrics,
-            clock=lambda: datetime.now(UTC),
+
+    def _convergence(self, client: KubeClient, platform: Platform, references: ReferencedSecrets) -> Convergence:
+        settings, cache = self._settings, self._cache
+        authority = AuthorityStore(client, namespace=settings.operator_namespace, reread=settings.resync_interval)
+        credentials = CredentialStore(client, platform=platform, authority=authority)
+        gate = QuotaGate(cache=cache, wait=settings.quota_wait, clock=time.monotonic)
+        return Convergence(
+            client=client,
+            cache=cache,
+            applier=Applier(client=client, cache=cache, gate=gate, concurrency=settings.apply_concurrency),
+            credentials=credentials,
+            contexts=ContextBuilder(platform=platform, keys=self._keys, references=references),
+            comparer=Comparer(client=client, cache=cache, credentials=credentials),
+            gate=gate,
         )
-        # Another replica may have led meanwhile: nothing that was verified before counts any more, and what has queued
-        # up since nobody took it has not been waiting for us (the liveness probe would think that the workers hang).
-        self._inventory.expire_all()
-        self._queue.clear()
-        for name in self._inventory.names():
-            self._workers.instance_changed(name)
-        await self._workers.run(reconciler)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 def platform_of(settings: Settings) -> Platform:
@@ -159,5 +234,4 @@ def platform_of(settings: Settings) -> Platform:
         router_namespace=settings.router_namespace,
         monitoring_namespace=settings.monitoring_namespace,
         operator_namespace=settings.operator_namespace,
-        license_jwks=read_jwks(settings.license_jwks_path) if settings.license_jwks_path else None,
     )

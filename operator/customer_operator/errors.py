@@ -12,6 +12,7 @@ OperatorError
         ├── ClusterUnreachable  it does not answer, or cannot work now
         ├── PermissionMissing   our role does not allow it (yet)
         ├── AdmissionRefused    it finds the object invalid
+        ├── VersionExpired      a watch or a list cannot go on from where it was
         └── Conflict            the object is not the one we saw
             └── AlreadyExists       it was to be created
 """
@@ -67,6 +68,15 @@ class NamespaceTaken(UserError):
         )
 
 
+class HostnameTaken(UserError):
+    """An older instance uses the same hostname."""
+
+    def __init__(self, hostname: str) -> None:
+        super().__init__(
+            "HostnameTaken", "spec.hostname", f"{hostname} is in use by another instance; choose another or remove it"
+        )
+
+
 class CredentialsLost(UserError):
     """The Secret with the generated passwords was deleted while the database that was set up with them lives on."""
 
@@ -101,6 +111,10 @@ class PermissionMissing(ClusterError):
 
 class AdmissionRefused(ClusterError):
     """The API server finds the object invalid: trying again cannot help."""
+
+
+class VersionExpired(ClusterError):
+    """The API server no longer knows the resource version to go on from: everything must be listed again."""
 
 
 class Conflict(ClusterError):

@@ -1,4 +1,4 @@
-"""The doorways between kopf and the operator: every handler hands over and returns.
+"""Between kopf and the operator: every handler hands over and returns.
 
 Run with `kopf run --all-namespaces -m customer_operator.handlers`.
 """
@@ -14,7 +14,7 @@ from customer_operator.errors import SettingInvalid
 from customer_operator.settings import from_environment
 
 
-class Forgetful(kopf.DiffBaseStorage):
+class NoDiffBase(kopf.DiffBaseStorage):
     """Remembers no former state of an object: we compare with what is desired, never with what was.
 
     kopf copies every object deep, several times an event, to find differences that nobody here asks for; that was a
@@ -32,20 +32,17 @@ class Forgetful(kopf.DiffBaseStorage):
         """Store nothing."""
 
 
-_OURS = {naming.INSTANCE_LABEL: kopf.PRESENT}
-
-
 # An error at the start is final: kopf would try again for ever, and nobody would see why nothing happens.
 @kopf.on.startup(errors=kopf.ErrorsMode.PERMANENT)
 async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: Any) -> None:
     """Configure kopf to only watch, and start the operator."""
     # Events of ours are conditions; kopf's own would copy log lines into the cluster, one write each.
     settings.posting.enabled = False
-    # Replicas agree by a Lease (leader.py); kopf's peering would need its own resource and constant writes.
+    # Replicas agree by a Lease (kube/leader.py); kopf's peering would need its own resource and constant writes.
     settings.peering.standalone = True
-    settings.persistence.diffbase_storage = Forgetful()
-    for name in ("kopf.objects", "kopf.activities"):
-        # One line per event and handler otherwise, thousands in a busy minute.
+    settings.persistence.diffbase_storage = NoDiffBase()
+    for name in ("kopf.objects", "kopf.activities", "watchfiles.main"):
+        # One line per event and handler, or change of a file, otherwise: thousands in a busy minute.
         logging.getLogger(name).setLevel(logging.WARNING)
     try:
         memo.operator = Operator(from_environment())
@@ -62,7 +59,7 @@ async def stop(memo: kopf.Memo, **_: Any) -> None:
 
 @kopf.on.login()
 def log_in(**kwargs: Any) -> kopf.ConnectionInfo | None:
-    """Use the credentials that cluster.py uses: a kubeconfig when one is named, the pod's ServiceAccount otherwise."""
+    """Use the credentials that kube/client.py uses: a kubeconfig if one is named, else the pod's ServiceAccount."""
     return kopf.login_with_kubeconfig(**kwargs) or kopf.login_with_service_account(**kwargs)
 
 
@@ -70,13 +67,3 @@ def log_in(**kwargs: Any) -> kopf.ConnectionInfo | None:
 async def instance(event: kopf.RawEvent, memo: kopf.Memo, **_: Any) -> None:
     """Hand over a change of an instance."""
     memo.operator.instance_event(event)
-
-
-@kopf.on.event("v1", "namespaces", labels=_OURS)
-@kopf.on.event("v1", "services", labels=_OURS)
-@kopf.on.event("v1", "resourcequotas", labels=_OURS)
-@kopf.on.event("apps", "v1", "deployments", labels=_OURS)
-@kopf.on.event("apps", "v1", "statefulsets", labels=_OURS)
-async def child(event: kopf.RawEvent, memo: kopf.Memo, **_: Any) -> None:
-    """Hand over a change of an instance's object."""
-    memo.operator.child_event(event)

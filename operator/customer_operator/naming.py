@@ -70,6 +70,11 @@ def selector(instance_name: str, component: str) -> dict[str, str]:
     return {"app.kubernetes.io/instance": instance_name, COMPONENT_LABEL: component}
 
 
+def component_of(manifest: Mapping[str, Any]) -> str:
+    """Return the name of the component an object belongs to, from its labels; "" when it has none."""
+    return str((manifest["metadata"].get("labels") or {}).get(COMPONENT_LABEL, ""))
+
+
 def owner_reference(name: str, uid: str) -> Manifest:
     """Return the reference by which the CustomerInstance owns its Namespace, and garbage collection finds it."""
     return {

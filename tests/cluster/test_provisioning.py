@@ -132,6 +132,7 @@ def test_the_conditions_are_those_of_kstatus_and_one_per_component(stack: Stack)
         "MqttExporterReady": "True",
         "ApiReady": "True",
         "DashboardReady": "True",
+        "RouteReady": "True",
     }
 
 

@@ -13,7 +13,7 @@ import httpx
 import yaml
 
 from customer_operator import naming
-from customer_operator.kube.client import KINDS
+from customer_operator.kube.kinds import KINDS
 from customer_operator.naming import Manifest
 from hack.cluster import LocalCluster
 
@@ -24,13 +24,12 @@ PATIENCE = 60.0
 MANAGER = "test"
 
 _PATHS: Mapping[str, tuple[str, str, bool]] = {
-    **KINDS,
+    **{kind: (entry.prefix, entry.plural, entry.namespaced) for kind, entry in KINDS.items()},
+    "ConfigMap": ("/api/v1", "configmaps", True),
     "ClusterRole": ("/apis/rbac.authorization.k8s.io/v1", "clusterroles", False),
     "ClusterRoleBinding": ("/apis/rbac.authorization.k8s.io/v1", "clusterrolebindings", False),
     "Event": ("/api/v1", "events", True),
     "Lease": ("/apis/coordination.k8s.io/v1", "leases", True),
-    "PersistentVolumeClaim": ("/api/v1", "persistentvolumeclaims", True),
-    "Pod": ("/api/v1", "pods", True),
     "ReplicaSet": ("/apis/apps/v1", "replicasets", True),
     "SelfSubjectRulesReview": ("/apis/authorization.k8s.io/v1", "selfsubjectrulesreviews", False),
 }

@@ -4,7 +4,7 @@ import asyncio
 from dataclasses import dataclass
 
 from customer_operator.naming import Manifest
-from customer_operator.scheduling.queue import Work, WorkQueue
+from customer_operator.scheduling.queue import QueueItem, WorkQueue
 
 
 @dataclass
@@ -15,7 +15,7 @@ class Clock:
         return self.now
 
 
-async def take(queue: WorkQueue) -> Work | None:
+async def take(queue: WorkQueue) -> QueueItem | None:
     """Return what the queue hands out at once; None when it has nothing that is due."""
     waiting = asyncio.create_task(queue.get())
     await asyncio.sleep(0)
@@ -32,16 +32,17 @@ def take_now(queue: WorkQueue) -> str:
     try:
         coroutine.send(None)
     except StopIteration as finished:
-        work: Work = finished.value
-        return work.name
+        item: QueueItem = finished.value
+        return item.name
     raise AssertionError("nothing was due")
 
 
-def make_observed(
+def make_body(
     *, phase: str = "Ready", plan: str = "starter", observed: int = 1, generation: int = 1, deleted: bool = False
 ) -> Manifest:
     """Return an instance with a status, whose spec asks for another plan than the one in force."""
     metadata: Manifest = {"name": "acme", "uid": "u", "resourceVersion": "1", "generation": generation}
+    metadata["creationTimestamp"] = "2026-11-21T12:00:00Z"
     if deleted:
         metadata["deletionTimestamp"] = "2026-11-21T12:00:00Z"
     return {

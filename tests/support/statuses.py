@@ -8,6 +8,7 @@ from customer_operator.model.instance import CustomerInstance
 from customer_operator.observed.readiness import READY, Readiness
 from customer_operator.observed.state import ComponentState, ObservedState
 from customer_operator.status import compute as status
+from customer_operator.status.record import read_status
 from tests.support.generate import make_instance
 from tests.support.schema import status_schema, violations
 
@@ -34,8 +35,8 @@ def a_picture(**overrides: Any) -> ObservedState:
         "namespace": "customer-acme",
         "namespace_ready": True,
         "quota_enforced": True,
-        "applied": 10,
-        "wanted": 10,
+        "applied_count": 10,
+        "desired_count": 10,
         "components": (component(), component(name="api")),
         "urls": {"dashboard": "https://acme.iot.example.com"},
         "ports": {},
@@ -53,7 +54,8 @@ def compute(
 ) -> dict[str, Any]:
     """Compute a status, and check what must hold of every one."""
     instance = instance or an_instance()
-    computed = status.compute(instance=instance, observed=observed, previous=previous or {}, now=now)
+    record = read_status({"status": previous or {}})
+    computed = status.compute(instance=instance, observed=observed, previous=record, now=now)
     check(computed)
     return computed
 

@@ -12,10 +12,13 @@ _TLS_SECRET = "web-tls"  # noqa: S105 - the name of a Secret
 _ISSUER_ANNOTATION = "cert-manager.io/cluster-issuer"
 
 
+def enabled(context: Context) -> bool:
+    """Tell whether there is a web host: on a local platform dashboard and API have node ports."""
+    return not context.platform.exposure_is_local
+
+
 def build(context: Context) -> list[Manifest]:
-    """Return the Ingress; nothing on a local platform, where dashboard and API have node ports."""
-    if context.platform.exposure_is_local:
-        return []
+    """Return the Ingress."""
     platform = context.platform
     metadata = objects.metadata(context, COMPONENT, NAME)
     annotations = dict(platform.ingress_annotations)
@@ -44,7 +47,7 @@ def _tls(context: Context) -> Manifest:
 
 def _paths(context: Context) -> list[Manifest]:
     paths = [_path("/", dashboard.NAME, port="http"), _path("/api", api.NAME, port="http")]
-    if context.exposure is not Exposure.EXTERNAL:
+    if mosquitto.enabled(context):
         # MQTT over WebSocket, for browsers: the broker takes any path.
         paths.append(_path("/mqtt", mosquitto.NAME, port="websocket"))
     return paths

@@ -83,10 +83,13 @@ auth_opt_log_dest stdout
 """)
 
 
+def enabled(context: Context) -> bool:
+    """Tell whether the instance has a broker of its own."""
+    return context.exposure is not Exposure.EXTERNAL
+
+
 def build(context: Context) -> list[Manifest]:
-    """Return the account, configuration, certificate, Services and StatefulSet; nothing with an external broker."""
-    if context.exposure is Exposure.EXTERNAL:
-        return []
+    """Return the account, configuration, certificate, Services and StatefulSet."""
     config, certificate = _config(context), _certificate(context)
     return [
         objects.service_account(context, COMPONENT, NAME),

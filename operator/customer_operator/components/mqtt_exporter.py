@@ -6,7 +6,6 @@ Waits for the broker by connecting again and again; while it cannot, that is a m
 from customer_operator.components import bootstrap, mosquitto, objects, pods
 from customer_operator.components.context import Context
 from customer_operator.model import plans
-from customer_operator.model.instance import Exposure
 from customer_operator.naming import CONFIG_HASH_ANNOTATION, Manifest
 
 COMPONENT = "mqtt-exporter"
@@ -18,8 +17,6 @@ _USER = 65534
 
 def build(context: Context) -> list[Manifest]:
     """Return the account, the login, the Service and the Deployment."""
-    if context.exposure is Exposure.EXTERNAL:
-        return []
     secret = objects.secret(
         context,
         COMPONENT,

@@ -20,11 +20,10 @@ _ANYWHERE: tuple[Manifest, ...] = ()
 
 def build(context: Context) -> list[Manifest]:
     """Return the refusal of everything, and one policy per component with its own flows, in and out."""
-    own_broker = context.exposure is not Exposure.EXTERNAL
     return [
         _deny_all(context),
         _database(context),
-        *([_broker(context), _mqtt_exporter(context)] if own_broker else []),
+        *([_broker(context), _mqtt_exporter(context)] if mosquitto.enabled(context) else []),
         _api(context),
         _dashboard(context),
         *([] if context.platform.exposure_is_local else [_certificate_solver(context)]),
@@ -42,7 +41,7 @@ def _deny_all(context: Context) -> Manifest:
 
 def _database(context: Context) -> Manifest:
     clients = [_pods(context, api.COMPONENT)]
-    if context.exposure is not Exposure.EXTERNAL:
+    if mosquitto.enabled(context):
         clients.append(_pods(context, mosquitto.COMPONENT))
     return _policy(
         context,

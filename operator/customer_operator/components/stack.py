@@ -1,10 +1,9 @@
 """The stack of one instance: which components, in which order, and what is applied when; pure."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from customer_operator import naming
 from customer_operator.components import (
     api,
     dashboard,
@@ -24,13 +23,22 @@ from customer_operator.naming import Manifest
 Build = Callable[[Context], list[Manifest]]
 
 
+def always(_: Context) -> bool:
+    """Return True: every instance has it."""
+    return True
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Component:
-    """A part of the stack: its label, its builder, and the condition that speaks of it if it can fail on its own."""
+    """A part of the stack: its label, its builder, the condition that speaks of it if it can fail on its own.
+
+    `enabled` tells whether an instance has it at all.
+    """
 
     name: str
     build: Build
     condition: str | None = None
+    enabled: Callable[[Context], bool] = always
 
 
 # The order is that of dependence, which is also how status.stages reads and how a person would look for a cause:
@@ -43,9 +51,11 @@ COMPONENTS: Final[tuple[Component, ...]] = (
     # Needs nobody; the broker's users and the API's data are in it.
     Component(name="postgres", build=postgres.build, condition="PostgresReady"),
     # Opens its ports only when it has reached the database.
-    Component(name="mosquitto", build=mosquitto.build, condition="MosquittoReady"),
+    Component(name="mosquitto", build=mosquitto.build, condition="MosquittoReady", enabled=mosquitto.enabled),
     # A client of the broker.
-    Component(name="mqtt-exporter", build=mqtt_exporter.build, condition="MqttExporterReady"),
+    Component(
+        name="mqtt-exporter", build=mqtt_exporter.build, condition="MqttExporterReady", enabled=mosquitto.enabled
+    ),
     # A client of database and broker.
     Component(name="api", build=api.build, condition="ApiReady"),
     # OpenCost comes here: it serves nobody within the stack but Prometheus.
@@ -54,33 +64,8 @@ COMPONENTS: Final[tuple[Component, ...]] = (
     # A client of the API.
     Component(name="dashboard", build=dashboard.build, condition="DashboardReady"),
     # Leads to dashboard, API and broker.
-    Component(name="ingress", build=ingress.build),
+    Component(name="ingress", build=ingress.build, enabled=ingress.enabled),
 )
-
-# What is applied together. Within a wave the order does not matter; a later wave starts when the one before is applied.
-WAVES: Final[tuple[frozenset[str], ...]] = (
-    # Services before the ResourceQuota: once there is a quota, the API server refuses every object it counts ("status
-    # unknown for quota") until the quota controller has computed its first status, about a second later.
-    frozenset({"Service"}),
-    # What workloads refer to or are limited by; none of these is counted by the quota, none needs another.
-    frozenset(
-        {
-            "ConfigMap",
-            "Ingress",
-            "LimitRange",
-            "NetworkPolicy",
-            "PodDisruptionBudget",
-            "ResourceQuota",
-            "Secret",
-            "ServiceAccount",
-        }
-    ),
-    # Workloads last, and only once the quota is enforced: their pods are counted, and must find default limits,
-    # accounts, secrets and policies in place.
-    frozenset({"Deployment", "StatefulSet"}),
-)
-
-WORKLOADS: Final = WAVES[-1]
 
 
 def foundation(instance: CustomerInstance, platform: Platform) -> list[Manifest]:
@@ -88,12 +73,17 @@ def foundation(instance: CustomerInstance, platform: Platform) -> list[Manifest]
     return namespace.build(instance, platform)
 
 
+def enabled(context: Context) -> list[Component]:
+    """Return the components that an instance has, in their order."""
+    return [component for component in COMPONENTS if component.enabled(context)]
+
+
 def objects(context: Context) -> list[Manifest]:
     """Return all objects of an instance but its foundation, in the order of the components.
 
     Raises ValueError when two builders write the same object: they would overwrite each other for ever.
     """
-    manifests = [manifest for component in COMPONENTS for manifest in component.build(context)]
+    manifests = [manifest for component in enabled(context) for manifest in component.build(context)]
     seen: set[tuple[str, str]] = set()
     for manifest in manifests:
         key = (manifest["kind"], manifest["metadata"]["name"])
@@ -101,31 +91,3 @@ def objects(context: Context) -> list[Manifest]:
             raise ValueError(f"two components build {key[0]} {key[1]}")
         seen.add(key)
     return manifests
-
-
-def waves(manifests: Iterable[Manifest]) -> list[list[Manifest]]:
-    """Return the objects grouped as they are to be applied, one list per entry of WAVES.
-
-    Raises ValueError for a kind that WAVES does not know: its place must be decided, not guessed.
-    """
-    grouped: list[list[Manifest]] = [[] for _ in WAVES]
-    for manifest in manifests:
-        grouped[_wave_of(manifest["kind"])].append(manifest)
-    return grouped
-
-
-def workloads(manifests: Sequence[Manifest], component: str) -> list[Manifest]:
-    """Return the Deployments and StatefulSets of a component among these objects: those its condition speaks of."""
-    return [item for item in manifests if item["kind"] in WORKLOADS and component_of(item) == component]
-
-
-def component_of(manifest: Manifest) -> str:
-    """Return the name of the component an object belongs to, from its labels; "" when it has none."""
-    return str((manifest["metadata"].get("labels") or {}).get(naming.COMPONENT_LABEL, ""))
-
-
-def _wave_of(kind: str) -> int:
-    for number, kinds in enumerate(WAVES):
-        if kind in kinds:
-            return number
-    raise ValueError(f"{kind} has no place in WAVES")

@@ -8,9 +8,9 @@ from customer_operator import naming
 from customer_operator.credentials import certificates
 from customer_operator.credentials import generation as credentials
 from customer_operator.credentials.certificates import KeyPair
-from customer_operator.errors import AlreadyExists, CredentialsLost, InstanceInvalid
+from customer_operator.errors import AlreadyExists, CredentialsLost
 from customer_operator.kube.client import KubeClient, patiently
-from customer_operator.model.credentials import Credentials, Login
+from customer_operator.model.credentials import Credentials
 from customer_operator.model.instance import CustomerInstance
 from customer_operator.model.platform import Platform
 from customer_operator.naming import Manifest
@@ -19,36 +19,37 @@ from customer_operator.naming import Manifest
 class CredentialStore:
     """Credentials by instance, read once and then remembered; they never change but for a renewed certificate."""
 
-    def __init__(self, *, cluster: KubeClient, platform: Platform, authority: KeyPair) -> None:
+    def __init__(self, client: KubeClient, *, platform: Platform, authority: "AuthorityStore") -> None:
         """Take the authority that signs the brokers' certificates (see `open_authority`)."""
-        self._cluster = cluster
+        self._cluster = client
         self._platform = platform
         self._authority = authority
         self._known: dict[str, tuple[Credentials, datetime]] = {}
+
+    def invalidate(self, name: str) -> None:
+        """Read again."""
 
     def forget(self, name: str) -> None:
         """Drop what is remembered of an instance that is gone."""
         self._known.pop(name, None)
 
-    async def get_or_create(
-        self, instance: CustomerInstance, *, fresh: bool, has_data: bool, now: datetime
-    ) -> Credentials:
+    async def get_or_create(self, instance: CustomerInstance, *, new_namespace: bool, now: datetime) -> Credentials:
         """Return the instance's credentials, generated if there are none yet.
 
-        `fresh` says that the namespace is new, so that there is nothing to read. Raises CredentialsLost when there are
+        `new_namespace` says that there is nothing to read. Raises CredentialsLost when there are
         none although `has_data` says that there is a database that was set up with them.
         """
         known = self._known.get(instance.name)
-        if known is not None and now < known[1] and not fresh:
+        if known is not None and now < known[1] and not new_namespace:
             return known[0]
-        live = None if fresh else await self._read(instance.name)
-        if live is None and has_data and not fresh:
+        live = None if new_namespace else await self._read(instance.name)
+        if live is None and not new_namespace:
             raise CredentialsLost(naming.namespace_of(instance.name))
         existing = credentials.decode(live) if live else {}
         values = await asyncio.to_thread(
             credentials.complete,
             existing,
-            authority=self._authority,
+            authority=await self._authority.get(now=now),
             hosts=naming.broker_hosts(instance.name, self._platform.base_domain, self._platform.mqtt_host_template),
             now=now,
         )
@@ -56,7 +57,7 @@ class CredentialStore:
             values = await self._write(instance.name, values, replace=live is not None)
         return self._remember(instance.name, values)
 
-    async def keep(self, name: str) -> None:
+    async def restore(self, name: str) -> None:
         """Write the credentials Secret again when it was deleted under a running operator, which still knows them."""
         if (known := self._known.get(name)) is not None:
             await self._write(name, asdict(known[0]), replace=False)
@@ -67,43 +68,6 @@ class CredentialStore:
             return known[0]
         live = await self._read(name)
         return self._remember(name, credentials.decode(live)) if live else None
-
-    async def license_key(self, instance: CustomerInstance) -> str | None:
-        """Return the licence, inline or from its Secret in the operator's namespace; None when there is none.
-
-        Raises InstanceInvalid when the Secret does not have it.
-        """
-        given = instance.license
-        if given is None or given.secret_name is None:
-            return given.key if given else None
-        values = await self._referred(given.secret_name, field="spec.license.secretRef")
-        if given.secret_key not in values:
-            raise InstanceInvalid(
-                "spec.license.secretRef.key", f"Secret {given.secret_name} has no key {given.secret_key!r}"
-            )
-        return values[given.secret_key].strip()
-
-    async def external_login(self, instance: CustomerInstance) -> Login | None:
-        """Return the login to an external broker, from its Secret in the operator's namespace; None for anonymous.
-
-        Raises InstanceInvalid when the Secret does not have it.
-        """
-        external = instance.mqtt.external
-        if external is None or external.credentials_secret is None:
-            return None
-        field = "spec.mqtt.external.credentialsSecretRef"
-        values = await self._referred(external.credentials_secret, field=field)
-        missing = sorted({"username", "password"} - set(values))
-        if missing:
-            raise InstanceInvalid(field, f"Secret {external.credentials_secret} lacks {' and '.join(missing)}")
-        return Login(username=values["username"], password=values["password"])
-
-    async def _referred(self, secret: str, *, field: str) -> dict[str, str]:
-        namespace = self._platform.operator_namespace
-        live = await self._cluster.get("Secret", secret, namespace=namespace)
-        if live is None:
-            raise InstanceInvalid(field, f"there is no Secret {secret} in namespace {namespace}; create it there")
-        return credentials.decode(live)
 
     async def _read(self, name: str) -> Manifest | None:
         namespace = naming.namespace_of(name)
@@ -138,3 +102,19 @@ async def open_authority(cluster: KubeClient, *, namespace: str) -> KeyPair:
         except AlreadyExists:
             return await open_authority(cluster, namespace=namespace)
     return credentials.authority(live)
+
+
+class AuthorityStore:
+    """The platform's authority."""
+
+    def __init__(self, client: KubeClient, *, namespace: str, reread: float) -> None:
+        """Take where."""
+        self._client = client
+        self._namespace = namespace
+        self._known: KeyPair | None = None
+
+    async def get(self, *, now: datetime) -> KeyPair:
+        """Return it."""
+        if self._known is None:
+            self._known = await open_authority(self._client, namespace=self._namespace)
+        return self._known

@@ -1,4 +1,4 @@
-"""The only module that talks to Kubernetes: one verb to write, few to read; errors are converted here."""
+"""Access to the API server: one verb to write, few to read; its errors become the operator's own."""
 
 import asyncio
 import json
@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 from urllib.parse import urlencode
@@ -16,34 +17,11 @@ from kubernetes.aio.client import ApiClient, Configuration
 from kubernetes.aio.config import ConfigException
 
 from customer_operator import naming
-from customer_operator.errors import (
-    AdmissionRefused,
-    AlreadyExists,
-    ClusterError,
-    ClusterUnreachable,
-    Conflict,
-    PermissionMissing,
-)
+from customer_operator.errors import ClusterError, ClusterUnreachable, PermissionMissing
+from customer_operator.kube.kinds import api_version, path_of
+from customer_operator.kube.responses import convert, convert_status
 from customer_operator.metrics import Metrics
 from customer_operator.naming import Manifest
-
-# Every kind the operator handles, and its REST path: (API prefix, plural, in a namespace).
-KINDS: Mapping[str, tuple[str, str, bool]] = {
-    naming.KIND: (f"/apis/{naming.API_VERSION}", naming.PLURAL, False),
-    "Namespace": ("/api/v1", "namespaces", False),
-    "ConfigMap": ("/api/v1", "configmaps", True),
-    "LimitRange": ("/api/v1", "limitranges", True),
-    "ResourceQuota": ("/api/v1", "resourcequotas", True),
-    "Secret": ("/api/v1", "secrets", True),
-    "Service": ("/api/v1", "services", True),
-    "ServiceAccount": ("/api/v1", "serviceaccounts", True),
-    "Deployment": ("/apis/apps/v1", "deployments", True),
-    "StatefulSet": ("/apis/apps/v1", "statefulsets", True),
-    "Ingress": ("/apis/networking.k8s.io/v1", "ingresses", True),
-    "NetworkPolicy": ("/apis/networking.k8s.io/v1", "networkpolicies", True),
-    "PodDisruptionBudget": ("/apis/policy/v1", "poddisruptionbudgets", True),
-    "RoleBinding": ("/apis/rbac.authorization.k8s.io/v1", "rolebindings", True),
-}
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -52,12 +30,22 @@ _APPLY = "application/apply-patch+yaml"  # JSON is YAML
 _MERGE = "application/merge-patch+json"
 _JSON = "application/json"
 _TIMEOUT = aiohttp.ClientTimeout(total=30)  # seconds; the API server's own limit is 60
-_LIST_CHUNK = 500
+# Objects a list asks for at a time: bounds the memory of one answer, and how long decoding it holds up the loop.
+_LIST_CHUNK = 250
+# Seconds of silence after which a watch counts as dead; the API server sends a bookmark about once a minute
+# (k8s.io/apiserver, storage/cacher/cacher.go: bookmarkFrequency).
+_SILENCE = 150.0
 # Seconds after an outage in which an API server that has just started may refuse everything: it answers before its
 # authorizer has read the roles.
 _WAKING = 10.0
-# Reasons of a metav1.Status (k8s.io/apimachinery, types.go); none is given by a proxy in front of the API server.
-_CANNOT_WORK_NOW = frozenset({"ServiceUnavailable", "TooManyRequests", "ServerTimeout", "Timeout", ""})
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A chunk of a list, and the resource version of the whole list."""
+
+    items: list[Manifest]
+    version: str
 
 
 class KubeClient:
@@ -112,19 +100,46 @@ class KubeClient:
 
     async def list(self, kind: str, *, namespace: str, selector: Mapping[str, str]) -> list[Manifest]:
         """Return all objects of a kind in a namespace that carry the labels."""
-        query = {
-            "labelSelector": ",".join(f"{key}={value}" for key, value in selector.items()),
-            "limit": str(_LIST_CHUNK),
-        }
-        items: list[Manifest] = []
+        pages = self.pages(kind, namespace=namespace, selector=selector_of(selector))
+        return [item async for page in pages for item in page.items]
+
+    async def pages(self, kind: str, *, namespace: str | None = None, selector: str = "") -> AsyncIterator[Page]:
+        """Yield all objects of a kind in chunks, from one namespace or from all; VersionExpired when it took too long.
+
+        `selector` is a label selector, which the API server applies.
+        """
+        query = {"limit": str(_LIST_CHUNK), **({"labelSelector": selector} if selector else {})}
         while True:
-            page = await self.request("GET", path_of(kind, namespace=namespace), query=query)
-            prefix = KINDS[kind][0]
-            api_version = prefix.removeprefix("/apis/").removeprefix("/api/")
-            items += [{**item, "apiVersion": api_version, "kind": kind} for item in page["items"]]
-            if not (token := page["metadata"].get("continue")):
-                return items
+            answer = await self.request("GET", path_of(kind, namespace=namespace), query=query)
+            version = api_version(kind)
+            items = [{**item, "apiVersion": version, "kind": kind} for item in answer["items"]]
+            yield Page(items=items, version=answer["metadata"]["resourceVersion"])
+            if not (token := answer["metadata"].get("continue")):
+                return
             query["continue"] = token
+
+    async def watch(self, kind: str, *, selector: str, version: str, seconds: int) -> AsyncIterator[Manifest]:
+        """Yield the watch events of a kind ({type, object}) after a resource version, for so many seconds at most.
+
+        Raises VersionExpired when everything must be listed again, and the errors of `request`.
+        """
+        what, query = f"WATCH {kind}", {"watch": "true", "allowWatchBookmarks": "true", "resourceVersion": version}
+        query |= {"timeoutSeconds": str(seconds), **({"labelSelector": selector} if selector else {})}
+        timeout = aiohttp.ClientTimeout(sock_connect=_TIMEOUT.total, sock_read=_SILENCE)
+        try:
+            answer = await self._send("GET", path_of(kind), query=query, limits=timeout, what="WATCH")
+            try:
+                if answer.status != 200:
+                    raise convert(answer.status, await answer.content.read(), what=what)
+                async for line in _lines(answer.content):
+                    event = json.loads(line)
+                    if event["type"] == "ERROR":
+                        raise convert_status(event["object"].get("code", 500), event["object"], what=what)
+                    yield event
+            finally:
+                answer.close()
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            raise ClusterUnreachable(f"{what}: the stream broke ({type(error).__name__})") from error
 
     async def request(
         self,
@@ -140,20 +155,44 @@ class KubeClient:
         Raises ClusterUnreachable when no answer comes or the server is not able to work, Conflict, AlreadyExists,
         PermissionMissing and AdmissionRefused for what they say, ClusterError for every other refusal.
         """
+        answer = await self._send(
+            method, path, body=body, content_type=content_type, query=query, limits=_TIMEOUT, what=method
+        )
+        try:
+            data = await answer.read()
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise self._unreachable(method, path, error) from error
+        if answer.status < 300:
+            return dict(json.loads(data))
+        raise self._in_context(convert(answer.status, data, what=f"{method} {path}"))
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        *,
+        what: str,
+        limits: aiohttp.ClientTimeout,
+        body: Manifest | None = None,
+        content_type: str = _JSON,
+        query: Mapping[str, str] | None = None,
+    ) -> aiohttp.ClientResponse:
+        """Send a request, and count it as `what`; the caller reads the answer."""
         url = f"{self._client.configuration.host}{path}" + (f"?{urlencode(query)}" if query else "")
         headers = {"Accept": _JSON, "Content-Type": content_type, "User-Agent": naming.FIELD_MANAGER}
         await self._client.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
         try:
-            answer = await self._client.call_api(method, url, headers, body, _request_timeout=_TIMEOUT)
-            data = await answer.read()
+            answer = await self._client.call_api(method, url, headers, body, _request_timeout=limits)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            self._metrics.request(method, "unreachable")
-            self._away_at = time.monotonic()
-            raise ClusterUnreachable(f"{method} {path}: no answer ({type(error).__name__})") from error
-        self._metrics.request(method, str(answer.status))
-        if answer.status < 300:
-            return dict(json.loads(data))
-        raise self._in_context(convert(answer.status, data, what=f"{method} {path}"))
+            raise self._unreachable(what, path, error) from error
+        self._metrics.request(what, str(answer.status))
+        response: aiohttp.ClientResponse = answer.response
+        return response
+
+    def _unreachable(self, what: str, path: str, error: Exception) -> ClusterUnreachable:
+        self._metrics.request(what, "unreachable")
+        self._away_at = time.monotonic()
+        return ClusterUnreachable(f"{what} {path}: no answer ({type(error).__name__})")
 
     def _in_context(self, error: ClusterError) -> ClusterError:
         """Return the error as it is to be taken: just after an outage a missing right is part of it."""
@@ -191,36 +230,20 @@ async def patiently(call: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.
     return await call(*args, **kwargs)
 
 
-def path_of(kind: str, *, namespace: str | None = None, name: str | None = None) -> str:
-    """Return the REST path of an object, or of all objects of a kind."""
-    prefix, plural, namespaced = KINDS[kind]
-    if namespaced != (namespace is not None):
-        raise ValueError(f"{kind} {'needs a' if namespaced else 'has no'} namespace")
-    scope = f"/namespaces/{namespace}" if namespace else ""
-    return f"{prefix}{scope}/{plural}" + (f"/{name}" if name else "")
+def selector_of(labels: Mapping[str, str]) -> str:
+    """Return the label selector that these labels make together."""
+    return ",".join(f"{key}={value}" for key, value in labels.items())
 
 
-def convert(status: int, data: bytes, *, what: str) -> ClusterError:
-    """Return the error that an answer of the API server stands for (a metav1.Status, or anything a proxy may send)."""
-    try:
-        answer = json.loads(data)
-        message, reason = str(answer.get("message", "")), str(answer.get("reason", ""))
-    except (ValueError, AttributeError):
-        message, reason = "", ""
-    text = f"{what}: {status} {message or reason or 'no reason given'}"
-    match status:
-        case 403 if reason == "Forbidden" and "cannot" in message and "User " in message:
-            return PermissionMissing(text, status=status)
-        case 409 if reason == "AlreadyExists":
-            return AlreadyExists(text, status=status)
-        case 409:
-            return Conflict(text, status=status)
-        case 400 | 422:
-            return AdmissionRefused(text, status=status)
-        case 429 | 500 | 502 | 503 | 504 if reason in _CANNOT_WORK_NOW:
-            return ClusterUnreachable(text, status=status)
-        case _:
-            return ClusterError(text, status=status)
+async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
+    """Yield the lines of a stream, however long: aiohttp's own iteration refuses those above 128 KiB."""
+    buffer = bytearray()
+    async for chunk in content.iter_any():
+        buffer += chunk
+        *lines, rest = buffer.split(b"\n")
+        for line in lines:
+            yield bytes(line)
+        buffer = rest
 
 
 @asynccontextmanager

@@ -30,12 +30,12 @@ class Decision:
     """The plan in force, how the licence reads, why the instance is suspended (None: it is not), when to look again."""
 
     plan: Plan
-    reading: LicenseStatus
+    license: LicenseStatus
     suspended: str | None
-    again_at: datetime | None = None
+    next_change: datetime | None = None
 
 
-def judge(
+def evaluate(
     instance: CustomerInstance, *, token: str | None, keys: Keys, issuer: str, grace: timedelta, now: datetime
 ) -> Decision:
     """Return the decision on an instance and its licence (None: it has none, and spec.plan is in force).
@@ -44,15 +44,15 @@ def judge(
     """
     asked_to_rest = "suspended by spec.suspend; all data is kept" if instance.suspend else None
     if token is None:
-        return Decision(plan=instance.plan, reading=LicenseStatus(), suspended=asked_to_rest)
+        return Decision(plan=instance.plan, license=NO_LICENSE, suspended=asked_to_rest)
     entitlement = verify(token, keys=keys, issuer=issuer, instance_name=instance.name)
     state = entitlement.state(now=now, grace=grace)
     expired = _expired(entitlement) if state is LicenseState.EXPIRED else None
     return Decision(
         plan=entitlement.plan,
-        reading=_read(instance, entitlement, state, grace),
+        license=_read(instance, entitlement, state, grace),
         suspended=asked_to_rest or expired,
-        again_at=_next_change(entitlement, state, grace),
+        next_change=_next_change(entitlement, state, grace),
     )
 
 

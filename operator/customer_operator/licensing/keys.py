@@ -2,11 +2,12 @@
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import jwt
+from watchfiles import awatch
 
 from customer_operator.errors import SettingInvalid
 from customer_operator.licensing.token import ALGORITHM
@@ -15,28 +16,70 @@ log = logging.getLogger(__name__)
 
 
 class KeySet:
-    """The public keys by key id, read from a JWKS file (RFC 7517), read again when the file changes."""
+    """The public keys by key id, read again when the file changes; a broken new file leaves those known before."""
 
     def __init__(self, path: Path | None) -> None:
-        """Take the file's path; None when the operator has no keys and so can trust no licence."""
+        """Read the file; SettingInvalid when it is no JWKS. None: there are no keys, so no license is trusted."""
         self._path = path
-        self._stamp: tuple[int, int] | None = None
+        self._seen: tuple[int, int, int] | None = None
+        self._document: str | None = None
         self._keys: Mapping[str, jwt.PyJWK] = {}
+        if path is not None:
+            try:
+                self._read(path)
+            except (OSError, ValueError) as error:
+                raise SettingInvalid(
+                    "LICENSE_JWKS_PATH", f"must name a JWKS file of public RSA keys; {error}"
+                ) from error
+
+    @property
+    def path(self) -> Path | None:
+        """The file that the keys are read from."""
+        return self._path
 
     def get(self, key_id: str) -> jwt.PyJWK | None:
-        """Return the key with this id; a rotated file is noticed by its time and size."""
-        if self._path is None:
-            return None
-        try:
-            stat = self._path.stat()
-            stamp = (stat.st_mtime_ns, stat.st_size)
-            if stamp != self._stamp:
-                text, self._stamp = self._path.read_text(), stamp
-                self._keys = parse_jwks(text)
-        except (OSError, ValueError) as error:
-            # A file in the middle of its replacement, or a broken new one: what was read before still holds.
-            log.warning("the licence keys in %s cannot be read, those known before stay: %s", self._path, error)
+        """Return the key with this id; None when it is not trusted."""
+        self.refresh()
         return self._keys.get(key_id)
+
+    def document(self) -> str | None:
+        """Return the JWKS document as tenants are given it; None when there are no keys."""
+        self.refresh()
+        return self._document
+
+    def refresh(self) -> bool:
+        """Read the file again if it has changed; True when the document is another one now."""
+        before = self._document
+        if self._path is not None:
+            try:
+                self._read(self._path)
+            except (OSError, ValueError) as error:
+                # A file in the middle of its replacement, or a broken new one: what was read before still holds.
+                log.warning("the license keys in %s cannot be read, those known before stay: %s", self._path, error)
+        return self._document != before
+
+    def _read(self, path: Path) -> None:
+        stat = path.stat()
+        seen = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
+        if seen == self._seen:
+            return
+        text, self._seen = path.read_text(), seen
+        self._keys = parse_jwks(text)
+        self._document = text
+
+
+async def changes(keys: KeySet) -> AsyncIterator[None]:
+    """Yield whenever the keys have changed; ends at once when there is no file to watch.
+
+    The folder is watched, for a mounted ConfigMap changes by the replacement of a symbolic link beside the file
+    (k8s.io/kubernetes/pkg/volume/util/atomic_writer.go); whatever else happens in it is of no interest.
+    """
+    if keys.path is None:
+        return
+    names = {keys.path.name, "..data"}
+    async for _ in awatch(keys.path.parent, watch_filter=lambda _, path: Path(path).name in names, recursive=False):
+        if keys.refresh():
+            yield
 
 
 def parse_jwks(text: str) -> dict[str, jwt.PyJWK]:
@@ -49,16 +92,6 @@ def parse_jwks(text: str) -> dict[str, jwt.PyJWK]:
     if not isinstance(keys, list) or not all(isinstance(key, dict) for key in keys):
         raise ValueError('it is no JWKS document, {"keys": [...]}')
     return {key["kid"]: _public_key(key) for key in keys if _is_named_rsa(key)}
-
-
-def read_jwks(path: Path) -> str:
-    """Return the JWKS document that tenants are given; SettingInvalid when it is none, or holds a private key."""
-    try:
-        text = path.read_text()
-        parse_jwks(text)
-    except (OSError, ValueError) as error:
-        raise SettingInvalid("LICENSE_JWKS_PATH", f"must name a JWKS file of public RSA keys; {error}") from error
-    return text
 
 
 def _is_named_rsa(key: Mapping[str, Any]) -> bool:

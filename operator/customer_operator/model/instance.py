@@ -114,7 +114,6 @@ class CustomerInstance:
     uid: str
     generation: int
     created_at: datetime
-    deletion_timestamp: datetime | None = None
     finalizers: tuple[str, ...] = ()
     retry_at: str | None = None
     customer: Customer
@@ -131,6 +130,40 @@ class CustomerInstance:
     paused: bool = False
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DeletionRequest:
+    """What a deletion has to know of a resource, and all it needs to be readable of it."""
+
+    name: str
+    uid: str
+    generation: int
+    since: datetime
+    finalizers: tuple[str, ...] = ()
+    policy: DeletionPolicy = DeletionPolicy.DELETE
+    customer_id: str | None = None
+
+
+def parse_deletion(body: Mapping[str, Any]) -> DeletionRequest | None:
+    """Return what is to be deleted, however unreadable its spec may be; None when nobody has asked for it.
+
+    A policy that cannot be understood keeps the data.
+    """
+    metadata, spec = body["metadata"], body.get("spec") or {}
+    if not metadata.get("deletionTimestamp"):
+        return None
+    policy = spec.get("deletionPolicy", DeletionPolicy.DELETE)
+    customer = spec.get("customer")
+    return DeletionRequest(
+        name=metadata["name"],
+        uid=metadata["uid"],
+        generation=metadata["generation"],
+        since=_time(metadata["deletionTimestamp"]),
+        finalizers=tuple(metadata.get("finalizers") or ()),
+        policy=DeletionPolicy.DELETE if policy == DeletionPolicy.DELETE else DeletionPolicy.RETAIN,
+        customer_id=customer.get("id") if isinstance(customer, Mapping) else None,
+    )
+
+
 def parse(body: Mapping[str, Any]) -> CustomerInstance:
     """Return the instance that a resource describes.
 
@@ -139,13 +172,11 @@ def parse(body: Mapping[str, Any]) -> CustomerInstance:
     """
     metadata, spec = body["metadata"], _mapping(body, "spec")
     annotations = metadata.get("annotations") or {}
-    deleted_at = metadata.get("deletionTimestamp")
     return CustomerInstance(
         name=metadata["name"],
         uid=metadata["uid"],
         generation=metadata["generation"],
         created_at=_time(metadata["creationTimestamp"]),
-        deletion_timestamp=_time(deleted_at) if deleted_at else None,
         finalizers=tuple(metadata.get("finalizers") or ()),
         retry_at=annotations.get(naming.RETRY_AT_ANNOTATION),
         customer=_customer(_mapping(spec, "customer")),

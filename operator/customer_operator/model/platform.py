@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from customer_operator import naming
+from customer_operator.model.instance import CustomerInstance, Exposure
 
 # Base domain of a cluster on somebody's own machine: no DNS, no certificates, node ports for everything.
 LOCAL_DOMAIN: Final = "localhost"
@@ -36,3 +37,10 @@ class Platform:
     def exposure_is_local(self) -> bool:
         """Whether there is no domain: node ports instead of Ingress, front door and load balancers."""
         return self.base_domain == LOCAL_DOMAIN
+
+    def exposure_of(self, instance: CustomerInstance) -> Exposure:
+        """Return how devices reach an instance's broker here: locally there are no front door and load balancers."""
+        wanted = instance.mqtt.exposure
+        if self.exposure_is_local and wanted is not Exposure.EXTERNAL:
+            return Exposure.NODE_PORT
+        return wanted

@@ -1,40 +1,57 @@
-"""What the operator knows of the cluster: instances and their children, as scalars, fed by watch events and answers.
+"""The object cache: what the operator knows of instances and their objects, fed by watches and by answers.
 
-The mirror never answers "what does the object say", only "is it still what we verified, and is it ready": enough to
-leave a steady instance alone without one request, and small enough for thousands of instances.
+It never answers "what does the object say", only "is it still what was found right, and is it ready": enough to leave a
+steady instance alone without one request, and small enough for thousands of instances. A live object is kept whole
+(packed) only until it has been compared with what is desired.
 """
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from customer_operator import naming
+from customer_operator.model.hostnames import Claim
 from customer_operator.naming import Manifest
-from customer_operator.observed import drift, readiness
+from customer_operator.observed import drift, packing, readiness
 from customer_operator.observed.readiness import Readiness
 
 
 class Key(NamedTuple):
-    """Identifies a child within its instance."""
+    """Identifies an object within its instance."""
 
     kind: str
     name: str
 
 
 @dataclass(frozen=True, slots=True)
-class Child:
-    """One live object: `content` is its content_hash now, `verified` the content_hash when it was last found right."""
+class CachedObject:
+    """One live object: `content_hash` is that of its content now, `verified_hash` that of when it was last found right.
 
+    `live` is the packed object while the two differ. `hard` are a quota's amounts, `enforced` whether they are in
+    force, `terminating` why a namespace that is being deleted still exists.
+    """
+
+    uid: str
     version: int
-    component: str
     applied_hash: str | None
-    content: str
-    verified: str | None
+    content_hash: str
+    verified_hash: str | None
     readiness: Readiness
     node_ports: tuple[tuple[str, int], ...] = ()
     hard: tuple[tuple[str, str], ...] = ()
     enforced: bool = False
     terminating: str | None = None
+    live: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CachedInstance:
+    """One resource: what the queue and other instances ask of it, and the whole of it, packed."""
+
+    uid: str
+    version: int
+    created_at: str
+    hostname: str | None
+    packed: bytes
 
 
 def key_of(manifest: Mapping[str, Any]) -> Key:
@@ -42,37 +59,47 @@ def key_of(manifest: Mapping[str, Any]) -> Key:
     return Key(manifest["kind"], manifest["metadata"]["name"])
 
 
-def read(live: Mapping[str, Any], *, verified: bool, previous: Child | None = None) -> Child:
-    """Boil a live object down; `verified` says that it was just applied or compared in full."""
-    content = drift.content_hash(live)
-    metadata = live["metadata"]
-    return Child(
-        version=version_of(live),
-        component=(metadata.get("labels") or {}).get(naming.COMPONENT_LABEL, ""),
-        applied_hash=drift.applied_hash(live),
-        content=content,
-        verified=content if verified else (previous.verified if previous else None),
-        readiness=readiness.of(live),
-        node_ports=readiness.node_ports(live),
-        hard=tuple(live["spec"]["hard"].items()) if live["kind"] == "ResourceQuota" else (),
-        enforced=live["kind"] == "ResourceQuota" and readiness.quota_enforced(live),
-        terminating=readiness.terminating(live),
-    )
-
-
 def version_of(live: Mapping[str, Any]) -> int:
     """Return the resource version as a number: versions of one object order by it (KEP-5504)."""
     return int(live["metadata"]["resourceVersion"])
 
 
-class Inventory:
-    """Instances by name, and each instance's children."""
+def read(live: Mapping[str, Any], *, verified_hash: str | None) -> CachedObject:
+    """Boil a live object down; `verified_hash` is that of the content last found right, if any was."""
+    content_hash = drift.content_hash(live)
+    quota = live["kind"] == "ResourceQuota"
+    return CachedObject(
+        uid=live["metadata"]["uid"],
+        version=version_of(live),
+        applied_hash=drift.applied_hash(live),
+        content_hash=content_hash,
+        verified_hash=verified_hash,
+        readiness=readiness.of(live),
+        node_ports=readiness.node_ports(live),
+        hard=tuple(live["spec"]["hard"].items()) if quota else (),
+        enforced=quota and readiness.quota_enforced(live),
+        terminating=readiness.terminating(live),
+        live=None if content_hash == verified_hash else packing.pack(drift.without_bookkeeping(live)),
+    )
+
+
+def is_in_sync(known: CachedObject | None, desired: Manifest) -> bool:
+    """Tell whether an object has been found right, and has been applied from this very manifest."""
+    return (
+        known is not None
+        and known.content_hash == known.verified_hash
+        and known.applied_hash == drift.applied_hash(desired)
+    )
+
+
+class ObjectCache:
+    """Instances by name, and each instance's objects, whether the instance exists or has left them behind."""
 
     def __init__(self) -> None:
         """Start empty; watches and answers fill it."""
-        self._instances: dict[str, dict[str, Any]] = {}
-        self._children: dict[str, dict[Key, Child]] = {}
-        self._listed: set[str] = set()
+        self._instances: dict[str, CachedInstance] = {}
+        self._objects: dict[str, dict[Key, CachedObject]] = {}
+        self._compared: set[str] = set()
 
     # -- instances ---------------------------------------------------------------------------------------------------
 
@@ -80,109 +107,167 @@ class Inventory:
         """Return the names of all known instances."""
         return tuple(self._instances)
 
-    def instance(self, name: str) -> dict[str, Any] | None:
+    def instance(self, name: str) -> Manifest | None:
         """Return the resource as last seen, without managed fields; None when it is gone."""
-        return self._instances.get(name)
-
-    def store_instance(self, body: Mapping[str, Any]) -> bool:
-        """Remember a resource; False when a newer one is known already."""
-        name = body["metadata"]["name"]
         known = self._instances.get(name)
-        if (
-            known is not None
-            and known["metadata"]["uid"] == body["metadata"]["uid"]
-            and version_of(known) >= version_of(body)
-        ):
+        return packing.unpack(known.packed) if known else None
+
+    def uid_of(self, name: str) -> str | None:
+        """Return the uid of the resource as last seen; None when it is gone."""
+        known = self._instances.get(name)
+        return known.uid if known else None
+
+    def claims(self, hostname: str) -> list[Claim]:
+        """Return the claims of all instances that ask for this hostname."""
+        return [
+            Claim(name=name, created_at=known.created_at, uid=known.uid)
+            for name, known in self._instances.items()
+            if known.hostname == hostname
+        ]
+
+    def hostname(self, name: str) -> str | None:
+        """Return the hostname that an instance asks for, if any."""
+        known = self._instances.get(name)
+        return known.hostname if known else None
+
+    def upsert_instance(self, body: Mapping[str, Any]) -> bool:
+        """Remember a resource; False when a newer one is known already."""
+        metadata = body["metadata"]
+        known = self._instances.get(metadata["name"])
+        if known is not None and known.version >= version_of(body):
             return False
-        metadata = {key: value for key, value in body["metadata"].items() if key != "managedFields"}
-        self._instances[name] = {**body, "metadata": metadata}
+        if known is not None and known.uid != metadata["uid"]:
+            self.invalidate(metadata["name"])
+        self._instances[metadata["name"]] = CachedInstance(
+            uid=metadata["uid"],
+            version=version_of(body),
+            created_at=metadata["creationTimestamp"],
+            hostname=(body.get("spec") or {}).get("hostname"),
+            packed=packing.pack(drift.without_managed_fields(body)),
+        )
         return True
 
-    def forget_instance(self, name: str) -> None:
-        """Drop a resource that is gone, with all that was known of its children."""
-        self._instances.pop(name, None)
-        self._children.pop(name, None)
-        self._listed.discard(name)
+    def delete_instance(self, name: str, *, uid: str) -> bool:
+        """Drop a resource that is gone; False when another one of that name is known, or none."""
+        known = self._instances.get(name)
+        if known is None or known.uid != uid:
+            return False
+        del self._instances[name]
+        self._compared.discard(name)
+        return True
 
-    # -- children ----------------------------------------------------------------------------------------------------
+    def prune_instances(self, *, uids: Collection[str], version: int) -> dict[str, str | None]:
+        """Drop the resources that a list of this version did not hold; return their names, each with its hostname."""
+        ghosts = {
+            name: known for name, known in self._instances.items() if known.uid not in uids and known.version <= version
+        }
+        for name, known in ghosts.items():
+            self.delete_instance(name, uid=known.uid)
+        return {name: known.hostname for name, known in ghosts.items()}
 
-    def children(self, name: str) -> Mapping[Key, Child]:
-        """Return the known children of an instance."""
-        return self._children.get(name, {})
+    # -- objects -----------------------------------------------------------------------------------------------------
 
-    def child(self, name: str, key: Key) -> Child | None:
-        """Return one child; None when it is not known to exist."""
-        return self._children.get(name, {}).get(key)
+    def objects(self, name: str) -> Mapping[Key, CachedObject]:
+        """Return the known objects of an instance."""
+        return self._objects.get(name, {})
 
-    def observe(self, name: str, live: Mapping[str, Any]) -> bool:
-        """Take in a child from a watch; True when it changed in a way that a reconcile should look at."""
-        children, key = self._children.setdefault(name, {}), key_of(live)
-        known = children.get(key)
+    def object(self, name: str, key: Key) -> CachedObject | None:
+        """Return one object; None when it is not known to exist."""
+        return self._objects.get(name, {}).get(key)
+
+    def upsert(self, name: str, live: Mapping[str, Any]) -> bool:
+        """Take in an object from a watch; True when it changed in a way that a reconcile should look at."""
+        objects, key = self._objects.setdefault(name, {}), key_of(live)
+        known = objects.get(key)
         if known is not None and known.version >= version_of(live):
             return False
-        children[key] = child = read(live, verified=False, previous=known)
-        return known is None or replace(child, version=known.version) != known
+        same = known is not None and known.uid == live["metadata"]["uid"]
+        objects[key] = seen = read(live, verified_hash=known.verified_hash if known and same else None)
+        return known is None or replace(seen, version=known.version, live=known.live) != known
 
-    def vanish(self, name: str, live: Mapping[str, Any]) -> bool:
-        """Take in a deletion; False when a newer object of that name is known already."""
-        children, key = self._children.get(name, {}), key_of(live)
-        known = children.get(key)
-        if known is None or known.version > version_of(live):
+    def delete(self, name: str, live: Mapping[str, Any]) -> bool:
+        """Take in that an object is gone, or out of sight; False when another one of that name is known, or none."""
+        objects, key = self._objects.get(name, {}), key_of(live)
+        known = objects.get(key)
+        if known is None or known.uid != live["metadata"]["uid"] or known.version > version_of(live):
             return False
-        del children[key]
-        if key.kind == "Namespace":
+        self.remove(name, key)
+        if key.kind == "Namespace" and live["metadata"].get("deletionTimestamp"):
             # Everything in it has gone with it, what is not watched included.
-            children.clear()
-            self.expire(name)
+            self._objects.pop(name, None)
+            self.invalidate(name)
         return True
 
-    def record(self, name: str, live: Mapping[str, Any], *, verified: bool) -> None:
-        """Take in a child from an answer to our own apply or list, unless the watch has been faster.
+    def prune(self, kind: str, *, uids: Collection[str], version: int) -> list[str]:
+        """Drop the objects of a kind that a list of this version did not hold; return the instances that had any."""
+        affected = []
+        for name, objects in tuple(self._objects.items()):
+            ghosts = [
+                key
+                for key, known in objects.items()
+                if key.kind == kind and known.uid not in uids and known.version <= version
+            ]
+            for key in ghosts:
+                self.remove(name, key)
+            affected += [name] if ghosts else []
+        return affected
 
-        Not `verified` means: compared, and found wrong. The content_hash leaves out what a full comparison sees.
+    def record(self, name: str, live: Mapping[str, Any], *, verified: bool) -> None:
+        """Take in an object from an answer to our own apply or list, unless the watch has been faster.
+
+        `verified` says that this content is as it should be. The content hash leaves out what a full comparison sees.
         """
-        children, key = self._children.setdefault(name, {}), key_of(live)
-        known = children.get(key)
+        objects, key = self._objects.setdefault(name, {}), key_of(live)
+        known = objects.get(key)
+        content_hash = drift.content_hash(live)
         if known is not None and known.version > version_of(live):
-            # The watch is ahead: keep its reading, but remember what content has been found right.
-            children[key] = replace(known, verified=drift.content_hash(live) if verified else None)
+            if verified:
+                # The watch is ahead: keep what it saw, but remember what content has been found right.
+                unpacked = None if known.content_hash == content_hash else known.live
+                objects[key] = replace(known, verified_hash=content_hash, live=unpacked)
             return
-        children[key] = read(live, verified=verified)
+        objects[key] = read(live, verified_hash=content_hash if verified else None)
 
     def remove(self, name: str, key: Key) -> None:
-        """Forget a child that an answer says does not exist."""
-        self._children.get(name, {}).pop(key, None)
+        """Forget an object that does not exist."""
+        objects = self._objects.get(name, {})
+        objects.pop(key, None)
+        if not objects:
+            self._objects.pop(name, None)
 
-    def retain(self, name: str, keys: Collection[Key]) -> None:
-        """Forget all children but these: a full listing has shown what exists."""
-        children = self._children.get(name, {})
-        for key in [key for key in children if key not in keys]:
-            del children[key]
+    def retain(self, name: str, kinds: Collection[str], keys: Collection[Key]) -> None:
+        """Forget all objects of these kinds but those listed: a full list has shown what exists."""
+        for key in [key for key in self.objects(name) if key.kind in kinds and key not in keys]:
+            self.remove(name, key)
+
+    def verify(self, name: str, desired: Manifest) -> None:
+        """Compare an object in full with what is desired, if that has not been done since it last changed.
+
+        Right is also what the cluster insists on having (a mutating webhook's doing) after our own last apply: its
+        content was recorded as verified then.
+        """
+        known = self.object(name, key_of(desired))
+        if known is not None and known.live is not None and drift.in_sync(packing.unpack(known.live), desired):
+            self._objects[name][key_of(desired)] = replace(known, verified_hash=known.content_hash, live=None)
 
     def needs_apply(self, name: str, desired: Manifest) -> bool:
-        """Tell whether the child must be applied, judging by what has been verified of it."""
-        known = self.child(name, key_of(desired))
-        return (
-            known is None
-            or known.verified is None
-            or known.content != known.verified
-            or known.applied_hash != drift.applied_hash(desired)
-        )
+        """Tell whether the object must be applied, judging by what has been verified of it."""
+        return not is_in_sync(self.object(name, key_of(desired)), desired)
 
-    # -- full listings -----------------------------------------------------------------------------------------------
+    # -- what no watch tells of --------------------------------------------------------------------------------------
 
-    def is_listed(self, name: str) -> bool:
-        """Tell whether all children have been compared in full since the start or the last `expire`."""
-        return name in self._listed
+    def is_compared(self, name: str) -> bool:
+        """Tell whether what is not watched has been listed since the start or the last `invalidate`."""
+        return name in self._compared
 
-    def mark_listed(self, name: str) -> None:
-        """Remember that all children have been compared in full."""
-        self._listed.add(name)
+    def mark_compared(self, name: str) -> None:
+        """Remember that what is not watched has been listed."""
+        self._compared.add(name)
 
-    def expire(self, name: str) -> None:
+    def invalidate(self, name: str) -> None:
         """Ask for a full comparison at the next pass: kinds that are not watched may have drifted unseen."""
-        self._listed.discard(name)
+        self._compared.discard(name)
 
-    def expire_all(self) -> None:
+    def invalidate_all(self) -> None:
         """Ask for a full comparison of every instance: somebody else may have been working."""
-        self._listed.clear()
+        self._compared.clear()

@@ -8,6 +8,7 @@ from customer_operator.model.hashing import hash_of
 from customer_operator.naming import Manifest
 
 # What makes up an object's content for us. Status and bookkeeping change without anybody's intent.
+_NOTES = "deployment.kubernetes.io/"
 _BOOKKEEPING = ("apiVersion", "kind", "metadata", "status")
 
 
@@ -31,14 +32,14 @@ def applied_hash(live: Mapping[str, Any]) -> str | None:
 def content_hash(live: Mapping[str, Any]) -> str:
     """Return a digest of a live object's content: everything but status and the server's bookkeeping.
 
-    Annotations of others are left out: controllers keep notes there (deployment.kubernetes.io/revision).
+    The notes that the deployment controller keeps in annotations are left out (deployment.kubernetes.io/revision).
     """
     metadata = live["metadata"]
     annotations = metadata.get("annotations") or {}
     content = {key: value for key, value in live.items() if key not in _BOOKKEEPING}
     content["labels"] = metadata.get("labels")
-    content["owners"] = [owner["uid"] for owner in metadata.get("ownerReferences") or ()]
-    content["annotations"] = {key: value for key, value in annotations.items() if key.startswith(naming.GROUP)}
+    content["owners"] = _owners(live)
+    content["annotations"] = {key: value for key, value in annotations.items() if not key.startswith(_NOTES)}
     return hash_of(content)
 
 
@@ -66,10 +67,8 @@ def in_sync(live: Mapping[str, Any], desired: Manifest) -> bool:
     return applied_hash(live) == applied_hash(desired) and contains(live, desired)
 
 
-def is_marked(live: Mapping[str, Any], desired: Manifest) -> bool:
-    """Tell whether a live object was applied from this manifest and still carries its labels and annotations."""
-    marks = {key: desired["metadata"][key] for key in ("labels", "annotations") if key in desired["metadata"]}
-    return applied_hash(live) == applied_hash(desired) and contains(live["metadata"], marks)
+def _owners(manifest: Mapping[str, Any]) -> list[str]:
+    return sorted(owner["uid"] for owner in manifest["metadata"].get("ownerReferences") or ())
 
 
 def overwritten(live: Mapping[str, Any], desired: Manifest) -> Manifest:
@@ -77,7 +76,19 @@ def overwritten(live: Mapping[str, Any], desired: Manifest) -> Manifest:
 
     The API server fills in what it has allocated itself, such as cluster addresses and node ports.
     """
-    metadata = {key: value for key, value in live["metadata"].items() if key != "managedFields"}
+    metadata = without_managed_fields(live)["metadata"]
     for part in ("labels", "annotations"):
         metadata[part] = {**(metadata.get(part) or {}), **desired["metadata"].get(part, {})}
+    metadata["ownerReferences"] = desired["metadata"].get("ownerReferences", [])
     return {**desired, "metadata": metadata}
+
+
+def without_managed_fields(live: Mapping[str, Any]) -> Manifest:
+    """Return a live object without managed fields, which are larger than all the rest and of no use to us."""
+    metadata = {key: value for key, value in live["metadata"].items() if key != "managedFields"}
+    return {**live, "metadata": metadata}
+
+
+def without_bookkeeping(live: Mapping[str, Any]) -> Manifest:
+    """Return what a comparison looks at: a live object without managed fields and status."""
+    return {key: value for key, value in without_managed_fields(live).items() if key != "status"}

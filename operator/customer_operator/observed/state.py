@@ -15,6 +15,7 @@ class ComponentState:
     name: str
     condition: str
     readiness: Readiness | None
+    has_pods: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,8 +37,8 @@ class ObservedState:
     license: LicenseStatus = NO_LICENSE
     namespace: str = ""
     namespace_ready: bool = False
-    applied: int = 0
-    wanted: int = 0
+    applied_count: int = 0
+    desired_count: int = 0
     quota_enforced: bool = False
     components: tuple[ComponentState, ...] = ()
     suspended: str | None = None
@@ -49,7 +50,7 @@ class ObservedState:
     @property
     def complete(self) -> bool:
         """Everything desired has been applied."""
-        return self.namespace_ready and 0 < self.wanted == self.applied
+        return self.namespace_ready and 0 < self.desired_count == self.applied_count
 
     @property
     def unready(self) -> list[ComponentState]:

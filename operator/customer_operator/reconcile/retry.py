@@ -7,7 +7,8 @@ from customer_operator.errors import AdmissionRefused, OperatorError, Permission
 from customer_operator.model.instance import CustomerInstance
 from customer_operator.model.timestamps import format_time, parse_time
 from customer_operator.observed.state import Failure
-from customer_operator.status.compute import COMPONENT_STUCK, Phase, Status
+from customer_operator.status.compute import COMPONENT_STUCK
+from customer_operator.status.record import Phase, StatusRecord
 
 _MOST_DOUBLINGS = 10  # of the delay between two tries: 60 s become 17 hours at most
 
@@ -19,7 +20,9 @@ class Retry:
     tries: int
     delay: float
 
-    def failure(self, error: Exception, *, instance: CustomerInstance, previous: Status, now: datetime) -> Failure:
+    def failure(
+        self, error: Exception, *, instance: CustomerInstance, previous: StatusRecord, now: datetime
+    ) -> Failure:
         """Return how an error of this pass is reported, and when it is tried again, if at all by itself.
 
         A user's mistake is not retried: only a change of the spec can cure it. Tries count in a row, those after
@@ -29,8 +32,8 @@ class Retry:
             return Failure(reason=error.reason, message=str(error))
         if isinstance(error, AdmissionRefused):
             return Failure(reason="Refused", message=f"the API server refuses an object: {error}")
-        seen = previous.get("observedGeneration") == instance.generation
-        attempts = 1 + (int(previous.get("attempts", 0)) if seen else 0)
+        seen = previous.observed_generation == instance.generation
+        attempts = 1 + (previous.attempts if seen else 0)
         reason = "PermissionMissing" if isinstance(error, PermissionMissing) else "ReconcileFailed"
         if attempts >= self.tries:
             tries = "1 try" if attempts == 1 else f"{attempts} tries"
@@ -41,14 +44,14 @@ class Retry:
         return Failure(reason=reason, message=text, attempts=attempts, next_attempt_at=again)
 
 
-def may_try(instance: CustomerInstance, previous: Status, *, resync: bool, now: datetime) -> float | None:
+def may_try(instance: CustomerInstance, previous: StatusRecord, *, resync: bool, now: datetime) -> float | None:
     """Tell whether a pass may work: None for yes, else the seconds until it may (0: only a change or the resync helps).
 
     A changed spec is always tried at once; so is the annotation iotistic.cloud/retry-at when its time has come.
     """
-    if previous.get("observedGeneration") != instance.generation:
+    if previous.observed_generation != instance.generation:
         return None
-    again = parse_time(previous.get("nextAttemptAt"))
+    again = previous.next_attempt_at
     if again is None and (resync or not _gave_up(previous)):
         return None
     moments = [moment for moment in (again, _asked_at(instance, previous)) if moment is not None]
@@ -58,16 +61,15 @@ def may_try(instance: CustomerInstance, previous: Status, *, resync: bool, now: 
     return wait if wait > 0 else None
 
 
-def _gave_up(previous: Status) -> bool:
+def _gave_up(previous: StatusRecord) -> bool:
     """Tell whether the last pass failed for good; a stuck component is no failed pass, and may still come up."""
-    reasons = [item["reason"] for item in previous.get("conditions", ()) if item["type"] == "Stalled"]
-    return previous.get("phase") == Phase.FAILED and COMPONENT_STUCK not in reasons
+    return previous.phase is Phase.FAILED and previous.reason_of("Stalled") != COMPONENT_STUCK
 
 
-def _asked_at(instance: CustomerInstance, previous: Status) -> datetime | None:
+def _asked_at(instance: CustomerInstance, previous: StatusRecord) -> datetime | None:
     """Return the time that the retry annotation names, unless it has been answered (status.lastHandledRetryAt)."""
     asked = parse_time(instance.retry_at)
-    return asked if format_time(asked) != previous.get("lastHandledRetryAt") else None
+    return asked if format_time(asked) != format_time(previous.last_handled_retry_at) else None
 
 
 def _describe(error: Exception) -> str:

@@ -14,7 +14,7 @@ from enum import IntEnum
 
 
 class Priority(IntEnum):
-    """The classes of work in the order of their priority (design: delete first, the slow resync last)."""
+    """The classes of items by priority deletion first, the slow resync last."""
 
     DELETE = 0
     ENTERPRISE = 1
@@ -30,7 +30,7 @@ class Priority(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class QueueItem:
     """One item taken from the queue: the instance's name, its class, and how long it waited (seconds)."""
 
     name: str
@@ -91,7 +91,7 @@ class WorkQueue:
         for waiting in (self._entries, self._ready, self._delayed):
             waiting.clear()
 
-    async def get(self) -> Work:
+    async def get(self) -> QueueItem:
         """Wait for the most urgent item that is due; it stays in work until `done` is called with its name."""
         while True:
             self._changed.clear()
@@ -99,7 +99,7 @@ class WorkQueue:
             entry = self._pop()
             if entry is not None:
                 self._in_flight.add(entry.name)
-                return Work(name=entry.name, priority=entry.priority, waited=max(0.0, self._clock() - entry.since))
+                return QueueItem(name=entry.name, priority=entry.priority, waited=max(0.0, self._clock() - entry.since))
             await self._wait_for_change()
 
     def done(self, name: str) -> None:

@@ -1,4 +1,4 @@
-"""Takes instances from the queue and reconciles them, several at once."""
+"""Takes instances from the queue and reconciles them, several at once; decides when each is due again."""
 
 import asyncio
 import logging
@@ -9,15 +9,17 @@ from collections.abc import Callable
 from customer_operator.errors import ClusterUnreachable, Conflict
 from customer_operator.metrics import Metrics
 from customer_operator.naming import Manifest
-from customer_operator.observed.cache import Inventory
+from customer_operator.observed.cache import ObjectCache
 from customer_operator.reconcile.reconciler import Outcome, Reconciler
-from customer_operator.scheduling.queue import Priority, Work, WorkQueue
+from customer_operator.scheduling.queue import Priority, QueueItem, WorkQueue
+from customer_operator.status.record import Phase, read_status
 
 log = logging.getLogger(__name__)
 
-# Seconds. Watches of several children tell of one change; they are looked at together.
+# Seconds. Watches of several objects tell of one change; they are looked at together.
 _COALESCE = 0.25
-_CONFLICT_DELAY = 0.2
+# Seconds. Somebody else is changing the same object: each time in a row waits twice as long.
+_CONFLICT_DELAY, _LONGEST_CONFLICT_DELAY = 0.2, 30.0
 # While the API server is away every name is put back; it is nobody's failure, so no try is counted.
 _OUTAGE_DELAYS = (0.5, 1.0, 2.0, 4.0, 8.0)
 _RESYNC_JITTER = 0.1
@@ -30,28 +32,29 @@ class Workers:
         self,
         *,
         queue: WorkQueue,
-        inventory: Inventory,
+        cache: ObjectCache,
         metrics: Metrics,
         concurrency: int,
         resync: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Take the queue; `concurrency` instances are in work at once, `resync` is the slow interval in seconds.
+        """Take the queue; `concurrency` instances are in flight at once, `resync` is the slow interval in seconds.
 
         `clock` returns seconds and never goes back.
         """
         self._queue = queue
-        self._inventory = inventory
+        self._cache = cache
         self._metrics = metrics
         self._concurrency = concurrency
         self._resync = resync
         self._clock = clock
         self._resync_at: dict[str, float] = {}
+        self._conflicts: dict[str, int] = {}
         self._outages = 0
         self._last_pass = clock()
 
     def stalled_for(self) -> float:
-        """Return for how many seconds due work has been waiting without any pass coming to an end; 0 for none.
+        """Return for how many seconds due items have been waiting without any pass coming to an end; 0 for none.
 
         A long queue alone is no stall: after a restart thousands of steady instances wait, while work goes on.
         """
@@ -59,14 +62,28 @@ class Workers:
 
     def instance_changed(self, name: str) -> None:
         """Queue an instance whose resource was created, changed or deleted; a steady one only for a look."""
-        body = self._inventory.instance(name)
+        body = self._cache.instance(name)
         self._queue.add(name, priority_of(body) if body else Priority.DELETE)
 
-    def child_changed(self, name: str) -> None:
+    def object_changed(self, name: str) -> None:
         """Queue an instance one of whose objects changed."""
-        body = self._inventory.instance(name)
+        body = self._cache.instance(name)
         if body is not None:
             self._queue.add(name, plan_priority(body), delay=_COALESCE)
+
+    def compare_again(self, name: str, *, within: float) -> None:
+        """Have an instance compared in full, even if it has given up, at a random time within so many seconds."""
+        self._resync_at.pop(name, None)
+        delay = random.uniform(0, within)  # noqa: S311 - spreads load, protects nothing
+        self._queue.add(name, Priority.RESYNC, delay=delay)
+
+    def start_over(self) -> None:
+        """Forget what was due, and queue every known instance to be compared in full."""
+        self._queue.clear()
+        self._resync_at.clear()
+        self._last_pass = self._clock()
+        for name in self._cache.names():
+            self.instance_changed(name)
 
     async def run(self, reconciler: Reconciler) -> None:
         """Work until cancelled."""
@@ -76,70 +93,78 @@ class Workers:
 
     async def _work(self, reconciler: Reconciler) -> None:
         while True:
-            work = await self._queue.get()
+            item = await self._queue.get()
             try:
-                await self._once(reconciler, work)
+                await self._once(reconciler, item)
             finally:
-                self._queue.done(work.name)
+                self._queue.done(item.name)
 
-    async def _once(self, reconciler: Reconciler, work: Work) -> None:
-        self._metrics.waited(work.priority.label, work.waited)
+    async def _once(self, reconciler: Reconciler, item: QueueItem) -> None:
+        self._metrics.waited(item.priority.label, item.waited)
         started = self._clock()
-        resync = started >= self._resync_at.get(work.name, 0.0)
+        resync = started >= self._resync_at.get(item.name, 0.0)
         try:
-            outcome = await reconciler.reconcile(work.name, resync=resync)
+            outcome = await reconciler.reconcile(item.name, resync=resync)
         except ClusterUnreachable as error:
-            outcome = self._outage(work, error)
+            outcome = self._outage(item, error)
         except Conflict as error:
-            log.info("instance %s: %s; looking again", work.name, error)
-            self._queue.add(work.name, work.priority, delay=_CONFLICT_DELAY)
-            outcome = Outcome("conflict", again=_CONFLICT_DELAY)
+            outcome = self._conflict(item, error)
         except Exception:
-            log.exception("instance %s: a pass ended in an error that is not the instance's", work.name)
-            self._queue.add(work.name, work.priority, delay=_OUTAGE_DELAYS[-1])
-            outcome = Outcome("error", again=_OUTAGE_DELAYS[-1])
+            log.exception("instance %s: a pass ended in an error that is not the instance's", item.name)
+            outcome = self._put_back(item, "error", delay=_OUTAGE_DELAYS[-1])
         else:
             self._outages = 0
-            self._schedule(work.name, outcome, resynced=resync)
+            self._conflicts.pop(item.name, None)
+            self._schedule(item.name, outcome, resynced=resync)
         self._last_pass = self._clock()
         self._metrics.reconciled(outcome.result, self._last_pass - started)
 
     def _schedule(self, name: str, outcome: Outcome, *, resynced: bool) -> None:
-        body = self._inventory.instance(name)
+        body = self._cache.instance(name)
         if body is None or outcome.result in ("gone", "deleted", "released"):
             self._resync_at.pop(name, None)
             return
-        if outcome.again is not None:
-            self._queue.add(name, plan_priority(body), delay=outcome.again)
+        if outcome.requeue_after is not None:
+            priority = Priority.RESYNC if outcome.steady else plan_priority(body)
+            self._queue.add(name, priority, delay=outcome.requeue_after)
         now = self._clock()
-        if resynced:
+        if resynced or name not in self._resync_at:
             spread = 1 + random.uniform(-_RESYNC_JITTER, _RESYNC_JITTER)  # noqa: S311 - spreads load, protects nothing
             self._resync_at[name] = now + self._resync * spread
         self._queue.add(name, Priority.RESYNC, delay=max(0.0, self._resync_at[name] - now))
 
-    def _outage(self, work: Work, error: ClusterUnreachable) -> Outcome:
-        delay = _OUTAGE_DELAYS[min(self._outages, len(_OUTAGE_DELAYS) - 1)]
+    def _outage(self, item: QueueItem, error: ClusterUnreachable) -> Outcome:
         if self._outages == 0:
             log.warning("the API server is away, work waits for it: %s", error)
+        delay = _OUTAGE_DELAYS[min(self._outages, len(_OUTAGE_DELAYS) - 1)]
         self._outages += 1
-        self._queue.add(work.name, work.priority, delay=delay)
-        return Outcome("unreachable", again=delay)
+        return self._put_back(item, "unreachable", delay=delay)
+
+    def _conflict(self, item: QueueItem, error: Conflict) -> Outcome:
+        log.info("instance %s: %s; looking again", item.name, error)
+        row = self._conflicts[item.name] = self._conflicts.get(item.name, 0) + 1
+        delay = min(_CONFLICT_DELAY * 2 ** min(row - 1, 10), _LONGEST_CONFLICT_DELAY)
+        return self._put_back(item, "conflict", delay=delay)
+
+    def _put_back(self, item: QueueItem, result: str, *, delay: float) -> Outcome:
+        self._queue.add(item.name, item.priority, delay=delay)
+        return Outcome(result, requeue_after=delay)
 
 
 def priority_of(body: Manifest) -> Priority:
     """Return the class of an instance whose resource was seen: deletion first, then its plan, last what is steady."""
     if body["metadata"].get("deletionTimestamp"):
         return Priority.DELETE
-    status = body.get("status") or {}
-    steady = status.get("observedGeneration") == body["metadata"].get("generation")
-    return Priority.RESYNC if steady and status.get("phase") in ("Ready", "Suspended") else plan_priority(body)
+    status = read_status(body)
+    steady = status.observed_generation == body["metadata"].get("generation")
+    return Priority.RESYNC if steady and status.phase in (Phase.READY, Phase.SUSPENDED) else plan_priority(body)
 
 
 def plan_priority(body: Manifest) -> Priority:
     """Return the class of an instance's plan: the one in force, or else the one asked for."""
     if body["metadata"].get("deletionTimestamp"):
         return Priority.DELETE
-    plan = (body.get("status") or {}).get("plan") or (body.get("spec") or {}).get("plan") or "trial"
+    plan = read_status(body).plan or (body.get("spec") or {}).get("plan") or "trial"
     return _BY_PLAN.get(plan, Priority.TRIAL)
 
 

@@ -4,9 +4,8 @@ Times move only on a transition, so a status computed twice from the same observ
 only when it changed.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from enum import StrEnum
 from typing import Any
 
 from customer_operator.errors import UserError
@@ -15,22 +14,9 @@ from customer_operator.model.instance import CustomerInstance
 from customer_operator.model.timestamps import format_time, parse_time
 from customer_operator.observed.state import ComponentState, ObservedState
 from customer_operator.status.conditions import MESSAGE_LIMIT, Condition, Stage, merge_conditions, merge_stages
+from customer_operator.status.record import Phase, StatusRecord
 
 Status = Mapping[str, Any]
-
-
-class Phase(StrEnum):
-    """What status.phase says."""
-
-    PENDING = "Pending"
-    PROVISIONING = "Provisioning"
-    READY = "Ready"
-    UPDATING = "Updating"
-    DEGRADED = "Degraded"
-    SUSPENDED = "Suspended"
-    FAILED = "Failed"
-    DELETING = "Deleting"
-
 
 _CONVERGING = {Phase.PENDING, Phase.PROVISIONING, Phase.UPDATING, Phase.DEGRADED, Phase.DELETING}
 
@@ -43,11 +29,10 @@ _KEY_ID_LIMIT = 256  # characters, the schema's bound
 # The condition's reason for a component that will not become ready by waiting. No try has failed: events still count.
 COMPONENT_STUCK = "ComponentStuck"
 
-# Phases that are reached only once everything has been there: a first suspension counts like a first Ready.
-_AFTER_FIRST = (Phase.READY, Phase.UPDATING, Phase.DEGRADED, Phase.SUSPENDED)
 
-
-def compute(*, instance: CustomerInstance, observed: ObservedState, previous: Status, now: datetime) -> dict[str, Any]:
+def compute(
+    *, instance: CustomerInstance, observed: ObservedState, previous: StatusRecord, now: datetime
+) -> dict[str, Any]:
     """Return the whole status of an instance that is not being deleted."""
     phase = _phase(instance, observed, previous)
     conditions = _conditions(phase, observed)
@@ -70,23 +55,23 @@ def compute(*, instance: CustomerInstance, observed: ObservedState, previous: St
         "estimatedReadyAt": _estimate(instance, phase, observed, previous, now),
     }
     found = {name: value for name, value in status.items() if value not in (None, {}, [])}
-    return _as_last_seen(found, previous) if observed.failure and not observed.wanted else found
+    return _as_last_seen(found, previous) if observed.failure and not observed.desired_count else found
 
 
-def _as_last_seen(status: dict[str, Any], previous: Status) -> dict[str, Any]:
+def _as_last_seen(status: dict[str, Any], previous: StatusRecord) -> dict[str, Any]:
     """Return the status of a pass that failed before it could look, with what an earlier one saw of the stack."""
     kinds = {condition["type"] for condition in status["conditions"]}
-    components = [item for item in previous.get("conditions", ()) if item["type"] not in kinds]
-    kept = {name: previous[name] for name in ("stages", "urls", "ports") if name in previous}
-    progress = min(99, previous.get("progress", 0))
+    written = previous.written
+    components = [item for item in written.get("conditions", ()) if item["type"] not in kinds]
+    kept = {name: written[name] for name in ("stages", "urls", "ports") if name in written}
+    progress = min(99, previous.progress)
     return {**status, **kept, "progress": progress, "conditions": [*status["conditions"], *components]}
 
 
-def deleting(*, instance: CustomerInstance, previous: Status, steps: Iterable[Stage], now: datetime) -> dict[str, Any]:
-    """Return the status during deletion; a step is its name, its state, and what it waits for."""
-    steps = list(steps)
-    done = sum(state == "Done" for _, state, _ in steps)
-    message = next((text for _, state, text in steps if state != "Done" and text), "deleting")
+def deleting(*, generation: int, previous: StatusRecord, stages: Sequence[Stage], now: datetime) -> dict[str, Any]:
+    """Return the status during deletion; a stage is its name, its state, and what it waits for."""
+    done = sum(state == "Done" for _, state, _ in stages)
+    message = next((text for _, state, text in stages if state != "Done" and text), "deleting")
     conditions = [
         ("Ready", False, "Deleting", message),
         ("Reconciling", True, "Deleting", message),
@@ -94,20 +79,20 @@ def deleting(*, instance: CustomerInstance, previous: Status, steps: Iterable[St
     ]
     keep = ("plan", "license", "namespace", "timeToReadySeconds")
     # The stages of what came before may have the same names, but are not these.
-    history = previous if previous.get("phase") == Phase.DELETING else {}
+    history = previous if previous.phase is Phase.DELETING else StatusRecord()
     return {
-        **{name: previous[name] for name in keep if name in previous},
+        **{name: previous.written[name] for name in keep if name in previous.written},
         "phase": Phase.DELETING.value,
-        "progress": 100 * done // max(1, len(steps)),
+        "progress": 100 * done // max(1, len(stages)),
         "message": message[:MESSAGE_LIMIT],
-        "observedGeneration": instance.generation,
+        "observedGeneration": generation,
         "attempts": 0,
-        "conditions": merge_conditions(conditions, previous=previous, generation=instance.generation, now=now),
-        "stages": merge_stages(steps, previous=history, now=now),
+        "conditions": merge_conditions(conditions, previous=previous, generation=generation, now=now),
+        "stages": merge_stages(stages, previous=history, now=now),
     }
 
 
-def unreadable(body: Mapping[str, Any], error: UserError, *, previous: Status, now: datetime) -> dict[str, Any]:
+def unreadable(body: Mapping[str, Any], error: UserError, *, previous: StatusRecord, now: datetime) -> dict[str, Any]:
     """Return the status of a resource whose spec cannot be understood."""
     generation, message = body["metadata"]["generation"], str(error)
     conditions = [
@@ -116,7 +101,9 @@ def unreadable(body: Mapping[str, Any], error: UserError, *, previous: Status, n
         ("Stalled", True, error.reason, message),
     ]
     return {
-        **{name: value for name, value in previous.items() if name not in ("nextAttemptAt", "estimatedReadyAt")},
+        **{
+            name: value for name, value in previous.written.items() if name not in ("nextAttemptAt", "estimatedReadyAt")
+        },
         "phase": Phase.FAILED.value,
         "message": message[:MESSAGE_LIMIT],
         "observedGeneration": generation,
@@ -125,32 +112,32 @@ def unreadable(body: Mapping[str, Any], error: UserError, *, previous: Status, n
     }
 
 
-def _phase(instance: CustomerInstance, observed: ObservedState, previous: Status) -> Phase:
+def _phase(instance: CustomerInstance, observed: ObservedState, previous: StatusRecord) -> Phase:
     failure = observed.failure
     if failure and failure.next_attempt_at is None:
         return Phase.FAILED
     if observed.healthy and not failure:
         return Phase.SUSPENDED if observed.suspended else Phase.READY
     stuck = observed.stuck is not None and not failure
-    if previous.get("timeToReadySeconds") is None and previous.get("phase") not in _AFTER_FIRST:
-        return Phase.FAILED if stuck else (Phase.PROVISIONING if observed.wanted else Phase.PENDING)
+    if not previous.reached_first:
+        return Phase.FAILED if stuck else (Phase.PROVISIONING if observed.desired_count else Phase.PENDING)
     if stuck:
         return Phase.DEGRADED
-    changed = (previous.get("observedGeneration"), previous.get("plan")) != (instance.generation, observed.plan)
-    asked = changed or observed.suspended or previous.get("phase") in (Phase.UPDATING, Phase.SUSPENDED, Phase.FAILED)
+    changed = (previous.observed_generation, previous.plan) != (instance.generation, observed.plan)
+    asked = changed or observed.suspended or previous.phase in (Phase.UPDATING, Phase.SUSPENDED, Phase.FAILED)
     return Phase.UPDATING if asked else Phase.DEGRADED
 
 
 def _progress(phase: Phase, observed: ObservedState) -> int:
     if phase in (Phase.READY, Phase.SUSPENDED):
         return 100
-    if not observed.wanted:
+    if not observed.desired_count:
         return 0
     ready = len(observed.components) - len(observed.unready)
     waiting_share = 100 - _ACCEPTED_SHARE - _APPLIED_SHARE
     done = (
         _ACCEPTED_SHARE
-        + _APPLIED_SHARE * observed.applied / observed.wanted
+        + _APPLIED_SHARE * observed.applied_count / observed.desired_count
         + waiting_share * ready / max(1, len(observed.components))
     )
     return min(99, int(done))
@@ -176,7 +163,7 @@ def _situation(phase: Phase, observed: ObservedState) -> str:
     if not observed.namespace_ready:
         return "creating the namespace"
     if not observed.complete:
-        return f"{observed.applied} of {observed.wanted} objects are applied"
+        return f"{observed.applied_count} of {observed.desired_count} objects are applied"
     names = ", ".join(item.name for item in observed.unready)
     return f"waiting for {names}"
 
@@ -212,12 +199,12 @@ def _component_condition(item: ComponentState) -> Condition:
 def _stages(observed: ObservedState) -> list[Stage]:
     """Return the steps in the order in which they are taken."""
     failed = observed.failure is not None and observed.failure.next_attempt_at is None
-    started = observed.wanted > 0
+    started = observed.desired_count > 0
     steps = [
         ("accept", started, "reading the resource and its licence"),
         ("namespace", observed.namespace_ready, "creating the namespace"),
         ("guardrails", observed.quota_enforced, "waiting for the quota to be in force"),
-        ("apply", observed.complete, f"{observed.applied} of {observed.wanted} objects are applied"),
+        ("apply", observed.complete, f"{observed.applied_count} of {observed.desired_count} objects are applied"),
     ]
     stages: list[Stage] = []
     open_before = False
@@ -236,26 +223,26 @@ def _component_stage(item: ComponentState) -> Stage:
     return item.name, "Failed" if item.readiness.stuck else "Active", item.readiness.message
 
 
-def _handled_retry(instance: CustomerInstance, previous: Status, now: datetime) -> str | None:
+def _handled_retry(instance: CustomerInstance, previous: StatusRecord, now: datetime) -> str | None:
     """Return the time in the retry annotation once it has come, for this very pass is the answer to it."""
     asked = parse_time(instance.retry_at)
-    return format_time(asked) if asked is not None and asked <= now else previous.get("lastHandledRetryAt")
+    return format_time(asked if asked is not None and asked <= now else previous.last_handled_retry_at)
 
 
-def _time_to_ready(instance: CustomerInstance, phase: Phase, previous: Status, now: datetime) -> float | None:
-    known = previous.get("timeToReadySeconds")
+def _time_to_ready(instance: CustomerInstance, phase: Phase, previous: StatusRecord, now: datetime) -> float | None:
+    known = previous.time_to_ready_seconds
     if known is not None or phase is not Phase.READY:
         return known
     return max(0.0, round((now - instance.created_at).total_seconds(), 1))
 
 
 def _estimate(
-    instance: CustomerInstance, phase: Phase, observed: ObservedState, previous: Status, now: datetime
+    instance: CustomerInstance, phase: Phase, observed: ObservedState, previous: StatusRecord, now: datetime
 ) -> str | None:
     """Return when a first Ready is expected: fixed once, so that it does not move with every write."""
     if phase not in (Phase.PENDING, Phase.PROVISIONING) or not observed.typical_seconds:
         return None
-    known = parse_time(previous.get("estimatedReadyAt"))
+    known = previous.estimated_ready_at
     if known is not None and known > now:
         return format_time(known)
     expected = instance.created_at + timedelta(seconds=observed.typical_seconds)

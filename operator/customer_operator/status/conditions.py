@@ -1,27 +1,29 @@
 """Conditions and stages with their times, which move only on a transition; pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, TypeAlias
 
 from customer_operator.model.timestamps import format_time
+from customer_operator.status.record import RecordedStage, StatusRecord
 
 Condition: TypeAlias = tuple[str, bool, str, str]  # type, whether it holds, reason, message
 Stage: TypeAlias = tuple[str, str, str]  # name, state, what it waits for
+
+_UNKNOWN = RecordedStage("Pending")
 
 MESSAGE_LIMIT = 1024  # characters, the schema's bound of status.message; an answer of the API server may be longer
 
 
 def merge_conditions(
-    conditions: Iterable[Condition], *, previous: Mapping[str, Any], generation: int, now: datetime
+    conditions: Iterable[Condition], *, previous: StatusRecord, generation: int, now: datetime
 ) -> list[dict[str, Any]]:
     """Return status.conditions; lastTransitionTime is that of the previous status unless a condition has flipped."""
-    before = {item["type"]: item for item in previous.get("conditions", ())}
     merged = []
     for kind, holds, reason, message in conditions:
         value = "True" if holds else "False"
-        known = before.get(kind)
-        since = known["lastTransitionTime"] if known and known["status"] == value else format_time(now)
+        known = previous.conditions.get(kind)
+        since = known.since if known and known.status == value else format_time(now)
         merged.append(
             {
                 "type": kind,
@@ -35,18 +37,17 @@ def merge_conditions(
     return merged
 
 
-def merge_stages(stages: Iterable[Stage], *, previous: Mapping[str, Any], now: datetime) -> list[dict[str, Any]]:
+def merge_stages(stages: Iterable[Stage], *, previous: StatusRecord, now: datetime) -> list[dict[str, Any]]:
     """Return status.stages; a stage keeps its times from the previous status unless it has begun again."""
-    before = {item["name"]: item for item in previous.get("stages", ())}
     merged = []
     for name, state, message in stages:
         stage: dict[str, Any] = {"name": name, "state": state}
-        known = before.get(name, {})
-        restarted = known.get("state") == "Done" and state != "Done"
+        known = previous.stages.get(name, _UNKNOWN)
+        restarted = known.state == "Done" and state != "Done"
         if state != "Pending":
-            stage["startedAt"] = format_time(now) if restarted else known.get("startedAt", format_time(now))
+            stage["startedAt"] = (None if restarted else known.started_at) or format_time(now)
         if state == "Done":
-            stage["finishedAt"] = known.get("finishedAt", format_time(now))
+            stage["finishedAt"] = known.finished_at or format_time(now)
         if message:
             stage["message"] = message[:MESSAGE_LIMIT]
         merged.append(stage)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from customer_operator import naming
 from customer_operator.model.instance import CustomerInstance, Exposure
 from customer_operator.model.platform import Platform
-from customer_operator.observed.cache import Child, Key
+from customer_operator.observed.cache import CachedObject, Key
 
 MQTTS_PORT = 8883  # IANA: secure-mqtt
 
@@ -19,12 +19,12 @@ _PORTS = {
 }
 
 
-def ports(children: Mapping[Key, Child]) -> dict[str, int]:
+def ports(objects: Mapping[Key, CachedObject]) -> dict[str, int]:
     """Return the node ports as status.ports has them; empty when the instance is not exposed by any."""
     found = {}
     for (service, port), name in _PORTS.items():
-        child = children.get(Key("Service", service))
-        number = dict(child.node_ports).get(port) if child else None
+        known = objects.get(Key("Service", service))
+        number = dict(known.node_ports).get(port) if known else None
         if number:
             found[name] = number
     return found

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from customer_operator.components import stack
-from customer_operator.observed.cache import Child, Key
+from customer_operator.observed.cache import CachedObject, Key
 from customer_operator.observed.readiness import READY
 from customer_operator.status import endpoints as addresses
 from tests.support.generate import make_context, make_instance, make_platform
@@ -16,8 +16,8 @@ EXTERNAL = {"exposure": "External", "external": {"host": "broker.example.net"}}
 WEB = {"dashboard": "https://acme.iot.example.com", "api": "https://acme.iot.example.com/api"}
 
 
-def service(*node_ports: tuple[str, int]) -> Child:
-    return Child(
+def service(*node_ports: tuple[str, int]) -> CachedObject:
+    return CachedObject(
         version=1,
         component="x",
         applied_hash=None,

@@ -14,7 +14,8 @@ from customer_operator.errors import (
     Conflict,
     PermissionMissing,
 )
-from customer_operator.kube.client import KINDS, convert, path_of
+from customer_operator.kube.kinds import KINDS, path_of
+from customer_operator.kube.responses import convert
 from tests.support.generate import make_context, make_instance, make_platform
 
 RBAC = 'secrets "x" is forbidden: User "system:serviceaccount:a:b" cannot get resource "secrets" in API group ""'

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from customer_operator.errors import LicenseRejected
-from customer_operator.licensing.entitlement import Decision, LicenseStatus, judge, rejected
+from customer_operator.licensing.entitlement import Decision, LicenseStatus, evaluate, rejected
 from customer_operator.licensing.keys import KeySet
 from customer_operator.model.instance import CustomerInstance, Plan
 from tests.support.generate import make_instance
@@ -34,12 +34,12 @@ def decision(
 ) -> Decision:
     """Judge an instance with a licence that was issued long ago and ends at EXPIRY."""
     token = sign(plan=plan, exp=int(EXPIRY.timestamp()), nbf=0, iat=0)
-    return judge(instance or an_instance(), token=token, keys=keys, issuer=ISSUER, grace=GRACE, now=now)
+    return evaluate(instance or an_instance(), token=token, keys=keys, issuer=ISSUER, grace=GRACE, now=now)
 
 
 @pytest.mark.parametrize("plan", list(Plan))
 def test_without_a_licence_the_plan_of_the_spec_is_in_force(plan: Plan) -> None:
-    found = judge(an_instance(plan), token=None, keys=KeySet(None), issuer=ISSUER, grace=GRACE, now=EXPIRY)
+    found = evaluate(an_instance(plan), token=None, keys=KeySet(None), issuer=ISSUER, grace=GRACE, now=EXPIRY)
 
     assert found == Decision(plan=plan, reading=LicenseStatus(), suspended=None, again_at=None)
 
@@ -94,7 +94,7 @@ def test_an_instance_that_was_asked_to_rest_rests_whatever_its_licence_says(keys
 
 
 def test_an_instance_without_a_licence_can_be_asked_to_rest() -> None:
-    found = judge(an_instance(suspend=True), token=None, keys=KeySet(None), issuer=ISSUER, grace=GRACE, now=EXPIRY)
+    found = evaluate(an_instance(suspend=True), token=None, keys=KeySet(None), issuer=ISSUER, grace=GRACE, now=EXPIRY)
 
     assert found.suspended == SUSPENDED
 

@@ -7,7 +7,7 @@ import pytest
 from customer_operator import naming
 from customer_operator.naming import Manifest
 from customer_operator.observed import drift
-from customer_operator.observed.cache import Inventory, Key, key_of
+from customer_operator.observed.cache import Key, ObjectCache, key_of
 from customer_operator.observed.readiness import Readiness
 
 NAME = "acme"
@@ -36,14 +36,14 @@ def instance(version: int, *, uid: str = "u", **fields: Any) -> Manifest:
 
 
 @pytest.fixture
-def inventory() -> Inventory:
-    return Inventory()
+def inventory() -> ObjectCache:
+    return ObjectCache()
 
 
 # -- instances -------------------------------------------------------------------------------------------------------
 
 
-def test_an_instance_is_remembered_without_its_managed_fields(inventory: Inventory) -> None:
+def test_an_instance_is_remembered_without_its_managed_fields(inventory: ObjectCache) -> None:
     assert inventory.store_instance(instance(1, spec={"plan": "trial"}))
 
     body = inventory.instance(NAME)
@@ -64,7 +64,7 @@ def test_an_instance_is_remembered_without_its_managed_fields(inventory: Invento
     ],
 )
 def test_an_older_state_of_an_instance_never_replaces_a_newer_one(
-    inventory: Inventory, first: Manifest, second: Manifest, *, taken: bool
+    inventory: ObjectCache, first: Manifest, second: Manifest, *, taken: bool
 ) -> None:
     inventory.store_instance(first)
 
@@ -74,7 +74,7 @@ def test_an_older_state_of_an_instance_never_replaces_a_newer_one(
     assert known["metadata"]["resourceVersion"] == (second if taken else first)["metadata"]["resourceVersion"]
 
 
-def test_an_instance_that_is_gone_takes_its_children_with_it(inventory: Inventory) -> None:
+def test_an_instance_that_is_gone_takes_its_children_with_it(inventory: ObjectCache) -> None:
     inventory.store_instance(instance(1))
     inventory.observe(NAME, live(1))
     inventory.mark_listed(NAME)
@@ -86,36 +86,36 @@ def test_an_instance_that_is_gone_takes_its_children_with_it(inventory: Inventor
     assert not inventory.is_listed(NAME)
 
 
-def test_forgetting_an_unknown_instance_does_no_harm(inventory: Inventory) -> None:
+def test_forgetting_an_unknown_instance_does_no_harm(inventory: ObjectCache) -> None:
     inventory.forget_instance("nobody")
 
 
 # -- children: what must be applied ----------------------------------------------------------------------------------
 
 
-def test_an_unknown_child_must_be_applied(inventory: Inventory) -> None:
+def test_an_unknown_child_must_be_applied(inventory: ObjectCache) -> None:
     assert inventory.needs_apply(NAME, desired())
 
 
-def test_a_child_that_only_a_watch_has_shown_must_be_applied(inventory: Inventory) -> None:
+def test_a_child_that_only_a_watch_has_shown_must_be_applied(inventory: ObjectCache) -> None:
     inventory.observe(NAME, live(1))
 
     assert inventory.needs_apply(NAME, desired())
 
 
-def test_a_child_that_was_just_applied_need_not_be_applied(inventory: Inventory) -> None:
+def test_a_child_that_was_just_applied_need_not_be_applied(inventory: ObjectCache) -> None:
     inventory.record(NAME, live(1), verified=True)
 
     assert not inventory.needs_apply(NAME, desired())
 
 
-def test_a_child_whose_manifest_has_changed_must_be_applied(inventory: Inventory) -> None:
+def test_a_child_whose_manifest_has_changed_must_be_applied(inventory: ObjectCache) -> None:
     inventory.record(NAME, live(1), verified=True)
 
     assert inventory.needs_apply(NAME, desired(port=81))
 
 
-def test_a_child_that_somebody_edited_must_be_applied_until_it_is_as_before(inventory: Inventory) -> None:
+def test_a_child_that_somebody_edited_must_be_applied_until_it_is_as_before(inventory: ObjectCache) -> None:
     inventory.record(NAME, live(1), verified=True)
 
     inventory.observe(NAME, live(2, spec={"ports": []}))
@@ -124,14 +124,14 @@ def test_a_child_that_somebody_edited_must_be_applied_until_it_is_as_before(inve
     assert not inventory.needs_apply(NAME, desired())
 
 
-def test_a_child_whose_status_alone_changed_need_not_be_applied(inventory: Inventory) -> None:
+def test_a_child_whose_status_alone_changed_need_not_be_applied(inventory: ObjectCache) -> None:
     inventory.record(NAME, live(1), verified=True)
     inventory.observe(NAME, live(2, status={"loadBalancer": {}}))
 
     assert not inventory.needs_apply(NAME, desired())
 
 
-def test_a_child_that_vanished_must_be_applied(inventory: Inventory) -> None:
+def test_a_child_that_vanished_must_be_applied(inventory: ObjectCache) -> None:
     inventory.record(NAME, live(1), verified=True)
     inventory.vanish(NAME, live(2))
 
@@ -139,7 +139,7 @@ def test_a_child_that_vanished_must_be_applied(inventory: Inventory) -> None:
 
 
 def test_a_child_that_a_full_comparison_found_wrong_must_be_applied_although_its_fingerprint_stands(
-    inventory: Inventory,
+    inventory: ObjectCache,
 ) -> None:
     """An annotation of somebody else's domain is no part of the content_hash, but it is desired."""
     wanted = desired(annotations={"cert-manager.io/cluster-issuer": "letsencrypt"})
@@ -157,21 +157,21 @@ def test_a_child_that_a_full_comparison_found_wrong_must_be_applied_although_its
 # -- children: the order of events and answers -----------------------------------------------------------------------
 
 
-def test_an_answer_that_the_watch_has_overtaken_does_not_hide_the_newer_edit(inventory: Inventory) -> None:
+def test_an_answer_that_the_watch_has_overtaken_does_not_hide_the_newer_edit(inventory: ObjectCache) -> None:
     inventory.observe(NAME, live(6, spec={"ports": []}))
     inventory.record(NAME, live(5), verified=True)
 
     assert inventory.needs_apply(NAME, desired())
 
 
-def test_an_answer_that_the_watch_has_overtaken_by_a_status_still_counts_as_applied(inventory: Inventory) -> None:
+def test_an_answer_that_the_watch_has_overtaken_by_a_status_still_counts_as_applied(inventory: ObjectCache) -> None:
     inventory.observe(NAME, live(6, status={"loadBalancer": {}}))
     inventory.record(NAME, live(5), verified=True)
 
     assert not inventory.needs_apply(NAME, desired())
 
 
-def test_a_late_event_of_our_own_apply_changes_nothing(inventory: Inventory) -> None:
+def test_a_late_event_of_our_own_apply_changes_nothing(inventory: ObjectCache) -> None:
     inventory.record(NAME, live(5), verified=True)
 
     assert not inventory.observe(NAME, live(5))
@@ -179,14 +179,14 @@ def test_a_late_event_of_our_own_apply_changes_nothing(inventory: Inventory) -> 
     assert not inventory.needs_apply(NAME, desired())
 
 
-def test_the_deletion_of_a_predecessor_does_not_hide_its_successor(inventory: Inventory) -> None:
+def test_the_deletion_of_a_predecessor_does_not_hide_its_successor(inventory: ObjectCache) -> None:
     inventory.record(NAME, live(9), verified=True)
 
     assert not inventory.vanish(NAME, live(8))
     assert inventory.child(NAME, KEY) is not None
 
 
-def test_the_deletion_of_an_unknown_child_is_no_news(inventory: Inventory) -> None:
+def test_the_deletion_of_an_unknown_child_is_no_news(inventory: ObjectCache) -> None:
     assert not inventory.vanish(NAME, live(1))
 
 
@@ -202,14 +202,14 @@ def test_the_deletion_of_an_unknown_child_is_no_news(inventory: Inventory) -> No
     ids=["nothing but the version", "status", "spec", "applied by another replica", "node port"],
 )
 def test_an_event_is_news_only_when_a_reconcile_would_see_a_difference(
-    inventory: Inventory, event: Manifest, *, news: bool
+    inventory: ObjectCache, event: Manifest, *, news: bool
 ) -> None:
     inventory.record(NAME, live(1), verified=True)
 
     assert inventory.observe(NAME, event) is news
 
 
-def test_a_workload_that_becomes_ready_is_news(inventory: Inventory) -> None:
+def test_a_workload_that_becomes_ready_is_news(inventory: ObjectCache) -> None:
     deployment: Manifest = {
         "kind": "Deployment",
         "metadata": {"name": "api", "labels": naming.labels(NAME, "api"), "generation": 1, "resourceVersion": "1"},
@@ -229,7 +229,7 @@ def test_a_workload_that_becomes_ready_is_news(inventory: Inventory) -> None:
     assert after.component == "api"
 
 
-def test_a_namespace_that_is_gone_has_taken_everything_with_it(inventory: Inventory) -> None:
+def test_a_namespace_that_is_gone_has_taken_everything_with_it(inventory: ObjectCache) -> None:
     namespace = {**live(1), "kind": "Namespace"}
     for each in (live(1), namespace):
         inventory.record(NAME, each, verified=True)
@@ -241,7 +241,7 @@ def test_a_namespace_that_is_gone_has_taken_everything_with_it(inventory: Invent
     assert not inventory.is_listed(NAME)
 
 
-def test_the_limits_of_a_quota_are_remembered(inventory: Inventory) -> None:
+def test_the_limits_of_a_quota_are_remembered(inventory: ObjectCache) -> None:
     quota = {**live(1), "kind": "ResourceQuota", "spec": {"hard": {"pods": "10"}}, "status": {"hard": {"pods": "10"}}}
     inventory.observe(NAME, quota)
 
@@ -253,7 +253,7 @@ def test_the_limits_of_a_quota_are_remembered(inventory: Inventory) -> None:
 # -- full listings ---------------------------------------------------------------------------------------------------
 
 
-def test_a_full_listing_forgets_what_it_does_not_show(inventory: Inventory) -> None:
+def test_a_full_listing_forgets_what_it_does_not_show(inventory: ObjectCache) -> None:
     inventory.record(NAME, live(1), verified=True)
     inventory.record(NAME, {**live(1), "kind": "Secret"}, verified=True)
 
@@ -262,7 +262,7 @@ def test_a_full_listing_forgets_what_it_does_not_show(inventory: Inventory) -> N
     assert set(inventory.children(NAME)) == {KEY}
 
 
-def test_an_answer_that_there_is_no_such_child_removes_it(inventory: Inventory) -> None:
+def test_an_answer_that_there_is_no_such_child_removes_it(inventory: ObjectCache) -> None:
     inventory.record(NAME, live(1), verified=True)
     inventory.remove(NAME, KEY)
     inventory.remove("nobody", KEY)
@@ -270,7 +270,7 @@ def test_an_answer_that_there_is_no_such_child_removes_it(inventory: Inventory) 
     assert inventory.child(NAME, KEY) is None
 
 
-def test_a_listing_counts_until_it_expires(inventory: Inventory) -> None:
+def test_a_listing_counts_until_it_expires(inventory: ObjectCache) -> None:
     for name in ("a", "b", "c"):
         inventory.mark_listed(name)
 
@@ -280,7 +280,7 @@ def test_a_listing_counts_until_it_expires(inventory: Inventory) -> None:
     assert not any(inventory.is_listed(name) for name in "abc")
 
 
-def test_instances_do_not_share_children(inventory: Inventory) -> None:
+def test_instances_do_not_share_children(inventory: ObjectCache) -> None:
     inventory.record("a", live(1), verified=True)
 
     assert inventory.needs_apply("b", desired())

@@ -2,7 +2,7 @@
 
 from customer_operator import naming
 from customer_operator.naming import Manifest
-from customer_operator.observed.cache import Inventory, Key
+from customer_operator.observed.cache import Key, ObjectCache
 
 NAME = "acme"
 
@@ -11,8 +11,8 @@ def live(kind: str, name: str, version: int) -> Manifest:
     return {"kind": kind, "metadata": {"name": name, "uid": "u", "resourceVersion": str(version)}}
 
 
-def stocked() -> Inventory:
-    inventory = Inventory()
+def stocked() -> ObjectCache:
+    inventory = ObjectCache()
     for number, (kind, name) in enumerate([("Namespace", naming.namespace_of(NAME)), ("RoleBinding", "right")], 1):
         inventory.record(NAME, live(kind, name, number), verified=True)
     inventory.mark_listed(NAME)

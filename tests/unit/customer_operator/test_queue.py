@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from customer_operator.scheduling.queue import Priority, Work, WorkQueue
+from customer_operator.scheduling.queue import Priority, QueueItem, WorkQueue
 from tests.support.queues import Clock, take, take_now
 
 
@@ -59,7 +59,7 @@ async def test_a_second_addition_brings_the_time_forward_but_never_puts_it_off(q
     clock.now += 9
     assert await take(queue) is None
     clock.now += 1
-    assert await take(queue) == Work(name="acme", priority=Priority.TRIAL, waited=0.0)
+    assert await take(queue) == QueueItem(name="acme", priority=Priority.TRIAL, waited=0.0)
 
 
 async def test_a_delayed_item_neither_blocks_nor_overtakes_one_that_is_due(queue: WorkQueue, clock: Clock) -> None:

@@ -40,7 +40,7 @@ class Operator:
         if wait is None:
             self.tries.append(self.now)
             failure = error and RETRY.failure(error, instance=self.instance, previous=self.status, now=self.now)
-            observed = a_picture(wanted=0, components=(), failure=failure) if failure else a_picture()
+            observed = a_picture(desired_count=0, components=(), failure=failure) if failure else a_picture()
             self.status = compute(observed, previous=self.status, instance=self.instance, now=self.now)
         return wait
 

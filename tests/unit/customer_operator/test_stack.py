@@ -71,7 +71,7 @@ def _values(value: Any) -> Iterator[Any]:
 
 
 def test_services_come_before_the_quota_and_workloads_after_everything() -> None:
-    kinds = [{item["kind"] for item in wave} for wave in stack.waves(stack.objects(make_context()))]
+    kinds = [{item["kind"] for item in wave} for wave in kinds.waves(stack.objects(make_context()))]
 
     assert kinds[0] == {"Service"}
     assert "ResourceQuota" in kinds[1]
@@ -82,14 +82,14 @@ def test_services_come_before_the_quota_and_workloads_after_everything() -> None
 def test_the_waves_hold_every_object_once(context: Context) -> None:
     manifests = stack.objects(context)
 
-    applied = [item for wave in stack.waves(manifests) for item in wave]
+    applied = [item for wave in kinds.waves(manifests) for item in wave]
 
     assert sorted(map(json.dumps, applied)) == sorted(map(json.dumps, manifests))
 
 
 def test_an_object_of_an_unknown_kind_has_no_place() -> None:
     with pytest.raises(ValueError, match="CronJob has no place in WAVES"):
-        stack.waves([{"kind": "CronJob", "metadata": {"name": "x"}}])
+        kinds.waves([{"kind": "CronJob", "metadata": {"name": "x"}}])
 
 
 def test_no_kind_is_in_two_waves() -> None:

@@ -26,8 +26,8 @@ RETRIED = Failure(
 GIVEN_UP = Failure(reason="ReconcileFailed", message="gave up", attempts=3)
 REFUSED = Failure(reason="LicenseInvalid", message="spec.license: it is not a JWT")
 
-NOTHING = a_picture(namespace_ready=False, quota_enforced=False, applied=0, wanted=0, components=())
-APPLYING = a_picture(quota_enforced=False, applied=5, components=(component(None), component(None, name="api")))
+NOTHING = a_picture(namespace_ready=False, quota_enforced=False, applied_count=0, desired_count=0, components=())
+APPLYING = a_picture(quota_enforced=False, applied_count=5, components=(component(None), component(None, name="api")))
 COMING_UP = a_picture(components=(component(), component(WAITING, name="api")))
 WEDGED = a_picture(components=(component(), component(STUCK, name="api")))
 HEALTHY = a_picture()
@@ -52,7 +52,7 @@ def phase_of(observed: ObservedState, previous: dict[str, Any], generation: int 
     ("observed", "previous", "phase"),
     [
         (NOTHING, NEW, "Pending"),
-        (a_picture(applied=0, wanted=0, components=()), NEW, "Pending"),
+        (a_picture(applied_count=0, desired_count=0, components=()), NEW, "Pending"),
         (APPLYING, NEW, "Provisioning"),
         (COMING_UP, PROVISIONING, "Provisioning"),
         (HEALTHY, PROVISIONING, "Ready"),
@@ -61,8 +61,8 @@ def phase_of(observed: ObservedState, previous: dict[str, Any], generation: int 
         (HEALTHY, compute(WEDGED), "Ready"),
         (RESTING, PROVISIONING, "Suspended"),
         (a_picture(failure=RETRIED), PROVISIONING, "Provisioning"),
-        (a_picture(wanted=0, failure=RETRIED), NEW, "Pending"),
-        (a_picture(wanted=0, failure=REFUSED), NEW, "Failed"),
+        (a_picture(desired_count=0, failure=RETRIED), NEW, "Pending"),
+        (a_picture(desired_count=0, failure=REFUSED), NEW, "Failed"),
     ],
 )
 def test_a_new_instance_is_pending_then_provisioning_then_ready(
@@ -85,10 +85,10 @@ def test_a_new_instance_is_pending_then_provisioning_then_ready(
         (WEDGED, UPDATING, 2, "Degraded"),
         (HEALTHY, UPDATING, 2, "Ready"),
         (a_picture(plan="professional", components=COMING_UP.components), READY, 1, "Updating"),
-        (a_picture(wanted=0, failure=RETRIED), READY, 1, "Degraded"),
-        (a_picture(wanted=0, failure=RETRIED), READY, 2, "Updating"),
+        (a_picture(desired_count=0, failure=RETRIED), READY, 1, "Degraded"),
+        (a_picture(desired_count=0, failure=RETRIED), READY, 2, "Updating"),
         (a_picture(failure=GIVEN_UP), READY, 1, "Failed"),
-        (a_picture(wanted=0, failure=REFUSED), READY, 2, "Failed"),
+        (a_picture(desired_count=0, failure=REFUSED), READY, 2, "Failed"),
         (COMING_UP, FAILED, 1, "Updating"),
         (HEALTHY, FAILED, 1, "Ready"),
     ],
@@ -151,7 +151,7 @@ def test_conditions_read_as_kstatus_expects(
     ("observed", "message"),
     [
         (NOTHING, "accepted; waiting for its turn"),
-        (a_picture(namespace_ready=False, applied=0, components=()), "creating the namespace"),
+        (a_picture(namespace_ready=False, applied_count=0, components=()), "creating the namespace"),
         (APPLYING, "5 of 10 objects are applied"),
         (a_picture(components=(component(WAITING), component(None, name="api"))), "waiting for postgres, api"),
         (WEDGED, "api is stuck: the rollout is stuck"),
@@ -245,7 +245,7 @@ def test_a_pass_answers_a_retry_annotation_whose_time_has_come(
 def test_a_pass_that_failed_before_it_looked_keeps_what_was_last_seen_of_the_stack() -> None:
     ready = compute(a_picture())
     blind = a_picture(
-        applied=0, wanted=0, components=(), urls={}, failure=Failure(reason="LicenseInvalid", message="no")
+        applied_count=0, desired_count=0, components=(), urls={}, failure=Failure(reason="LicenseInvalid", message="no")
     )
 
     failed = compute(blind, previous=ready)
@@ -259,6 +259,6 @@ def test_a_pass_that_failed_before_it_looked_keeps_what_was_last_seen_of_the_sta
 def test_a_paused_instance_says_so_whatever_its_phase() -> None:
     for observed in (
         a_picture(paused=True),
-        a_picture(paused=True, wanted=0, applied=0, namespace_ready=False, components=()),
+        a_picture(paused=True, desired_count=0, applied_count=0, namespace_ready=False, components=()),
     ):
         assert compute(observed)["message"].startswith("spec.paused is set")

@@ -33,21 +33,24 @@ TICK = timedelta(seconds=1)
 
 def provisioning() -> Iterator[ObservedState]:
     """Yield what a first reconcile sees, step by step."""
-    empty = a_picture(namespace_ready=False, quota_enforced=False, applied=0, wanted=0, components=())
+    empty = a_picture(namespace_ready=False, quota_enforced=False, applied_count=0, desired_count=0, components=())
     names = ("postgres", "mosquitto", "api")
     yield empty
-    yield replace(empty, wanted=12, components=tuple(component(None, name=name) for name in names))
+    yield replace(empty, desired_count=12, components=tuple(component(None, name=name) for name in names))
     missing = a_picture(
-        quota_enforced=False, wanted=12, applied=0, components=tuple(component(None, name=n) for n in names)
+        quota_enforced=False,
+        desired_count=12,
+        applied_count=0,
+        components=tuple(component(None, name=n) for n in names),
     )
     for applied in (0, 4, 8):
-        yield replace(missing, applied=applied)
-    yield replace(missing, applied=8, quota_enforced=True)
+        yield replace(missing, applied_count=applied)
+    yield replace(missing, applied_count=8, quota_enforced=True)
     readiness: dict[str, Readiness | None] = dict.fromkeys(names, WAITING)
     for ready in (None, *names):
         readiness |= {ready: READY} if ready else {}
         parts = tuple(component(readiness[name], name=name) for name in names)
-        yield replace(missing, quota_enforced=True, applied=12, components=parts)
+        yield replace(missing, quota_enforced=True, applied_count=12, components=parts)
 
 
 def test_progress_never_falls_during_provisioning_and_reaches_a_hundred_only_at_the_end() -> None:
@@ -100,7 +103,7 @@ def test_stages_are_done_one_after_the_other_and_keep_their_times() -> None:
 def test_the_stage_at_which_the_operator_gave_up_has_failed() -> None:
     failure = Failure(reason="ReconcileFailed", message="gave up", attempts=3)
 
-    computed = compute(a_picture(applied=3, failure=failure))
+    computed = compute(a_picture(applied_count=3, failure=failure))
 
     assert [(item["name"], item["state"]) for item in computed["stages"]][:4] == [
         ("accept", "Done"),
@@ -149,8 +152,8 @@ def every_picture() -> list[ObservedState]:
         a_picture(
             namespace_ready=namespace_ready,
             quota_enforced=applied > 0,
-            applied=applied,
-            wanted=wanted,
+            applied_count=applied,
+            desired_count=wanted,
             components=(component(postgres), component(api, name="api")),
             suspended="suspended by spec.suspend" if suspended else None,
             license=_LICENSES[suspended],
@@ -238,7 +241,7 @@ def test_a_deletion_without_steps_is_still_a_status() -> None:
     [
         {},
         compute(a_picture()),
-        compute(a_picture(wanted=0, failure=_FAILURES[1])),
+        compute(a_picture(desired_count=0, failure=_FAILURES[1])),
         compute(a_picture(components=(component(WAITING),))),
     ],
 )

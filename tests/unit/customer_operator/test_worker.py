@@ -11,11 +11,11 @@ from prometheus_client import CollectorRegistry
 
 from customer_operator.errors import ClusterUnreachable, Conflict
 from customer_operator.metrics import Metrics
-from customer_operator.observed.cache import Inventory
+from customer_operator.observed.cache import ObjectCache
 from customer_operator.reconcile.reconciler import Outcome, Reconciler
 from customer_operator.scheduling.queue import Priority, WorkQueue
 from customer_operator.scheduling.workers import Workers
-from tests.support.queues import Clock, make_observed, take
+from tests.support.queues import Clock, make_body, take
 
 RESYNC = 600.0
 Answer = Outcome | Exception
@@ -27,12 +27,12 @@ class Bench:
 
     concurrency: int = 1
     clock: Clock = field(default_factory=Clock)
-    inventory: Inventory = field(default_factory=Inventory)
+    inventory: ObjectCache = field(default_factory=ObjectCache)
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
     resyncs: list[bool] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.inventory.store_instance(make_observed())
+        self.inventory.store_instance(make_body())
         self.queue = WorkQueue(clock=self.clock)
         self.workers = Workers(
             queue=self.queue,
@@ -61,7 +61,7 @@ class Bench:
             await task
 
     async def one_pass(self, answer: Answer) -> None:
-        """Work on what is due, once."""
+        """QueueItem on what is due, once."""
         calls = []
 
         async def reconcile(name: str) -> Outcome:

@@ -7,7 +7,7 @@ import pytest
 from customer_operator.naming import Manifest
 from customer_operator.scheduling.queue import Priority
 from customer_operator.scheduling.workers import plan_priority, priority_of
-from tests.support.queues import make_observed
+from tests.support.queues import make_body
 
 
 @pytest.mark.parametrize(
@@ -25,18 +25,18 @@ from tests.support.queues import make_observed
 def test_deletion_comes_first_then_the_plan_and_what_is_steady_last(
     changes: dict[str, Any], priority: Priority
 ) -> None:
-    assert priority_of(make_observed(**changes)) is priority
+    assert priority_of(make_body(**changes)) is priority
 
 
 @pytest.mark.parametrize(
     ("manifest", "priority"),
     [
-        (make_observed(plan="professional"), Priority.PROFESSIONAL),
+        (make_body(plan="professional"), Priority.PROFESSIONAL),
         ({"metadata": {}, "spec": {"plan": "enterprise"}}, Priority.ENTERPRISE),
         ({"metadata": {}, "spec": {}}, Priority.TRIAL),
         ({"metadata": {}}, Priority.TRIAL),
         ({"metadata": {}, "spec": {"plan": "gold"}}, Priority.TRIAL),
-        (make_observed(deleted=True), Priority.DELETE),
+        (make_body(deleted=True), Priority.DELETE),
     ],
 )
 def test_the_plan_in_force_counts_or_else_the_one_asked_for(manifest: Manifest, priority: Priority) -> None:

@@ -1,0 +1,100 @@
+"""Keeps a mirror of the cluster's objects true: list once in chunks, then follow by watch, and list again when lost.
+
+The model is client-go's Reflector (k8s.io/client-go/tools/cache/reflector.go).
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import Collection
+from typing import Protocol
+
+from customer_operator.errors import ClusterError, ClusterUnreachable, VersionExpired
+from customer_operator.kube.client import KubeClient
+from customer_operator.naming import Manifest
+
+log = logging.getLogger(__name__)
+
+# Seconds a watch may last; ends are spread, so that not all of them reconnect at once.
+_WATCH_SECONDS = (300, 600)
+_BACKOFF = (0.5, 1.0, 2.0, 4.0, 8.0)  # seconds between tries while the API server does not answer
+
+
+class Mirror(Protocol):
+    """What is kept true: it is told of every object seen, of every one deleted, and after a list of all there are."""
+
+    def upsert(self, live: Manifest) -> None:
+        """Take in an object as it is now."""
+
+    def delete(self, live: Manifest) -> None:
+        """Take in that an object is gone, or no longer carries the label."""
+
+    def prune(self, kind: str, *, uids: Collection[str], version: int) -> None:
+        """Drop the objects of a kind that a list of this resource version did not hold."""
+
+
+async def relist(client: KubeClient, kind: str, *, selector: str, mirror: Mirror) -> str:
+    """Bring a mirror in line with all objects of a kind, and return the resource version of the list.
+
+    What the list does not hold is dropped: nothing that was deleted unseen stays. Raises the errors of the client.
+    """
+    uids: set[str] = set()
+    version = "0"
+    async for page in client.pages(kind, selector=selector):
+        version = page.version
+        for item in page.items:
+            uids.add(item["metadata"]["uid"])
+            mirror.upsert(item)
+        # A chunk holds the loop up for tens of milliseconds: let probes and the lease have their turn.
+        await asyncio.sleep(0)
+    mirror.prune(kind, uids=uids, version=int(version))
+    return version
+
+
+class Reflector:
+    """Mirrors one kind, in all namespaces, as far as its objects match a label selector."""
+
+    def __init__(self, client: KubeClient, kind: str, *, selector: str, mirror: Mirror) -> None:
+        """Take what to watch and whom to tell; nothing is asked for before `run`."""
+        self.kind = kind
+        self._client = client
+        self._selector = selector
+        self._mirror = mirror
+        self._version: str | None = None
+        self._failures = 0
+        self.synced = asyncio.Event()
+
+    async def run(self) -> None:
+        """Follow the objects until cancelled, whatever the API server does."""
+        while True:
+            try:
+                if self._version is None:
+                    self._version = await relist(self._client, self.kind, selector=self._selector, mirror=self._mirror)
+                    self.synced.set()
+                await self._follow(self._version)
+                self._failures = 0
+            except VersionExpired as error:
+                log.info("%s", error)
+                self._version = None
+            except ClusterError as error:
+                await self._back_off(error)
+
+    async def _follow(self, version: str) -> None:
+        """Take in events until the watch ends, which it does in order every few minutes."""
+        seconds = random.randint(*_WATCH_SECONDS)  # noqa: S311 - spreads load, protects nothing
+        events = self._client.watch(self.kind, selector=self._selector, version=version, seconds=seconds)
+        async for event in events:
+            self._version = event["object"]["metadata"]["resourceVersion"]
+            self._failures = 0
+            match event["type"]:
+                case "ADDED" | "MODIFIED":
+                    self._mirror.upsert(event["object"])
+                case "DELETED":
+                    self._mirror.delete(event["object"])
+
+    async def _back_off(self, error: ClusterError) -> None:
+        if self._failures == 0 or not isinstance(error, ClusterUnreachable):
+            log.warning("the watch of %s: %s", self.kind, error)
+        delay = _BACKOFF[min(self._failures, len(_BACKOFF) - 1)]
+        self._failures += 1
+        await asyncio.sleep(delay * random.uniform(0.5, 1))  # noqa: S311 - spreads load, protects nothing

@@ -1,0 +1,117 @@
+"""From the cache to the observed state: what exists of an instance, as its status is computed from; pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from customer_operator import naming
+from customer_operator.components import stack
+from customer_operator.kube.kinds import WORKLOADS
+from customer_operator.licensing.entitlement import NO_LICENSE, Decision, LicenseStatus
+from customer_operator.model.instance import CustomerInstance, Exposure
+from customer_operator.model.platform import Platform
+from customer_operator.naming import Manifest
+from customer_operator.observed.cache import CachedObject, Key, is_in_sync, key_of
+from customer_operator.observed.readiness import Readiness
+from customer_operator.observed.state import ComponentState, Failure, ObservedState
+from customer_operator.status import endpoints
+
+ROUTE = "route"
+_NOT_PART = Readiness(ready=True, message="not part of this instance")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pass:
+    """What a pass has found out so far: the decision, what is desired, and why it failed, if it did."""
+
+    decision: Decision | None = None
+    license: LicenseStatus = NO_LICENSE
+    desired: Sequence[Manifest] = ()
+    quota_enforced: bool = False
+    failure: Failure | None = None
+    requeue_after: float | None = None
+
+
+def observe(
+    instance: CustomerInstance,
+    done: Pass,
+    *,
+    objects: Mapping[Key, CachedObject],
+    platform: Platform,
+    plan_before: str | None,
+    typical_seconds: float,
+) -> ObservedState:
+    """Return what exists of an instance after a pass, or before it has begun.
+
+    `plan_before` is the plan last reported, which holds until a license has been read.
+    """
+    namespace = objects.get(Key("Namespace", naming.namespace_of(instance.name)))
+    ports = endpoints.ports(objects)
+    return ObservedState(
+        plan=done.decision.plan if done.decision else plan_before or instance.plan,
+        paused=instance.paused,
+        license=done.license,
+        suspended=done.decision.suspended if done.decision else None,
+        namespace=naming.namespace_of(instance.name),
+        namespace_ready=namespace is not None and namespace.terminating is None,
+        applied_count=sum(is_in_sync(objects.get(key_of(item)), item) for item in done.desired),
+        desired_count=len(done.desired),
+        quota_enforced=done.quota_enforced,
+        components=_components(instance, done.desired, objects, platform),
+        ports=ports,
+        urls=endpoints.urls(instance, platform, ports),
+        failure=done.failure,
+        typical_seconds=typical_seconds,
+    )
+
+
+def _components(
+    instance: CustomerInstance,
+    desired: Sequence[Manifest],
+    objects: Mapping[Key, CachedObject],
+    platform: Platform,
+) -> tuple[ComponentState, ...]:
+    if not desired:
+        return ()
+    own = (
+        ComponentState(
+            name=component.name,
+            condition=component.condition,
+            readiness=_readiness([key_of(item) for item in _workloads(desired, component.name)], objects),
+        )
+        for component in stack.COMPONENTS
+        if component.condition
+    )
+    return (
+        *own,
+        ComponentState(name=ROUTE, condition="RouteReady", readiness=route(instance, platform), has_pods=False),
+    )
+
+
+def _workloads(desired: Sequence[Manifest], component: str) -> list[Manifest]:
+    """Return the Deployments and StatefulSets of a component: those its condition speaks of."""
+    return [item for item in desired if item["kind"] in WORKLOADS and naming.component_of(item) == component]
+
+
+def _readiness(keys: Sequence[Key], objects: Mapping[Key, CachedObject]) -> Readiness | None:
+    if not keys:
+        return _NOT_PART
+    readings = [objects[key].readiness for key in keys if key in objects]
+    if len(readings) < len(keys):
+        return None
+    return next((reading for reading in readings if not reading.ready), readings[0])
+
+
+def route(instance: CustomerInstance, platform: Platform) -> Readiness:
+    """Return whether devices have a way to the broker; by SNI they have one only once a route is published."""
+    match platform.exposure_of(instance):
+        case Exposure.SNI:
+            return Readiness(
+                ready=False,
+                stuck=True,
+                message="no route to the broker is published at the front door; set spec.mqtt.exposure to NodePort, or "
+                "leave the operator's FRONT_DOOR unset, by which SNI is served as NodePort",
+            )
+        case Exposure.EXTERNAL:
+            return Readiness(ready=True, message="devices connect to the broker in spec.mqtt.external")
+        case exposure:
+            return Readiness(ready=True, message=f"devices connect by {exposure}")

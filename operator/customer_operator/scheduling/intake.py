@@ -1,0 +1,89 @@
+"""What comes in from the watches: into the cache always, into the queue only while this replica leads."""
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any
+
+from customer_operator import naming
+from customer_operator.naming import Manifest
+from customer_operator.observed.cache import ObjectCache
+from customer_operator.scheduling.workers import Workers
+
+
+class Intake:
+    """The mirror that the watches keep true; a standby's queue stays empty."""
+
+    def __init__(self, *, cache: ObjectCache, workers: Workers, leads: Callable[[], bool]) -> None:
+        """Take what is filled, and whether there is anybody to work."""
+        self._cache = cache
+        self._workers = workers
+        self._leads = leads
+
+    # -- instances ---------------------------------------------------------------------------------------------------
+
+    def upsert_instance(self, body: Mapping[str, Any]) -> None:
+        """Take in a resource as it is now; who waits for a hostname that it has given up may have it."""
+        name = body["metadata"]["name"]
+        before = self._cache.hostname(name)
+        if not self._cache.upsert_instance(body):
+            return
+        self._queue(name)
+        if before != self._cache.hostname(name):
+            self._hand_over(before)
+
+    def delete_instance(self, body: Mapping[str, Any]) -> None:
+        """Take in that a resource is gone; another one of that name stays."""
+        metadata = body["metadata"]
+        before = self._cache.hostname(metadata["name"])
+        if self._cache.delete_instance(metadata["name"], uid=metadata["uid"]):
+            self._queue(metadata["name"])
+            self._hand_over(before)
+
+    # -- their objects, and lists of both (kube.reflector.Mirror) ----------------------------------------------------
+
+    def upsert(self, live: Manifest) -> None:
+        """Take in a resource or an object as it is now."""
+        if live["kind"] == naming.KIND:
+            self.upsert_instance(live)
+        elif (name := instance_of(live)) is not None and self._cache.upsert(name, live):
+            self._object_changed(name)
+
+    def delete(self, live: Manifest) -> None:
+        """Take in that a resource or an object is gone, or out of sight."""
+        if live["kind"] == naming.KIND:
+            self.delete_instance(live)
+        elif (name := instance_of(live)) is not None and self._cache.delete(name, live):
+            self._object_changed(name)
+
+    def prune(self, kind: str, *, uids: Collection[str], version: int) -> None:
+        """Drop what a list did not hold."""
+        if kind == naming.KIND:
+            for name, hostname in self._cache.prune_instances(uids=uids, version=version).items():
+                self._queue(name)
+                self._hand_over(hostname)
+        else:
+            self._objects_changed(self._cache.prune(kind, uids=uids, version=version))
+
+    def _queue(self, name: str) -> None:
+        if self._leads():
+            self._workers.instance_changed(name)
+
+    def _object_changed(self, name: str) -> None:
+        if self._leads():
+            self._workers.object_changed(name)
+
+    def _objects_changed(self, names: Iterable[str]) -> None:
+        for name in names:
+            self._object_changed(name)
+
+    def _hand_over(self, hostname: str | None) -> None:
+        if hostname is not None and self._leads():
+            for claim in self._cache.claims(hostname):
+                self._workers.compare_again(claim.name, within=0.0)
+
+
+def instance_of(live: Mapping[str, Any]) -> str | None:
+    """Return the instance that an object is labelled with, if it is where that instance's objects are."""
+    metadata = live["metadata"]
+    name = (metadata.get("labels") or {}).get(naming.INSTANCE_LABEL)
+    home = metadata["name"] if live["kind"] == "Namespace" else metadata.get("namespace")
+    return name if name is not None and home == naming.namespace_of(name) else None
