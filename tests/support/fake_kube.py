@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import count
 
 from customer_operator.errors import AlreadyExists, ClusterError, Conflict
-from customer_operator.kube.client import path_of
+from customer_operator.kube.kinds import path_of
 from customer_operator.naming import Manifest
 from tests.support import patches
 
