@@ -34,7 +34,10 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
 
 
 def _await_policies(api: Kubernetes) -> None:
-    """Wait until the API server, which looks for policies once a second, enforces ours; nothing tells when it does."""
+    """Wait until the API server, which looks for policies once a second, enforces ours; nothing tells when it does.
+
+    deletion-protection is the last that is applied, so when it is in force, all are.
+    """
     api.create(order("protected", paused=True, deletionProtection=True))
     deadline = time.monotonic() + PATIENCE
     with suppress(Refused):

@@ -40,10 +40,10 @@ def content(live: Manifest) -> Manifest:
     return {**kept, "labels": live["metadata"].get("labels")}
 
 
-def config_map(name: str, namespace: str, *, labels: dict[str, Any]) -> Manifest:
+def secret(name: str, namespace: str, *, labels: dict[str, Any]) -> Manifest:
     return {
         "apiVersion": "v1",
-        "kind": "ConfigMap",
+        "kind": "Secret",
         "metadata": {"name": name, "namespace": namespace, "labels": labels},
     }
 
@@ -86,18 +86,18 @@ SEEN = {
     "a workload scaled down": Drift("StatefulSet", "mosquitto", (replace("/spec/replicas", 0),)),
     "a label removed": Drift("Service", "postgres", (remove(label(naming.COMPONENT_LABEL)),)),
     "a quota raised": Drift("ResourceQuota", "quota", (replace("/spec/hard/pods", "500"),)),
-}
-
-UNSEEN = {
-    "a Secret deleted": Drift("Secret", "api"),
-    "the generated passwords deleted": Drift("Secret", naming.CREDENTIALS_SECRET),
-    "a Secret edited": Drift("Secret", "mosquitto", (replace("/data/mosquitto.conf", "bm9uc2Vuc2U="),)),
     "a NetworkPolicy deleted": Drift("NetworkPolicy", "default-deny"),
     "a NetworkPolicy opened": Drift("NetworkPolicy", "postgres", (replace("/spec", ANYBODY),)),
     "a LimitRange deleted": Drift("LimitRange", "defaults"),
     "an account given a token": Drift("ServiceAccount", "api", (replace("/automountServiceAccountToken", True),)),
     "the operator's own RoleBinding deleted": Drift("RoleBinding", naming.TENANT_ROLE),
     "the label by which a Service is watched removed": Drift("Service", "api", (remove(label(naming.INSTANCE_LABEL)),)),
+}
+
+UNSEEN = {
+    "a Secret deleted": Drift("Secret", "api"),
+    "the generated passwords deleted": Drift("Secret", naming.CREDENTIALS_SECRET),
+    "a Secret edited": Drift("Secret", "mosquitto", (replace("/data/mosquitto.conf", "bm9uc2Vuc2U="),)),
 }
 
 
@@ -159,7 +159,9 @@ def resyncing(operators: Operators, namespace: str, audit: AuditLog) -> Operator
     operators.stop()
     replica = operators.start("resyncing", RESYNC_INTERVAL="3")
     log.wait_until(
-        lambda seen: any(item.resource == "networkpolicies" and item.namespace == namespace for item in seen)
+        lambda seen: any(
+            item.resource == "secrets" and item.verb == "list" and item.namespace == namespace for item in seen
+        )
     )
     return replica
 
@@ -167,8 +169,9 @@ def resyncing(operators: Operators, namespace: str, audit: AuditLog) -> Operator
 @pytest.fixture(scope="module")
 def drifted(api: Kubernetes, resyncing: OperatorProcess, namespace: str) -> dict[str, Condition]:
     """Break everything that is not watched at once; return the conditions that it is whole again."""
-    api.create(config_map("leftover", namespace, labels={naming.INSTANCE_LABEL: naming.instance_of(namespace)}))
-    api.create(config_map("foreign", namespace, labels={}))
+    name = namespace.removeprefix(naming.NAMESPACE_PREFIX)
+    api.create(secret("leftover", namespace, labels={naming.INSTANCE_LABEL: name}))
+    api.create(secret("foreign", namespace, labels={}))
     return {title: drift.do(api, namespace) for title, drift in UNSEEN.items()}
 
 
@@ -190,8 +193,8 @@ def test_passwords_that_were_deleted_come_back_the_same(
 
 @pytest.mark.usefixtures("drifted")
 def test_what_carries_our_label_but_is_not_part_of_the_stack_is_removed(api: Kubernetes, namespace: str) -> None:
-    api.wait_for("ConfigMap", "leftover", is_gone, namespace=namespace)
-    assert api.find("ConfigMap", "foreign", namespace=namespace) is not None
+    api.wait_for("Secret", "leftover", is_gone, namespace=namespace)
+    assert api.find("Secret", "foreign", namespace=namespace) is not None
 
 
 @pytest.mark.usefixtures("drifted")

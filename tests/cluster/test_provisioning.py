@@ -138,7 +138,7 @@ def test_the_conditions_are_those_of_kstatus_and_one_per_component(stack: Stack)
 
 def test_every_stage_is_done_and_says_when(stack: Stack) -> None:
     stages = stack.status["stages"]
-    assert [stage["name"] for stage in stages] == ["accept", "namespace", "guardrails", "apply", *COMPONENTS]
+    assert [stage["name"] for stage in stages] == ["accept", "namespace", "guardrails", "apply", *COMPONENTS, "route"]
     for stage in stages:
         assert stage["state"] == "Done"
         assert stage["startedAt"] <= stage["finishedAt"]

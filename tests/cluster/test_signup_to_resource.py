@@ -17,7 +17,7 @@ import pytest
 from customer_operator import naming
 from hack.cluster import LocalCluster, Settings
 from hack.paths import PROJECT_ROOT
-from tests.support.audit import AuditLog
+from tests.support.audit import BILLING, AuditLog
 from tests.support.billing import BillingProcess, billing_process, session_of, signup_body
 from tests.support.kubernetes import Kubernetes, administrator, is_ready
 from tests.support.operators import Operators
@@ -138,7 +138,7 @@ async def test_two_hundred_signups_at_once_survive_an_api_server_that_stops_and_
 
 
 def test_the_billing_api_asks_for_nothing_but_customer_instances(own_cluster: LocalCluster) -> None:
-    requests = AuditLog(own_cluster.audit_log).requests(user="system:serviceaccount:billing:billing-api")
+    requests = AuditLog(own_cluster.audit_log).requests(user=BILLING)
     asked = {(request.verb, request.resource) for request in requests}
     assert asked == {("list", "customerinstances"), ("watch", "customerinstances"), ("patch", "customerinstances")}
 

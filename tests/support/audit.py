@@ -12,6 +12,7 @@ from typing import Any, Self
 from customer_operator import naming
 
 OPERATOR = f"system:serviceaccount:{naming.OPERATOR_NAMESPACE}:{naming.OPERATOR_SERVICE_ACCOUNT}"
+BILLING = "system:serviceaccount:billing:billing-api"
 _WRITES = {"create", "update", "patch", "delete", "deletecollection"}
 _HEARSAY = timedelta(seconds=1)
 _BREATH = 0.05  # seconds between two looks into the file, which nothing announces to grow

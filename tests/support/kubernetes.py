@@ -31,6 +31,7 @@ _PATHS: Mapping[str, tuple[str, str, bool]] = {
     "Event": ("/api/v1", "events", True),
     "Lease": ("/apis/coordination.k8s.io/v1", "leases", True),
     "ReplicaSet": ("/apis/apps/v1", "replicasets", True),
+    "Role": ("/apis/rbac.authorization.k8s.io/v1", "roles", True),
     "SelfSubjectRulesReview": ("/apis/authorization.k8s.io/v1", "selfsubjectrulesreviews", False),
 }
 
@@ -77,10 +78,9 @@ class Kubernetes:
     def apply(self, manifest: Manifest, *, subresource: str = "", **params: str) -> Manifest:
         """Server-side apply an object with strict field validation, by force."""
         metadata = manifest["metadata"]
-        path = _path(manifest["kind"], metadata.get("namespace"), metadata["name"])
         return self._send(
             "PATCH",
-            f"{path}/{subresource}" if subresource else path,
+            _path(manifest["kind"], metadata.get("namespace"), metadata["name"], subresource),
             body=manifest,
             media_type="application/apply-patch+yaml",
             params={"fieldManager": MANAGER, "force": "true", "fieldValidation": "Strict", **params},
@@ -91,13 +91,17 @@ class Kubernetes:
         path = _path(manifest["kind"], manifest["metadata"].get("namespace"))
         return self._send("POST", path, body=manifest, params={"fieldValidation": "Strict", **params})
 
-    def patch(self, kind: str, name: str, patch: Manifest, *, namespace: str | None = None) -> Manifest:
+    def patch(self, kind: str, name: str, patch: Manifest, *, namespace: str | None = None, **params: str) -> Manifest:
         """Merge a patch into an object, as a person with `kubectl patch --type merge` would."""
-        return self._patch(kind, name, patch, namespace, media_type="application/merge-patch+json")
+        return self._patch(_path(kind, namespace, name), patch, media_type="application/merge-patch+json", **params)
+
+    def post(self, kind: str, name: str, subresource: str, *, namespace: str, body: Manifest | None = None) -> Manifest:
+        """Ask something of an object, such as exec of a Pod, or a token of a ServiceAccount."""
+        return self._send("POST", _path(kind, namespace, name, subresource), body=body)
 
     def edit(self, kind: str, name: str, *operations: Manifest, namespace: str | None = None) -> Manifest:
         """Change an object by JSON patch operations (RFC 6902)."""
-        return self._patch(kind, name, operations, namespace, media_type="application/json-patch+json")
+        return self._patch(_path(kind, namespace, name), operations, media_type="application/json-patch+json")
 
     def delete(self, kind: str, name: str, *, namespace: str | None = None, **params: str) -> None:
         """Ask for an object's deletion; the end of it is not awaited."""
@@ -173,9 +177,9 @@ class Kubernetes:
         except httpx.TimeoutException as error:
             raise TimeoutError from error
 
-    def _patch(self, kind: str, name: str, body: Any, namespace: str | None, *, media_type: str) -> Manifest:
-        params = {"fieldManager": MANAGER, "fieldValidation": "Strict"}
-        return self._send("PATCH", _path(kind, namespace, name), body=body, media_type=media_type, params=params)
+    def _patch(self, path: str, body: Any, *, media_type: str, **rest: str) -> Manifest:
+        params = {"fieldManager": MANAGER, "fieldValidation": "Strict", **rest}
+        return self._send("PATCH", path, body=body, media_type=media_type, params=params)
 
     def _send(
         self,
@@ -271,10 +275,10 @@ def _administrators_tls(cluster: LocalCluster) -> ssl.SSLContext:
     return tls
 
 
-def _path(kind: str, namespace: str | None = None, name: str | None = None) -> str:
+def _path(kind: str, namespace: str | None = None, name: str | None = None, subresource: str = "") -> str:
     prefix, plural, _ = _PATHS[kind]
     scope = f"/namespaces/{namespace}" if namespace else ""
-    return f"{prefix}{scope}/{plural}" + (f"/{name}" if name else "")
+    return "/".join(part for part in (f"{prefix}{scope}", plural, name, subresource) if part)
 
 
 def _until(deadline: float) -> float:
