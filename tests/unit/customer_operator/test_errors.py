@@ -7,6 +7,7 @@ import pytest
 from customer_operator import errors
 from customer_operator.errors import (
     CredentialsLost,
+    HostnameTaken,
     InstanceInvalid,
     LicenseRejected,
     NamespaceTaken,
@@ -21,6 +22,7 @@ from customer_operator.errors import (
     [
         (InstanceInvalid("spec.plan", "'gold' is unknown; use one of trial"), "InvalidSpec", "spec.plan", "use one of"),
         (LicenseRejected("it is not a JWT; copy it again"), "LicenseInvalid", "spec.license", "copy it again"),
+        (HostnameTaken("iot.example"), "HostnameTaken", "spec.hostname", "choose another"),
         (NamespaceTaken("customer-acme", "bob"), "NamespaceTaken", "metadata.name", "choose another name"),
         (NamespaceTaken("customer-acme", None), "NamespaceTaken", "metadata.name", "belongs to no customer"),
         (CredentialsLost("customer-acme"), "CredentialsLost", "metadata.name", "restore the Secret"),
