@@ -216,7 +216,7 @@ def test_the_namespace_is_owned_by_the_instance_and_restricted(api: Kubernetes, 
 
 def test_kubectl_finds_a_component_by_its_label(cluster: LocalCluster, stack: Stack) -> None:
     found = cluster.kubectl(
-        *("get", "all", "-n", stack.namespace, "-l", "app.kubernetes.io/component=database", "-o", "name")
+        *("get", "all", "-n", stack.namespace, "-l", "app.kubernetes.io/component=postgres", "-o", "name")
     )
     assert found.split() == ["pod/postgres-0", "service/postgres", "statefulset.apps/postgres"]
 
