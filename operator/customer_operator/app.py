@@ -11,8 +11,9 @@ from typing import Any
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 
 from customer_operator import naming
+from customer_operator.credentials.authority import AuthorityStore
 from customer_operator.credentials.references import ReferencedSecrets
-from customer_operator.credentials.store import AuthorityStore, CredentialStore
+from customer_operator.credentials.store import CredentialStore
 from customer_operator.errors import ClusterError
 from customer_operator.kube.client import KubeClient, connect
 from customer_operator.kube.kinds import WATCHED

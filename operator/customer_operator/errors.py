@@ -6,8 +6,9 @@ OperatorError
 │   ├── InstanceInvalid    a field of spec that cannot be understood
 │   ├── LicenseRejected    a licence that cannot be trusted
 │   ├── NamespaceTaken     the namespace belongs to somebody else
-│   └── CredentialsLost    the generated passwords are gone, the data they protect is not
+│   └── CredentialsLost    the database's password is gone, the data it protects is not
 └── TransientError     an outage: retried with backoff
+    ├── SecretBroken       a Secret of the operator's own holds what it cannot use
     └── ClusterError       the API server refused
         ├── ClusterUnreachable  it does not answer, or cannot work now
         ├── PermissionMissing   our role does not allow it (yet)
@@ -78,19 +79,29 @@ class HostnameTaken(UserError):
 
 
 class CredentialsLost(UserError):
-    """The Secret with the generated passwords was deleted while the database that was set up with them lives on."""
+    """The Secret `credentials`, or the database's password in it, is gone while the database's volume lives on."""
 
     def __init__(self, namespace: str) -> None:
         super().__init__(
             "CredentialsLost",
             "metadata.name",
-            f"Secret credentials in namespace {namespace} is gone, but its database still needs the passwords; "
-            "restore the Secret from a backup",
+            f"Secret credentials in namespace {namespace} is gone or lacks postgres_password, but the volume of the "
+            "database needs it; restore the Secret from a backup, or delete the volume claim to begin with no data",
         )
 
 
 class TransientError(OperatorError):
     """Something outside did not answer as it should; the same attempt may succeed later."""
+
+
+class SecretBroken(TransientError):
+    """A Secret of the operator's own holds what it cannot use; retried, for only an edit of the Secret can cure it.
+
+    `problem` names the key and never shows its value, `cure` says what to do.
+    """
+
+    def __init__(self, name: str, *, namespace: str, problem: str, cure: str) -> None:
+        super().__init__(f"Secret {name} in namespace {namespace}: {problem}; {cure}")
 
 
 class ClusterError(TransientError):

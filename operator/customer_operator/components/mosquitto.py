@@ -119,6 +119,7 @@ def _config(context: Context) -> Manifest:
 
 
 def _certificate(context: Context) -> Manifest:
+    """The certificate, and in ca.crt what devices are to trust (see credentials/authority.py for a change of it)."""
     values = {
         "tls.crt": context.credentials.tls_certificate_pem,
         "tls.key": context.credentials.tls_private_key_pem,
