@@ -15,7 +15,6 @@ from customer_operator.kube.client import KubeClient, connect
 from customer_operator.kube.leader import Leadership, Timing
 from customer_operator.licensing.keys import read_jwks
 from customer_operator.metrics import Metrics
-from customer_operator.model.platform import Platform
 from customer_operator.observed.cache import Inventory
 from customer_operator.probes import Probes
 from customer_operator.reconcile.applier import Synchroniser
@@ -118,7 +117,9 @@ class Operator:
             self._workers.child_changed(name)
 
     async def _work(self, cluster: KubeClient) -> None:
-        settings, platform = self._settings, platform_of(self._settings)
+        settings = self._settings
+        keys = settings.license_jwks_path
+        platform = settings.platform(license_jwks=read_jwks(keys) if keys else None)
         authority = await open_authority(cluster, namespace=settings.operator_namespace)
         synchroniser = Synchroniser(
             cluster=cluster,
@@ -144,20 +145,3 @@ class Operator:
         for name in self._inventory.names():
             self._workers.instance_changed(name)
         await self._workers.run(reconciler)
-
-
-def platform_of(settings: Settings) -> Platform:
-    """Return what the builders need to know of the settings."""
-    return Platform(
-        base_domain=settings.base_domain,
-        images=settings.images,
-        web_host_template=settings.web_host_template,
-        mqtt_host_template=settings.mqtt_host_template,
-        ingress_class=settings.ingress_class,
-        cluster_issuer=settings.cluster_issuer,
-        ingress_namespace=settings.ingress_namespace,
-        router_namespace=settings.router_namespace,
-        monitoring_namespace=settings.monitoring_namespace,
-        operator_namespace=settings.operator_namespace,
-        license_jwks=read_jwks(settings.license_jwks_path) if settings.license_jwks_path else None,
-    )

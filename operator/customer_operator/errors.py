@@ -1,7 +1,7 @@
 """Everything that can go wrong, as one small tree.
 
 OperatorError
-├── SettingInvalid     an environment variable of the operator cannot be used
+├── SettingInvalid     environment variables of the operator cannot be used
 ├── UserError          the resource asks for something impossible: a condition, never retried in a loop
 │   ├── InstanceInvalid    a field of spec that cannot be understood
 │   ├── LicenseRejected    a licence that cannot be trusted
@@ -16,16 +16,19 @@ OperatorError
             └── AlreadyExists       it was to be created
 """
 
+from collections.abc import Mapping
+
 
 class OperatorError(Exception):
     """Base of every error the operator raises on purpose."""
 
 
 class SettingInvalid(OperatorError):
-    """An environment variable whose value cannot be used; the operator does not start."""
+    """Environment variables whose values cannot be used; the operator does not start."""
 
-    def __init__(self, variable: str, message: str) -> None:
-        super().__init__(f"{variable} {message}")
+    def __init__(self, problems: Mapping[str, str]) -> None:
+        """Take what is wrong with each variable, and how it must be."""
+        super().__init__("\n".join(f"{variable} {problem}" for variable, problem in problems.items()))
 
 
 class UserError(OperatorError):

@@ -57,7 +57,7 @@ def read_jwks(path: Path) -> str:
         text = path.read_text()
         parse_jwks(text)
     except (OSError, ValueError) as error:
-        raise SettingInvalid("LICENSE_JWKS_PATH", f"must name a JWKS file of public RSA keys; {error}") from error
+        raise SettingInvalid({"LICENSE_JWKS_PATH": f"must name a JWKS file of public RSA keys; {error}"}) from error
     return text
 
 

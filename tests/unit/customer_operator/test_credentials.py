@@ -12,7 +12,7 @@ from customer_operator.credentials import generation as credentials
 from customer_operator.credentials.certificates import KeyPair
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
-HOSTS = naming.broker_hosts("acme", "iot.example.com")
+HOSTS = naming.broker_hosts("acme", "iot.example.com", "mqtt.{name}.{base_domain}")
 TLS = {"tls_certificate_pem", "tls_private_key_pem", "tls_ca_pem"}
 
 
