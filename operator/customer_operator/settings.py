@@ -11,7 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from customer_operator import naming
 from customer_operator.errors import SettingInvalid
-from customer_operator.model import hostnames, metadata
+from customer_operator.model import hostnames, images, metadata
 from customer_operator.model.platform import Platform
 
 _SHOWN: Final = 200  # characters of a value that is wrong
@@ -45,6 +45,8 @@ Domains = Annotated[tuple[str, ...], _from_text(hostnames.domains)]
 Count = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(ge=0.001, allow_inf_nan=False)]
 SecondsOrNone = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Image = Annotated[str, AfterValidator(images.pinned)]
+Images = Annotated[tuple[str, ...], _from_text(images.prefixes)]
 Annotations = Annotated[Mapping[str, str], _from_text(metadata.annotations)]
 
 
@@ -86,12 +88,13 @@ class Settings(BaseSettings):
     lease_duration: Count = 15  # whole seconds: the Lease has no others
     identity: str = Field(default_factory=socket.gethostname)
     kubeconfig: Path | None = None
-    image_postgres: str = "postgres:18.6-alpine"
-    image_postgres_exporter: str = "quay.io/prometheuscommunity/postgres-exporter:v0.20.1"
-    image_mosquitto: str = "ghcr.io/lhns/mosquitto-go-auth:3.5.0"
-    image_mqtt_exporter: str = "iotistic/mqtt-exporter:latest"
-    image_api: str = "iotistic/api:latest"
-    image_dashboard: str = "iotistic/dashboard:latest"
+    image_registries: Images = ()
+    image_postgres: Image = "postgres:18.6-alpine"
+    image_postgres_exporter: Image = "quay.io/prometheuscommunity/postgres-exporter:v0.20.1"
+    image_mosquitto: Image = "ghcr.io/lhns/mosquitto-go-auth:3.5.0"
+    image_mqtt_exporter: Image = "iotistic/mqtt-exporter:0.1.0"
+    image_api: Image = "iotistic/api:1.0.0"
+    image_dashboard: Image = "iotistic/dashboard:1.0.0"
 
     @property
     def images(self) -> Mapping[str, str]:

@@ -19,6 +19,7 @@ class Platform:
     base_domain: str
     reserved_hosts: tuple[str, ...]
     images: Mapping[str, str]
+    image_registries: tuple[str, ...]
     web_host_template: str
     mqtt_host_template: str
     ingress_class: str

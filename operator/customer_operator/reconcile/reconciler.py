@@ -26,6 +26,7 @@ from customer_operator.licensing import entitlement
 from customer_operator.licensing.entitlement import Decision
 from customer_operator.licensing.keys import KeySet
 from customer_operator.metrics import Metrics
+from customer_operator.model import admission
 from customer_operator.model.instance import CustomerInstance, parse
 from customer_operator.model.platform import Platform
 from customer_operator.observed.cache import Inventory, Key, key_of
@@ -118,6 +119,7 @@ class Reconciler:
         decision, progress = None, Progress()
         error: Exception | None = None
         try:
+            admission.check(instance, self._platform)
             decision = await self._judge(instance)
             observed = replace(observed, plan=decision.plan, license=decision.reading, suspended=decision.suspended)
             progress = await self._work(body, instance, decision, observed)
