@@ -6,6 +6,7 @@ OperatorError
 │   ├── InstanceInvalid    a field of spec that cannot be understood
 │   ├── LicenseRejected    a licence that cannot be trusted
 │   ├── NamespaceTaken     the namespace belongs to somebody else
+│   ├── HostnameTaken      another instance has the hostname already
 │   └── CredentialsLost    the generated passwords are gone, the data they protect is not
 └── TransientError     an outage: retried with backoff
     └── ClusterError       the API server refused
@@ -67,6 +68,18 @@ class NamespaceTaken(UserError):
             "NamespaceTaken",
             "metadata.name",
             f"namespace {namespace} exists and belongs to {whose}; choose another name or remove that namespace",
+        )
+
+
+class HostnameTaken(UserError):
+    """An older instance, which may be another customer's, asks for the same hostname."""
+
+    def __init__(self, hostname: str) -> None:
+        super().__init__(
+            "HostnameTaken",
+            "spec.hostname",
+            f"{hostname} is in use by another instance of this platform; choose another hostname, or remove the field "
+            "for the platform's own. If the domain is yours, ask the platform's operators to release it",
         )
 
 
