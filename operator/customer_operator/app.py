@@ -186,8 +186,9 @@ class Operator:
         await self._workers.run(self._reconciler(client))
 
     def _reconciler(self, client: KubeClient) -> Reconciler:
-        settings, platform = self._settings, platform_of(self._settings)
-        references = ReferencedSecrets(client, namespace=settings.operator_namespace)
+        settings = self._settings
+        platform = settings.platform(license_jwks=self._keys.document())
+        references = ReferencedSecrets(client, settings.operator_namespace)
         return Reconciler(
             cache=self._cache,
             convergence=self._convergence(client, platform, references),
@@ -220,19 +221,3 @@ class Operator:
 
 def _now() -> datetime:
     return datetime.now(UTC)
-
-
-def platform_of(settings: Settings) -> Platform:
-    """Return what the builders need to know of the settings."""
-    return Platform(
-        base_domain=settings.base_domain,
-        images=settings.images,
-        web_host_template=settings.web_host_template,
-        mqtt_host_template=settings.mqtt_host_template,
-        ingress_class=settings.ingress_class,
-        cluster_issuer=settings.cluster_issuer,
-        ingress_namespace=settings.ingress_namespace,
-        router_namespace=settings.router_namespace,
-        monitoring_namespace=settings.monitoring_namespace,
-        operator_namespace=settings.operator_namespace,
-    )

@@ -4,14 +4,16 @@ import json
 from dataclasses import replace
 from typing import Any
 
-from customer_operator import naming, settings
+from customer_operator import naming
 from customer_operator.components.context import Context
 from customer_operator.model.credentials import Credentials
 from customer_operator.model.instance import CustomerInstance, Plan, parse
 from customer_operator.model.platform import Platform
+from customer_operator.settings import Settings
 
 INSTANCE = "acme"
 LICENSE_KEY = "fake-header.fake-payload.fake-signature"
+LICENSE_JWKS = json.dumps({"keys": [{"kty": "RSA", "kid": "fake", "n": "AQAB", "e": "AQAB"}]})
 
 
 def make_resource(name: str = INSTANCE, *, annotations: dict[str, str] | None = None, **spec: Any) -> dict[str, Any]:
@@ -41,15 +43,14 @@ def make_instance(name: str = INSTANCE, **spec: Any) -> CustomerInstance:
 
 def make_platform(**overrides: Any) -> Platform:
     """Return a production platform under example.com."""
-    values = {
+    values: dict[str, Any] = {
         "base_domain": "iot.example.com",
-        "images": {**settings.DEFAULT_IMAGES},
         "ingress_class": "traefik",
         "ingress_annotations": {"example.com/body-size": "50m"},
         "cluster_issuer": "letsencrypt",
-        "license_jwks": json.dumps({"keys": [{"kty": "RSA", "kid": "fake", "n": "AQAB", "e": "AQAB"}]}),
     }
-    return Platform(**{**values, **overrides})
+    platform = Settings.model_construct(**values).platform(license_jwks=LICENSE_JWKS)
+    return replace(platform, **overrides)
 
 
 def make_credentials(**overrides: str) -> Credentials:

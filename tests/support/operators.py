@@ -33,6 +33,7 @@ USUAL: Mapping[str, str] = {
     "QUEUE_RETRY_DELAY": "0.5",
     "LICENSE_GRACE": "1",
     "RESYNC_INTERVAL": "600",
+    "IMAGE_REGISTRIES": "example.test",
 }
 
 

@@ -1,10 +1,9 @@
 """The platform as the builders see it: what is the same for all instances, from the operator's settings."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
-from customer_operator import naming
 from customer_operator.model.instance import CustomerInstance, Exposure
 
 # Base domain of a cluster on somebody's own machine: no DNS, no certificates, node ports for everything.
@@ -20,18 +19,20 @@ class Platform:
     """
 
     base_domain: str
+    reserved_hosts: tuple[str, ...]
     images: Mapping[str, str]
-    web_host_template: str = naming.WEB_HOST_TEMPLATE
-    mqtt_host_template: str = naming.MQTT_HOST_TEMPLATE
-    ingress_class: str = ""
-    ingress_annotations: Mapping[str, str] = field(default_factory=dict)
-    cluster_issuer: str = ""
-    ingress_namespace: str = "ingress"
-    router_namespace: str = "mqtt-router"
-    monitoring_namespace: str = "monitoring"
-    dns_namespace: str = "kube-system"
-    operator_namespace: str = naming.OPERATOR_NAMESPACE
-    license_jwks: str | None = None
+    image_registries: tuple[str, ...]
+    web_host_template: str
+    mqtt_host_template: str
+    ingress_class: str
+    ingress_annotations: Mapping[str, str]
+    cluster_issuer: str
+    ingress_namespace: str
+    router_namespace: str
+    monitoring_namespace: str
+    dns_namespace: str
+    operator_namespace: str
+    license_jwks: str | None
 
     @property
     def exposure_is_local(self) -> bool:
