@@ -172,7 +172,7 @@ def test_progress_never_goes_backwards_and_is_told_in_steps(stack: Stack) -> Non
     statuses = [version.get("status") or {} for version in stack.versions]
     progress = [status.get("progress", 0) for status in statuses]
     assert progress == sorted(progress)
-    assert len(set(progress)) > 3
+    assert len(set(progress)) >= 3
     phases = list(dict.fromkeys(status["phase"] for status in statuses if status))
     assert phases in (["Pending", "Provisioning", "Ready"], ["Provisioning", "Ready"])
 
