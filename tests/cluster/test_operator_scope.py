@@ -98,6 +98,9 @@ OUTSIDE = "the operator may write only into namespaces customer-\\* and iotistic
 AT_HOME = "may create and update only its Lease customer-operator and its Secret mqtt-ca, not "
 NAMELESS = {**customers_namespace("scope"), "metadata": {"generateName": "customer-", "labels": LEVELS}}
 
+TOKEN = thing("Secret", namespace=OURS, type="kubernetes.io/service-account-token")
+TOKEN["metadata"]["annotations"] = {"kubernetes.io/service-account.name": "api"}
+
 PLACES: Forbidden = {
     "a ConfigMap in kube-system": (apply(thing("ConfigMap", namespace="kube-system")), OUTSIDE + "namespace kube-sys"),
     "a Secret in kube-system": (apply(thing("Secret", namespace="kube-system")), OUTSIDE + "namespace kube-system"),
@@ -158,6 +161,7 @@ PLACES: Forbidden = {
         ),
         "not serviceaccounts/token of api",
     ),
+    "a Secret that gets such a token": (create(TOKEN), "must not be kubernetes.io/service-account-token"),
     "the status of a namespace": (
         apply(thing("Namespace", OURS, status={"phase": "Active"}), subresource="status"),
         "not namespaces/status",
