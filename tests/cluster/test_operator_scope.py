@@ -74,7 +74,8 @@ def lease(name: str, namespace: str) -> Manifest:
 
 
 def apply(manifest: Manifest, **params: str) -> Act:
-    return lambda access: access.apply(manifest, **DRY, **params)
+    """Return the apply by the operator's own field manager, which leaves alone what others have written."""
+    return lambda access: access.apply(manifest, fieldManager=naming.FIELD_MANAGER, **DRY, **params)
 
 
 def create(manifest: Manifest) -> Act:
@@ -218,7 +219,7 @@ BINDINGS: Forbidden = {
     "for somebody else too": (apply(binding(subjects=[account(), _OTHER], namespace=OURS)), "subjects of a Role"),
     "for a namesake": (apply(binding(subjects=[account(namespace=OURS)], namespace=OURS)), "subjects of a Role"),
     "for a user of its name": (
-        apply(binding(subjects=[{"kind": "User", "name": "customer-operator"}], namespace=OURS)),
+        apply(binding(subjects=[account() | {"kind": "User"}], namespace=OURS)),
         "subjects of a Role",
     ),
     "for nobody": (apply(binding(subjects=[], namespace=OURS)), "subjects of a RoleBinding"),
@@ -234,7 +235,7 @@ ALLOWED: Allowed = {
     "write an instance's namespace": apply(customers_namespace("scope", owners=[owner("scope")])),
     "put back the customer's label": apply(customers_namespace("scope-label")),
     "put back the instance's label": apply(customers_namespace("scope-customer")),
-    "put back both labels, by the owner": apply(customers_namespace("scope-owner", owners=[owner("scope-owner")])),
+    "put back both labels, by the owner": apply(customers_namespace("scope-owner")),
     "leave the version and the owner of others": apply(
         customers_namespace("scope-pinned", owners=[owner("scope-pinned", controller=False)])
     ),
