@@ -68,9 +68,9 @@ auth_opt_pg_user $database_user
 auth_opt_pg_password $database_password
 auth_opt_pg_sslmode disable
 auth_opt_pg_connect_tries -1
-auth_opt_pg_userquery SELECT password_hash FROM mqtt_users WHERE username=$$1 AND is_active LIMIT 1
-auth_opt_pg_superquery SELECT count(*) FROM mqtt_users WHERE username=$$1 AND is_superuser AND is_active
-auth_opt_pg_aclquery SELECT topic FROM mqtt_acls WHERE username=$$1 AND (access & $$2) <> 0
+auth_opt_pg_userquery SELECT password_hash FROM $schema.mqtt_users WHERE username=$$1 AND is_active LIMIT 1
+auth_opt_pg_superquery SELECT count(*) FROM $schema.mqtt_users WHERE username=$$1 AND is_superuser AND is_active
+auth_opt_pg_aclquery SELECT topic FROM $schema.mqtt_acls WHERE username=$$1 AND (access & $$2) <> 0
 auth_opt_hasher bcrypt
 auth_opt_hasher_cost 10
 auth_opt_cache true
@@ -112,6 +112,7 @@ def _config(context: Context) -> Manifest:
         database_host=postgres.NAME,
         database_port=postgres.PORT,
         database=postgres.DATABASE,
+        schema=postgres.BROKER_SCHEMA,
         database_user=postgres.BROKER_USER,
         database_password=context.credentials.broker_db_password,
     )
