@@ -1,6 +1,7 @@
 """Secrets that instances refer to: only those labelled for them, and never a word about the others."""
 
 import base64
+from typing import Any
 
 import pytest
 
@@ -72,7 +73,7 @@ async def test_a_secret_of_others_is_refused_word_for_word_as_if_it_were_missing
         f"namespace {HOME} has no Secret theirs for this instance; "
         "create it there with the label iotistic.cloud/instance=acme"
     )
-    values = {"jwt": LICENSE_KEY, "username": "user", "password": "fake"}
+    values: Any = {"jwt": LICENSE_KEY, "username": "user", "password": "fake"}
     for others in (
         secret(**values),
         secret(labels={}, **values),
