@@ -11,8 +11,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from customer_operator import naming
 from customer_operator.errors import SettingInvalid
-from customer_operator.model import hostnames, images, metadata
-from customer_operator.model.platform import Platform
+from customer_operator.model import brokers, hostnames, images, metadata
+from customer_operator.model.platform import Platform, Ranges
 
 _SHOWN: Final = 200  # characters of a value that is wrong
 _LEASE_JITTER: Final = 1.2  # as in kubernetes.aio.leaderelection
@@ -47,6 +47,7 @@ Seconds = Annotated[float, Field(ge=0.001, allow_inf_nan=False)]
 SecondsOrNone = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Image = Annotated[str, AfterValidator(images.pinned)]
 Images = Annotated[tuple[str, ...], _from_text(images.prefixes)]
+AddressRanges = Annotated[Ranges, _from_text(brokers.ranges)]
 Annotations = Annotated[Mapping[str, str], _from_text(metadata.annotations)]
 
 
@@ -70,6 +71,7 @@ class Settings(BaseSettings):
     router_namespace: Namespace = "mqtt-router"
     monitoring_namespace: Namespace = "monitoring"
     dns_namespace: Namespace = "kube-system"
+    cluster_ranges: AddressRanges = brokers.PRIVATE
     operator_namespace: Namespace = naming.OPERATOR_NAMESPACE
     license_jwks_path: Path | None = None
     license_issuer: str = "https://billing.iotistic.cloud"

@@ -2,10 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from ipaddress import IPv4Network, IPv6Network
+from typing import Final, TypeAlias
 
 # Base domain of a cluster on somebody's own machine: no DNS, no certificates, node ports for everything.
 LOCAL_DOMAIN: Final = "localhost"
+
+Ranges: TypeAlias = tuple[IPv4Network | IPv6Network, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,6 +30,7 @@ class Platform:
     cluster_issuer: str
     ingress_namespace: str
     router_namespace: str
+    cluster_ranges: Ranges
     monitoring_namespace: str
     dns_namespace: str
     operator_namespace: str

@@ -9,6 +9,8 @@ import pytest
 from customer_operator import naming
 from customer_operator.components import network, stack
 from customer_operator.components.context import Context
+from customer_operator.model.brokers import ranges
+from tests.support.brokers import ALLOWED_ADDRESSES, FORBIDDEN_ADDRESSES
 from tests.support.generate import make_context, make_instance, make_platform
 from tests.support.netpol import Endpoint, allows, lets_in, lets_out
 
@@ -44,6 +46,8 @@ OTHERS = [
     _pod("monitoring", "10.244.5.1", "monitoring"),
     _pod("dns", "10.244.6.1", "kube-system"),
     _pod("operator", "10.244.7.1", naming.OPERATOR_NAMESPACE),
+    Endpoint(name="node", address="192.168.0.10"),
+    Endpoint(name="metadata", address="169.254.169.254"),
     Endpoint(name="internet", address="198.51.100.7"),
     Endpoint(name="broker-by-address", address="203.0.113.9"),
 ]
@@ -107,9 +111,9 @@ CASES: dict[str, tuple[Context, set[str]]] = {
         _external("203.0.113.9"),
         BROKERLESS | WEB | SOLVING | {"api -> broker-by-address:1883/TCP"},
     ),
-    "External by name: the API reaches that port of anybody who lets it in": (
+    "External by name: the API reaches that port of anybody outside": (
         _external("broker.example.net"),
-        BROKERLESS | WEB | SOLVING | {f"api -> {name}:1883/TCP" for name in ANYBODY},
+        BROKERLESS | WEB | SOLVING | {f"api -> {name}:1883/TCP" for name in ("internet", "broker-by-address")},
     ),
 }
 
@@ -148,6 +152,45 @@ def test_each_end_alone_allows_no_more_than_the_listed_flows() -> None:
     assert _flows(context, product(OURS, OURS + OTHERS), lets_out) == {
         flow for flow in expected if flow.split(" -> ")[0] in ours
     }
+
+
+def reaches(address: str, **platform: Any) -> bool:
+    """Tell whether the API with a broker given by name may connect to this address."""
+    mqtt = {"exposure": "External", "external": {"host": "broker.example.net", "port": 1883}}
+    context = make_context(make_instance(mqtt=mqtt), platform=make_platform(**platform))
+    source = next(item for item in OURS if item.name == "api")
+    return allows(network.build(context), source=source, target=Endpoint(name="target", address=address), port=1883)
+
+
+@pytest.mark.parametrize("address", FORBIDDEN_ADDRESSES)
+def test_a_name_that_leads_inside_is_a_dead_end(address: str) -> None:
+    assert not reaches(address)
+
+
+@pytest.mark.parametrize("address", ALLOWED_ADDRESSES)
+def test_a_name_that_leads_outside_is_reached(address: str) -> None:
+    assert reaches(address)
+
+
+def test_the_platform_says_which_addresses_are_its_own() -> None:
+    narrow = {"cluster_ranges": ranges("10.244.0.0/16,203.0.113.0/24,2a00:1::/32")}
+
+    assert reaches("10.1.0.1", **narrow)
+    assert reaches("fd00::1", **narrow)
+    assert not reaches("10.244.9.9", **narrow)
+    assert not reaches("203.0.113.9", **narrow)
+    assert not reaches("2a00:1::1", **narrow)
+    assert not reaches("64:ff9b::cb00:7109", **narrow)
+    assert not reaches("169.254.169.254", **narrow)
+
+
+def test_a_platform_that_owns_all_addresses_lets_none_be_reached() -> None:
+    """An empty list of peers would mean everybody."""
+    everything = {"cluster_ranges": ranges("0.0.0.0/1,128.0.0.0/1,::/0")}
+
+    assert not reaches("198.51.100.7", **everything)
+    assert not reaches("2a00::1", **everything)
+    assert reaches("2a00::1", cluster_ranges=ranges("0.0.0.0/0"))
 
 
 def test_without_the_policies_everything_would_be_allowed() -> None:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,7 @@ GIVEN: dict[str, tuple[str, Any]] = {
     "ROUTER_NAMESPACE": ("router", "router"),
     "MONITORING_NAMESPACE": ("metrics", "metrics"),
     "DNS_NAMESPACE": ("dns", "dns"),
+    "CLUSTER_RANGES": ("10.1.0.0/16, fd00::/8", (ip_network("10.1.0.0/16"), ip_network("fd00::/8"))),
     "OPERATOR_NAMESPACE": ("operators", "operators"),
     "LICENSE_JWKS_PATH": ("/etc/keys/jwks.json", Path("/etc/keys/jwks.json")),
     "LICENSE_ISSUER": ("https://billing.example.com", "https://billing.example.com"),
@@ -149,6 +151,7 @@ def test_annotations_are_lines_or_a_json_object(read: Read, text: str, annotatio
         ("IMAGE_API", "iotistic/api:latest", "must name one version"),
         ("IMAGE_API", "iotistic//api:1", "must have a repository such as"),
         ("IMAGE_REGISTRIES", "registry.example/iot/", "must have a repository such as"),
+        ("CLUSTER_RANGES", "10.0.0.1/8", "10.0.0.1/8 has host bits set"),
         ("INGRESS_ANNOTATIONS", "{", "must be a JSON object of strings, or lines of key=value"),
         ("INGRESS_ANNOTATIONS", '{"a": 1}', "put numbers and booleans in quotes"),
         ("INGRESS_ANNOTATIONS", "size", "must consist of key=value"),

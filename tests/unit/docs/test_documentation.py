@@ -27,7 +27,9 @@ def section(title: str) -> str:
 
 
 def shown(default: Any) -> str:
-    return "empty" if default in (MISSING, "", None, ()) or default == {} else f"`{default}`"
+    if default in (MISSING, "", None, ()) or default == {}:
+        return "empty"
+    return f"`{','.join(map(str, default))}`" if isinstance(default, tuple) else f"`{default}`"
 
 
 def billing_defaults() -> dict[str, str]:
