@@ -48,6 +48,7 @@ SecondsOrNone = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Image = Annotated[str, AfterValidator(images.pinned)]
 Images = Annotated[tuple[str, ...], _from_text(images.prefixes)]
 AddressRanges = Annotated[Ranges, _from_text(brokers.ranges)]
+Labels = Annotated[Mapping[str, str], _from_text(metadata.labels)]
 Annotations = Annotated[Mapping[str, str], _from_text(metadata.annotations)]
 
 
@@ -71,6 +72,7 @@ class Settings(BaseSettings):
     router_namespace: Namespace = "mqtt-router"
     monitoring_namespace: Namespace = "monitoring"
     dns_namespace: Namespace = "kube-system"
+    dns_pod_labels: Labels = Field(default_factory=lambda: {"k8s-app": "kube-dns"})
     cluster_ranges: AddressRanges = brokers.PRIVATE
     operator_namespace: Namespace = naming.OPERATOR_NAMESPACE
     license_jwks_path: Path | None = None

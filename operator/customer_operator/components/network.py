@@ -175,8 +175,11 @@ def _to(peers: Sequence[Manifest], port: int) -> Manifest:
 
 
 def _dns(context: Context) -> Manifest:
+    platform = context.platform
+    # One peer with two selectors: both must match. Two peers would allow either.
+    pods = {"podSelector": {"matchLabels": dict(platform.dns_pod_labels)}} if platform.dns_pod_labels else {}
     return {
-        "to": [_namespace(context.platform.dns_namespace)],
+        "to": [{**_namespace(platform.dns_namespace), **pods}],
         "ports": [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}],
     }
 

@@ -16,6 +16,7 @@ class Platform:
     """What is the same for all instances; `images` is keyed like spec.images (postgres, postgresExporter, …).
 
     `license_jwks` is the public key set (JWKS document) by which a tenant's API verifies its licence.
+    Without `dns_pod_labels` any pod of the DNS namespace counts.
     An empty ingress class means the cluster's default; an empty issuer, that the ingress controller has a certificate.
     """
 
@@ -33,6 +34,7 @@ class Platform:
     cluster_ranges: Ranges
     monitoring_namespace: str
     dns_namespace: str
+    dns_pod_labels: Mapping[str, str]
     operator_namespace: str
     license_jwks: str | None
 

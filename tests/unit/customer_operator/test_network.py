@@ -44,7 +44,9 @@ OTHERS = [
     _pod("ingress", "10.244.3.1", "ingress"),
     _pod("router", "10.244.4.1", "mqtt-router"),
     _pod("monitoring", "10.244.5.1", "monitoring"),
-    _pod("dns", "10.244.6.1", "kube-system"),
+    _pod("dns", "10.244.6.1", "kube-system", {"k8s-app": "kube-dns"}),
+    _pod("beside-dns", "10.244.6.2", "kube-system", {"k8s-app": "metrics-server"}),
+    _pod("not-dns", "10.244.6.3", "default", {"k8s-app": "kube-dns"}),
     _pod("operator", "10.244.7.1", naming.OPERATOR_NAMESPACE),
     Endpoint(name="node", address="192.168.0.10"),
     Endpoint(name="metadata", address="169.254.169.254"),
@@ -216,6 +218,19 @@ def test_every_port_that_a_service_offers_is_reachable_for_somebody() -> None:
     }
 
     assert offered <= reachable
+
+
+def test_the_platform_says_which_pods_are_its_dns() -> None:
+    def answering(**platform: Any) -> set[str]:
+        flows = _allowed(make_context(platform=make_platform(**platform)))
+        return {flow.split(" -> ")[1] for flow in flows if ":53/" in flow}
+
+    assert answering() == {"dns:53/UDP", "dns:53/TCP"}
+    assert answering(dns_pod_labels={"k8s-app": "metrics-server"}) == {"beside-dns:53/UDP", "beside-dns:53/TCP"}
+    assert answering(dns_pod_labels={}) == {
+        f"{name}:53/{protocol}" for name in ("dns", "beside-dns") for protocol in ("UDP", "TCP")
+    }
+    assert answering(dns_namespace="default") == {"not-dns:53/UDP", "not-dns:53/TCP"}
 
 
 def test_a_platform_with_other_namespaces_gets_other_rules() -> None:

@@ -29,6 +29,8 @@ def section(title: str) -> str:
 def shown(default: Any) -> str:
     if default in (MISSING, "", None, ()) or default == {}:
         return "empty"
+    if isinstance(default, dict):
+        return f"`{','.join(f'{key}={value}' for key, value in default.items())}`"
     return f"`{','.join(map(str, default))}`" if isinstance(default, tuple) else f"`{default}`"
 
 
