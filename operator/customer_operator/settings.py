@@ -22,6 +22,7 @@ _COMPLAINTS: Final[Mapping[str, str]] = {
     "int_parsing": "must be a whole number",
     "int_parsing_size": "must be a whole number of fewer digits",
     "float_parsing": "must be a number",
+    "bool_parsing": "must be true or false",
     "finite_number": "must be a finite number",
     "greater_than_equal": "must be at least {ge:g}",
     "less_than_equal": "must be at most {le:g}",
@@ -73,6 +74,7 @@ class Settings(BaseSettings):
     monitoring_namespace: Namespace = "monitoring"
     dns_namespace: Namespace = "kube-system"
     dns_pod_labels: Labels = Field(default_factory=lambda: {"k8s-app": "kube-dns"})
+    front_door: bool = False
     cluster_ranges: AddressRanges = brokers.PRIVATE
     operator_namespace: Namespace = naming.OPERATOR_NAMESPACE
     license_jwks_path: Path | None = None

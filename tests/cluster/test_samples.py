@@ -25,7 +25,8 @@ RESTING = {"paused": "Pending", "suspended": "Suspended"}
 def applied(cluster: LocalCluster, operators: Operators) -> Iterator[None]:
     """All samples, and what their comments say must be there first."""
     operators.stop()
-    operators.start("domain", BASE_DOMAIN="iot.example.com", IMAGE_REGISTRIES="registry.example/iotistic")
+    settings = {"IMAGE_REGISTRIES": "registry.example/iotistic", "FRONT_DOOR": "true"}
+    operators.start("domain", BASE_DOMAIN="iot.example.com", **settings)
     secret("globex-mqtt", cluster, username="fake-user", password="fake-password")
     secret("initech-licence", cluster, license=licences.sign(aud=audience("initech"), plan="professional"))
     storage_class = json.loads(cluster.kubectl("get", "storageclass", "standard", "-o", "json"))

@@ -42,10 +42,11 @@ def make_instance(name: str = INSTANCE, **spec: Any) -> CustomerInstance:
 
 
 def make_platform(**overrides: Any) -> Platform:
-    """Return a production platform under example.com."""
+    """Return a production platform under example.com, with a front door."""
     values: dict[str, Any] = {
         "base_domain": "iot.example.com",
         "ingress_class": "traefik",
+        "front_door": True,
         "ingress_annotations": {"example.com/body-size": "50m"},
         "cluster_issuer": "letsencrypt",
     }

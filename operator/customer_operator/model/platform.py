@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 from typing import Final, TypeAlias
 
+from customer_operator.model.instance import Exposure
+
 # Base domain of a cluster on somebody's own machine: no DNS, no certificates, node ports for everything.
 LOCAL_DOMAIN: Final = "localhost"
 
@@ -16,6 +18,7 @@ class Platform:
     """What is the same for all instances; `images` is keyed like spec.images (postgres, postgresExporter, …).
 
     `license_jwks` is the public key set (JWKS document) by which a tenant's API verifies its licence.
+    `front_door` says whether there is a shared entrance for MQTT that chooses the broker by SNI.
     Without `dns_pod_labels` any pod of the DNS namespace counts.
     An empty ingress class means the cluster's default; an empty issuer, that the ingress controller has a certificate.
     """
@@ -30,6 +33,7 @@ class Platform:
     ingress_annotations: Mapping[str, str]
     cluster_issuer: str
     ingress_namespace: str
+    front_door: bool
     router_namespace: str
     cluster_ranges: Ranges
     monitoring_namespace: str
@@ -42,3 +46,11 @@ class Platform:
     def exposure_is_local(self) -> bool:
         """Whether there is no domain: node ports instead of Ingress, front door and load balancers."""
         return self.base_domain == LOCAL_DOMAIN
+
+    def exposure(self, wanted: Exposure) -> Exposure:
+        """Return how devices reach a broker here: by a node's port where there is no other way to do as wanted."""
+        if wanted is Exposure.EXTERNAL:
+            return wanted
+        if self.exposure_is_local or (wanted is Exposure.SNI and not self.front_door):
+            return Exposure.NODE_PORT
+        return wanted

@@ -94,6 +94,10 @@ CASES: dict[str, tuple[Context, set[str]]] = {
         make_context(),
         WITHIN | DNS | METRICS | WEB | SOLVING | WEBSOCKET | {"router -> mosquitto:8883/TCP"},
     ),
+    "SNI without a front door: devices come from anywhere, but only with TLS": (
+        make_context(platform=make_platform(front_door=False)),
+        WITHIN | DNS | METRICS | WEB | SOLVING | WEBSOCKET | _from_anywhere("mosquitto:8883"),
+    ),
     "NodePort: devices come from anywhere, but only with TLS": (
         make_context(make_instance(mqtt={"exposure": "NodePort"})),
         WITHIN | DNS | METRICS | WEB | SOLVING | WEBSOCKET | _from_anywhere("mosquitto:8883"),

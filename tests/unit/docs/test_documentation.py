@@ -31,6 +31,8 @@ def shown(default: Any) -> str:
         return "empty"
     if isinstance(default, dict):
         return f"`{','.join(f'{key}={value}' for key, value in default.items())}`"
+    if isinstance(default, bool):
+        return f"`{str(default).lower()}`"
     return f"`{','.join(map(str, default))}`" if isinstance(default, tuple) else f"`{default}`"
 
 
