@@ -197,6 +197,8 @@ class Synchroniser:
         return Context(
             instance=instance,
             plan=decision.plan,
+            features=decision.features,
+            limits=decision.limits,
             platform=self._platform,
             credentials=credentials,
             license_key=await self._credential_store.license_key(instance),
