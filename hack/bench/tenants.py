@@ -10,7 +10,8 @@ from customer_operator.components.context import Context
 from customer_operator.credentials import certificates
 from customer_operator.credentials import generation as credentials
 from customer_operator.kube.kinds import waves
-from customer_operator.model.instance import Plan, parse
+from customer_operator.model.instance import parse
+from customer_operator.model.plans import PLANS
 from customer_operator.observed import drift
 from customer_operator.settings import Settings
 
@@ -48,7 +49,15 @@ def _tenant(name: str, authority: certificates.KeyPair, now: datetime) -> Waves:
     instance = parse(body)
     hosts = naming.broker_hosts(name, PLATFORM.base_domain, PLATFORM.mqtt_host_template)
     values = credentials.complete({}, authority=authority, hosts=hosts, now=now)
-    context = Context(instance=instance, plan=Plan.STARTER, platform=PLATFORM, credentials=credentials.parse(values))
+    row = PLANS[instance.plan]
+    context = Context(
+        instance=instance,
+        plan=instance.plan,
+        features=row.features,
+        limits=row.limits,
+        platform=PLATFORM,
+        credentials=credentials.parse(values),
+    )
     namespace, binding = stack.foundation(instance, PLATFORM)
     del namespace["metadata"]["ownerReferences"]
     grouped = [

@@ -11,8 +11,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from customer_operator import naming
 from customer_operator.errors import SettingInvalid
-from customer_operator.model import hostnames, images, metadata
-from customer_operator.model.platform import Platform
+from customer_operator.model import brokers, hostnames, images, metadata
+from customer_operator.model.platform import Platform, Ranges
 
 _SHOWN: Final = 200  # characters of a value that is wrong
 _LEASE_JITTER: Final = 1.2  # as in kubernetes.aio.leaderelection
@@ -22,6 +22,7 @@ _COMPLAINTS: Final[Mapping[str, str]] = {
     "int_parsing": "must be a whole number",
     "int_parsing_size": "must be a whole number of fewer digits",
     "float_parsing": "must be a number",
+    "bool_parsing": "must be true or false",
     "finite_number": "must be a finite number",
     "greater_than_equal": "must be at least {ge:g}",
     "less_than_equal": "must be at most {le:g}",
@@ -47,6 +48,8 @@ Seconds = Annotated[float, Field(ge=0.001, allow_inf_nan=False)]
 SecondsOrNone = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Image = Annotated[str, AfterValidator(images.pinned)]
 Images = Annotated[tuple[str, ...], _from_text(images.prefixes)]
+AddressRanges = Annotated[Ranges, _from_text(brokers.ranges)]
+Labels = Annotated[Mapping[str, str], _from_text(metadata.labels)]
 Annotations = Annotated[Mapping[str, str], _from_text(metadata.annotations)]
 
 
@@ -70,6 +73,9 @@ class Settings(BaseSettings):
     router_namespace: Namespace = "mqtt-router"
     monitoring_namespace: Namespace = "monitoring"
     dns_namespace: Namespace = "kube-system"
+    dns_pod_labels: Labels = Field(default_factory=lambda: {"k8s-app": "kube-dns"})
+    front_door: bool = False
+    cluster_ranges: AddressRanges = brokers.PRIVATE
     operator_namespace: Namespace = naming.OPERATOR_NAMESPACE
     license_jwks_path: Path | None = None
     license_issuer: str = "https://billing.iotistic.cloud"

@@ -8,6 +8,7 @@ from customer_operator import naming
 from customer_operator.components.context import Context
 from customer_operator.model.credentials import Credentials
 from customer_operator.model.instance import CustomerInstance, Plan, parse
+from customer_operator.model.plans import PLANS
 from customer_operator.model.platform import Platform
 from customer_operator.settings import Settings
 
@@ -42,10 +43,11 @@ def make_instance(name: str = INSTANCE, **spec: Any) -> CustomerInstance:
 
 
 def make_platform(**overrides: Any) -> Platform:
-    """Return a production platform under example.com."""
+    """Return a production platform under example.com, with a front door."""
     values: dict[str, Any] = {
         "base_domain": "iot.example.com",
         "ingress_class": "traefik",
+        "front_door": True,
         "ingress_annotations": {"example.com/body-size": "50m"},
         "cluster_issuer": "letsencrypt",
     }
@@ -77,6 +79,8 @@ def make_context(instance: CustomerInstance | None = None, **overrides: Any) -> 
     values = {
         "instance": instance,
         "plan": instance.plan,
+        "features": PLANS[instance.plan].features,
+        "limits": PLANS[instance.plan].limits,
         "platform": make_platform(),
         "credentials": make_credentials(),
         "license_key": LICENSE_KEY,
@@ -86,7 +90,8 @@ def make_context(instance: CustomerInstance | None = None, **overrides: Any) -> 
 
 def with_plan(context: Context, plan: Plan) -> Context:
     """Return the same instance under another plan."""
-    return replace(context, plan=plan, instance=replace(context.instance, plan=plan))
+    instance, row = replace(context.instance, plan=plan), PLANS[plan]
+    return replace(context, plan=plan, features=row.features, limits=row.limits, instance=instance)
 
 
 def _fake_pem(label: str, body: str) -> str:

@@ -15,7 +15,7 @@ from customer_operator.naming import CERTIFICATE_HASH_ANNOTATION, CONFIG_HASH_AN
 
 COMPONENT = "mosquitto"
 NAME = "mosquitto"
-FRONT_DOOR = "mqtt"  # the Service that devices reach
+DEVICE_SERVICE = "mqtt"  # the Service that devices reach
 PORT = 1883
 TLS_PORT = 8883
 WEBSOCKET_PORT = 9001
@@ -96,7 +96,7 @@ def build(context: Context) -> list[Manifest]:
         config,
         certificate,
         _internal_service(context),
-        _front_door(context),
+        _device_service(context),
         _stateful_set(context, config=config, certificate=certificate),
     ]
 
@@ -135,14 +135,14 @@ def _internal_service(context: Context) -> Manifest:
     return objects.service(context, COMPONENT, name=NAME, ports=ports)
 
 
-def _front_door(context: Context) -> Manifest:
+def _device_service(context: Context) -> Manifest:
     """What devices reach. Plain connections only on a local platform; elsewhere browsers come through the Ingress."""
     kinds = {Exposure.NODE_PORT: "NodePort", Exposure.LOAD_BALANCER: "LoadBalancer"}
     ports = [objects.port("mqtts", TLS_PORT)]
     if context.platform.exposure_is_local:
         ports += [objects.port("mqtt", PORT), objects.port("websocket", WEBSOCKET_PORT)]
     kind = kinds.get(context.exposure, "ClusterIP")
-    return objects.service(context, COMPONENT, name=FRONT_DOOR, ports=ports, kind=kind)
+    return objects.service(context, COMPONENT, name=DEVICE_SERVICE, ports=ports, kind=kind)
 
 
 def _stateful_set(context: Context, *, config: Manifest, certificate: Manifest) -> Manifest:

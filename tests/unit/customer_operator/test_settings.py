@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,9 @@ GIVEN: dict[str, tuple[str, Any]] = {
     "ROUTER_NAMESPACE": ("router", "router"),
     "MONITORING_NAMESPACE": ("metrics", "metrics"),
     "DNS_NAMESPACE": ("dns", "dns"),
+    "FRONT_DOOR": ("true", True),
+    "CLUSTER_RANGES": ("10.1.0.0/16, fd00::/8", (ip_network("10.1.0.0/16"), ip_network("fd00::/8"))),
+    "DNS_POD_LABELS": ("app=coredns, example.com/tier=", {"app": "coredns", "example.com/tier": ""}),
     "OPERATOR_NAMESPACE": ("operators", "operators"),
     "LICENSE_JWKS_PATH": ("/etc/keys/jwks.json", Path("/etc/keys/jwks.json")),
     "LICENSE_ISSUER": ("https://billing.example.com", "https://billing.example.com"),
@@ -149,6 +153,12 @@ def test_annotations_are_lines_or_a_json_object(read: Read, text: str, annotatio
         ("IMAGE_API", "iotistic/api:latest", "must name one version"),
         ("IMAGE_API", "iotistic//api:1", "must have a repository such as"),
         ("IMAGE_REGISTRIES", "registry.example/iot/", "must have a repository such as"),
+        ("CLUSTER_RANGES", "10.0.0.1/8", "10.0.0.1/8 has host bits set"),
+        ("FRONT_DOOR", "perhaps", "must be true or false; it is 'perhaps'"),
+        ("DNS_POD_LABELS", "k8s-app", "must consist of key=value"),
+        ("DNS_POD_LABELS", "k8s-app=kube dns", "must have values of at most 63 letters"),
+        ("DNS_POD_LABELS", "app=a,app=b", "must name each key once"),
+        ("DNS_POD_LABELS", "Example.com/app=a", "must have keys such as"),
         ("INGRESS_ANNOTATIONS", "{", "must be a JSON object of strings, or lines of key=value"),
         ("INGRESS_ANNOTATIONS", '{"a": 1}', "put numbers and booleans in quotes"),
         ("INGRESS_ANNOTATIONS", "size", "must consist of key=value"),
@@ -181,6 +191,10 @@ def test_a_base_domain_that_leaves_no_room_for_hosts_is_refused(read: Read) -> N
 
 def test_a_platform_may_do_without_an_issuer(read: Read) -> None:
     assert read({"CLUSTER_ISSUER": "none"}).cluster_issuer == ""
+
+
+def test_any_pod_of_the_namespace_may_be_the_dns(read: Read) -> None:
+    assert read({"DNS_POD_LABELS": "*"}).dns_pod_labels == {}
 
 
 def test_localhost_is_a_base_domain(read: Read) -> None:

@@ -27,7 +27,13 @@ def section(title: str) -> str:
 
 
 def shown(default: Any) -> str:
-    return "empty" if default in (MISSING, "", None, ()) or default == {} else f"`{default}`"
+    if default in (MISSING, "", None, ()) or default == {}:
+        return "empty"
+    if isinstance(default, dict):
+        return f"`{','.join(f'{key}={value}' for key, value in default.items())}`"
+    if isinstance(default, bool):
+        return f"`{str(default).lower()}`"
+    return f"`{','.join(map(str, default))}`" if isinstance(default, tuple) else f"`{default}`"
 
 
 def billing_defaults() -> dict[str, str]:
