@@ -6,7 +6,7 @@ OperatorError
 │   ├── InstanceInvalid    a field of spec that cannot be understood
 │   ├── LicenseRejected    a licence that cannot be trusted
 │   ├── NamespaceTaken     the namespace belongs to somebody else
-│   ├── HostnameTaken      another instance has the hostname already
+│   ├── HostnameTaken      an older instance has the hostname
 │   └── CredentialsLost    the database's password is gone, the data it protects is not
 └── TransientError     an outage: retried with backoff
     ├── SecretBroken       a Secret of the operator's own holds what it cannot use

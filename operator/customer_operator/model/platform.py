@@ -7,8 +7,6 @@ from typing import Final, TypeAlias
 
 from customer_operator.model.instance import Exposure
 
-from customer_operator.model.instance import CustomerInstance, Exposure
-
 # Base domain of a cluster on somebody's own machine: no DNS, no certificates, node ports for everything.
 LOCAL_DOMAIN: Final = "localhost"
 

@@ -188,6 +188,9 @@ class ObjectCache:
         if known is not None and known.version >= version_of(live):
             return False
         same = known is not None and known.uid == live["metadata"]["uid"]
+        if key.kind == "Namespace" and not same:
+            # Another namespace than the one that was listed: what is not watched may not be in it.
+            self.invalidate(name)
         objects[key] = seen = read(live, verified_hash=known.verified_hash if known and same else None)
         return known is None or replace(seen, version=known.version, live=known.live) != known
 
@@ -199,9 +202,7 @@ class ObjectCache:
             return False
         self.remove(name, key)
         if key.kind == "Namespace" and live["metadata"].get("deletionTimestamp"):
-            # Everything in it has gone with it, what is not watched included.
-            self._objects.pop(name, None)
-            self.invalidate(name)
+            self.forget_objects(name)
         return True
 
     def prune(self, kind: str, *, uids: Collection[str], version: int) -> list[str]:
@@ -215,6 +216,8 @@ class ObjectCache:
             ]
             for key in ghosts:
                 self.remove(name, key)
+            if ghosts and kind == "Namespace":
+                self.forget_objects(name, until=version)
             affected += [name] if ghosts else []
         return affected
 
@@ -240,6 +243,16 @@ class ObjectCache:
         objects.pop(key, None)
         if not objects:
             self._objects.pop(name, None)
+
+    def forget_objects(self, name: str, *, until: int | None = None) -> None:
+        """Forget all objects of an instance, of no later version than `until`: they have gone with its namespace.
+
+        No watch tells of the kinds that are not watched.
+        """
+        for key, known in tuple(self.objects(name).items()):
+            if until is None or known.version <= until:
+                self.remove(name, key)
+        self.invalidate(name)
 
     def retain(self, name: str, kinds: Collection[str], keys: Collection[Key]) -> None:
         """Forget all objects of these kinds but those listed: a full list has shown what exists."""

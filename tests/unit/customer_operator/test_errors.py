@@ -22,6 +22,7 @@ from customer_operator.errors import (
     [
         (InstanceInvalid("spec.plan", "'gold' is unknown; use one of trial"), "InvalidSpec", "spec.plan", "use one of"),
         (LicenseRejected("it is not a JWT; copy it again"), "LicenseInvalid", "spec.license", "copy it again"),
+        (HostnameTaken("iot.example"), "HostnameTaken", "spec.hostname", "choose another"),
         (NamespaceTaken("customer-acme", "bob"), "NamespaceTaken", "metadata.name", "choose another name"),
         (NamespaceTaken("customer-acme", None), "NamespaceTaken", "metadata.name", "belongs to no customer"),
         (HostnameTaken("iot.acme.example"), "HostnameTaken", "spec.hostname", "choose another hostname"),

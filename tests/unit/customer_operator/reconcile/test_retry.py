@@ -18,7 +18,8 @@ from customer_operator.errors import (
 from customer_operator.model.instance import CustomerInstance
 from customer_operator.observed.state import Failure
 from customer_operator.reconcile.retry import Retry, may_try
-from tests.support.statuses import NOW, STUCK, WAITING, a_picture, an_instance, component, compute
+from customer_operator.status.record import StatusRecord
+from tests.support.statuses import NOW, STUCK, WAITING, component, compute, make_generation, make_observed_state, record
 
 RETRY = Retry(tries=3, delay=60.0)  # the documents' numbers
 OUTAGE = ClusterError("POST /api/v1/namespaces: 500 no reason given", status=500)
@@ -29,18 +30,22 @@ MISTAKE = LicenseRejected("it is not a JWT")
 class Operator:
     """Passes over one instance, as the reconciler makes them; all it remembers between them is the status."""
 
-    instance: CustomerInstance = field(default_factory=an_instance)
+    instance: CustomerInstance = field(default_factory=make_generation)
     status: dict[str, Any] = field(default_factory=dict)
     now: datetime = NOW
     tries: list[datetime] = field(default_factory=list)
 
     def look(self, error: Exception | None, *, resync: bool = False) -> float | None:
         """Make a pass: None when it has worked, else the seconds to wait for the next one (0: no use to wait)."""
-        wait = may_try(self.instance, self.status, resync=resync, now=self.now)
+        wait = may_try(self.instance, record(self.status), resync=resync, now=self.now)
         if wait is None:
             self.tries.append(self.now)
-            failure = error and RETRY.failure(error, instance=self.instance, previous=self.status, now=self.now)
-            observed = a_picture(desired_count=0, components=(), failure=failure) if failure else a_picture()
+            failure = error and RETRY.failure(error, instance=self.instance, previous=record(self.status), now=self.now)
+            observed = (
+                make_observed_state(desired_count=0, components=(), failure=failure)
+                if failure
+                else make_observed_state()
+            )
             self.status = compute(observed, previous=self.status, instance=self.instance, now=self.now)
         return wait
 
@@ -107,7 +112,7 @@ def test_after_giving_up_only_the_resync_tries_again_once_each_time_and_stays_st
 
 def test_a_changed_spec_is_tried_at_once_and_has_all_its_tries() -> None:
     operator = Operator().exhausted()
-    operator.instance = an_instance(generation=2)
+    operator.instance = make_generation(generation=2)
 
     assert operator.later(1).look(OUTAGE) is None
     assert operator.status["attempts"] == 1
@@ -117,7 +122,7 @@ def test_a_changed_spec_is_tried_at_once_and_has_all_its_tries() -> None:
 def test_a_changed_spec_need_not_wait_for_the_next_try_of_the_old_one() -> None:
     operator = Operator()
     operator.look(OUTAGE)
-    operator.instance = an_instance(generation=2)
+    operator.instance = make_generation(generation=2)
 
     assert operator.later(1).look(OUTAGE) is None
     assert operator.status["attempts"] == 1
@@ -184,7 +189,7 @@ def test_a_second_request_is_answered_like_the_first() -> None:
 @pytest.mark.parametrize("text", ["", "now", "tomorrow", "0001-01-01T00:00:00+14:00"])
 def test_an_annotation_that_names_no_time_is_ignored(text: str) -> None:
     operator = Operator().exhausted()
-    operator.instance = an_instance(retry_at=text)
+    operator.instance = make_generation(retry_at=text)
 
     assert operator.later(1).look(OUTAGE) == 0.0
 
@@ -203,7 +208,7 @@ def test_an_annotation_that_names_no_time_is_ignored(text: str) -> None:
     ],
 )
 def test_a_mistake_is_reported_at_once_and_not_retried(error: Exception, reason: str) -> None:
-    failure = RETRY.failure(error, instance=an_instance(), previous={}, now=NOW)
+    failure = RETRY.failure(error, instance=make_generation(), previous=StatusRecord(), now=NOW)
 
     assert (failure.reason, failure.attempts, failure.next_attempt_at) == (reason, 0, None)
     assert str(error) in failure.message
@@ -215,7 +220,7 @@ def test_a_mistake_is_looked_at_again_by_the_resync_and_by_a_changed_spec() -> N
 
     assert operator.later(1).look(MISTAKE) == 0.0
     assert operator.later(600).look(MISTAKE, resync=True) is None
-    operator.instance = an_instance(generation=2)
+    operator.instance = make_generation(generation=2)
     assert operator.later(1).look(None) is None
 
 
@@ -230,7 +235,7 @@ def test_a_mistake_is_looked_at_again_by_the_resync_and_by_a_changed_spec() -> N
 def test_an_outage_is_retried_and_an_unexpected_error_shows_none_of_its_content(
     error: Exception, reason: str, text: str
 ) -> None:
-    failure = RETRY.failure(error, instance=an_instance(), previous={}, now=NOW)
+    failure = RETRY.failure(error, instance=make_generation(), previous=StatusRecord(), now=NOW)
 
     assert failure.reason == reason
     assert text in failure.message
@@ -239,16 +244,16 @@ def test_an_outage_is_retried_and_an_unexpected_error_shows_none_of_its_content(
 
 
 def test_a_single_try_is_given_up_at_once() -> None:
-    failure = Retry(tries=1, delay=60).failure(OUTAGE, instance=an_instance(), previous={}, now=NOW)
+    failure = Retry(tries=1, delay=60).failure(OUTAGE, instance=make_generation(), previous=StatusRecord(), now=NOW)
 
     assert failure.next_attempt_at is None
     assert failure.message.startswith("gave up after 1 try: ")
 
 
 def test_the_delay_doubles_but_stays_within_a_day_however_many_tries_there_are() -> None:
-    previous = {"attempts": 4000, "observedGeneration": 1}
+    previous = StatusRecord(attempts=4000, observed_generation=1)
 
-    failure = Retry(tries=10_000, delay=60).failure(OUTAGE, instance=an_instance(), previous=previous, now=NOW)
+    failure = Retry(tries=10_000, delay=60).failure(OUTAGE, instance=make_generation(), previous=previous, now=NOW)
 
     assert failure.next_attempt_at is not None
     assert failure.next_attempt_at - NOW <= timedelta(days=1)
@@ -259,28 +264,28 @@ def test_the_delay_doubles_but_stays_within_a_day_however_many_tries_there_are()
 
 def test_a_stuck_component_is_watched_although_the_phase_is_failed() -> None:
     """Otherwise an image that can be pulled at last would stay unnoticed until the resync."""
-    stuck = compute(a_picture(components=(component(STUCK),)))
+    stuck = compute(make_observed_state(components=(component(STUCK),)))
 
     assert stuck["phase"] == "Failed"
-    assert may_try(an_instance(), stuck, resync=False, now=NOW) is None
+    assert may_try(make_generation(), record(stuck), resync=False, now=NOW) is None
 
 
 def test_a_failed_try_of_a_stuck_instance_still_waits_for_its_time() -> None:
     failure = Failure(reason="ReconcileFailed", message="x", attempts=1, next_attempt_at=NOW + timedelta(seconds=60))
-    status = compute(a_picture(components=(component(STUCK),), failure=failure))
+    status = compute(make_observed_state(components=(component(STUCK),), failure=failure))
 
-    assert may_try(an_instance(), status, resync=False, now=NOW) == 60.0
-    assert may_try(an_instance(), status, resync=False, now=NOW + timedelta(seconds=60)) is None
+    assert may_try(make_generation(), record(status), resync=False, now=NOW) == 60.0
+    assert may_try(make_generation(), record(status), resync=False, now=NOW + timedelta(seconds=60)) is None
 
 
 @pytest.mark.parametrize(
     "status",
     [
         {},
-        compute(a_picture()),
-        compute(a_picture(components=(component(WAITING),))),
-        compute(a_picture(suspended="x")),
+        compute(make_observed_state()),
+        compute(make_observed_state(components=(component(WAITING),))),
+        compute(make_observed_state(suspended="x")),
     ],
 )
 def test_an_instance_without_a_failure_may_always_be_looked_at(status: dict[str, Any]) -> None:
-    assert may_try(an_instance(), status, resync=False, now=datetime.now(UTC)) is None
+    assert may_try(make_generation(), record(status), resync=False, now=datetime.now(UTC)) is None

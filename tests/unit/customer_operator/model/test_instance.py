@@ -9,6 +9,7 @@ from customer_operator.errors import InstanceInvalid
 from customer_operator.model.instance import (
     Amounts,
     DeletionPolicy,
+    DeletionRequest,
     Exposure,
     ExternalBroker,
     License,
@@ -17,6 +18,7 @@ from customer_operator.model.instance import (
     ResourceOverride,
     Volume,
     parse,
+    parse_deletion,
 )
 from tests.support.generate import make_instance, make_resource
 
@@ -29,7 +31,8 @@ def test_a_minimal_resource_gets_the_defaults_of_the_contract() -> None:
 
     assert (instance.name, instance.uid, instance.generation) == ("acme", body["metadata"]["uid"], 1)
     assert instance.created_at == datetime(2026, 11, 21, 12, tzinfo=UTC)
-    assert (instance.deletion_timestamp, instance.finalizers, instance.retry_at) == (None, (), None)
+    assert (instance.finalizers, instance.retry_at) == ((), None)
+    assert parse_deletion(body) is None
     assert instance.customer.company_name == "Acme Corp"
     assert instance.plan is Plan.TRIAL
     assert instance.mqtt == Mqtt(exposure=Exposure.SNI)
@@ -39,15 +42,53 @@ def test_a_minimal_resource_gets_the_defaults_of_the_contract() -> None:
     assert instance.deletion_policy is DeletionPolicy.DELETE
 
 
-def test_metadata_of_a_deletion_and_of_a_wanted_retry_is_read() -> None:
+def test_a_wanted_retry_and_the_finalizers_are_read() -> None:
     body = make_resource(annotations={"iotistic.cloud/retry-at": "2026-11-21T13:00:00Z"})
-    body["metadata"] |= {"deletionTimestamp": "2026-11-21T14:00:00Z", "finalizers": ["iotistic.cloud/operator"]}
+    body["metadata"]["finalizers"] = ["iotistic.cloud/operator"]
 
     instance = parse(body)
 
     assert instance.retry_at == "2026-11-21T13:00:00Z"
-    assert instance.deletion_timestamp == datetime(2026, 11, 21, 14, tzinfo=UTC)
     assert instance.finalizers == ("iotistic.cloud/operator",)
+
+
+def deleted(**spec: Any) -> dict[str, Any]:
+    body = make_resource(**spec)
+    body["metadata"] |= {"deletionTimestamp": "2026-11-21T14:00:00Z", "finalizers": ["iotistic.cloud/operator"]}
+    return body
+
+
+def test_a_deletion_is_read_with_what_it_needs() -> None:
+    assert parse_deletion(deleted(deletionPolicy="Retain")) == DeletionRequest(
+        name="acme",
+        uid="00000000-0000-4000-8000-000000000001",
+        generation=1,
+        since=datetime(2026, 11, 21, 14, tzinfo=UTC),
+        finalizers=("iotistic.cloud/operator",),
+        policy=DeletionPolicy.RETAIN,
+        customer_id="cust-0001",
+    )
+
+
+@pytest.mark.parametrize(
+    ("spec", "policy", "customer_id"),
+    [
+        ({}, DeletionPolicy.DELETE, None),
+        (None, DeletionPolicy.DELETE, None),
+        ({"deletionPolicy": "Delete", "plan": "gold", "customer": "text"}, DeletionPolicy.DELETE, None),
+        ({"deletionPolicy": "Archive"}, DeletionPolicy.RETAIN, None),
+        ({"deletionPolicy": None}, DeletionPolicy.RETAIN, None),
+        ({"deletionPolicy": ["Delete"]}, DeletionPolicy.RETAIN, None),
+        ({"customer": {"email": "x"}}, DeletionPolicy.DELETE, None),
+    ],
+)
+def test_a_deletion_can_be_read_of_any_spec_and_an_unknown_policy_keeps_the_data(
+    spec: dict[str, Any] | None, policy: DeletionPolicy, customer_id: str | None
+) -> None:
+    request = parse_deletion({**deleted(), "spec": spec})
+
+    assert request is not None
+    assert (request.policy, request.customer_id) == (policy, customer_id)
 
 
 @pytest.mark.parametrize(

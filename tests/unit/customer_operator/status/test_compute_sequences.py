@@ -14,18 +14,20 @@ from customer_operator.licensing.entitlement import LicenseStatus
 from customer_operator.observed.readiness import READY, Readiness
 from customer_operator.observed.state import Failure, ObservedState
 from customer_operator.status import compute as status
+from customer_operator.status.conditions import Stage
 from tests.support.generate import make_resource
 from tests.support.statuses import (
     CREATED,
     NOW,
     STUCK,
     WAITING,
-    a_picture,
-    an_instance,
     check,
     component,
     compute,
     holds,
+    make_generation,
+    make_observed_state,
+    record,
 )
 
 TICK = timedelta(seconds=1)
@@ -33,11 +35,13 @@ TICK = timedelta(seconds=1)
 
 def provisioning() -> Iterator[ObservedState]:
     """Yield what a first reconcile sees, step by step."""
-    empty = a_picture(namespace_ready=False, quota_enforced=False, applied_count=0, desired_count=0, components=())
+    empty = make_observed_state(
+        namespace_ready=False, quota_enforced=False, applied_count=0, desired_count=0, components=()
+    )
     names = ("postgres", "mosquitto", "api")
     yield empty
     yield replace(empty, desired_count=12, components=tuple(component(None, name=name) for name in names))
-    missing = a_picture(
+    missing = make_observed_state(
         quota_enforced=False,
         desired_count=12,
         applied_count=0,
@@ -67,7 +71,7 @@ def test_progress_never_falls_during_provisioning_and_reaches_a_hundred_only_at_
 
 
 def test_a_failed_try_is_not_done_although_everything_stands() -> None:
-    assert compute(a_picture(failure=_FAILURES[1]), previous=compute(a_picture()))["progress"] == 99
+    assert compute(make_observed_state(failure=_FAILURES[1]), previous=compute(make_observed_state()))["progress"] == 99
 
 
 def test_stages_are_done_one_after_the_other_and_keep_their_times() -> None:
@@ -103,7 +107,7 @@ def test_stages_are_done_one_after_the_other_and_keep_their_times() -> None:
 def test_the_stage_at_which_the_operator_gave_up_has_failed() -> None:
     failure = Failure(reason="ReconcileFailed", message="gave up", attempts=3)
 
-    computed = compute(a_picture(applied_count=3, failure=failure))
+    computed = compute(make_observed_state(applied_count=3, failure=failure))
 
     assert [(item["name"], item["state"]) for item in computed["stages"]][:4] == [
         ("accept", "Done"),
@@ -114,23 +118,25 @@ def test_the_stage_at_which_the_operator_gave_up_has_failed() -> None:
 
 
 def test_the_time_to_ready_is_measured_once() -> None:
-    first = compute(a_picture(), now=CREATED + timedelta(seconds=41.26))
-    later = compute(a_picture(), previous=first, now=CREATED + timedelta(hours=1))
-    degraded = compute(a_picture(components=(component(WAITING),)), previous=later, now=CREATED + timedelta(hours=2))
-    again = compute(a_picture(), previous=degraded, now=CREATED + timedelta(hours=3))
+    first = compute(make_observed_state(), now=CREATED + timedelta(seconds=41.26))
+    later = compute(make_observed_state(), previous=first, now=CREATED + timedelta(hours=1))
+    degraded = compute(
+        make_observed_state(components=(component(WAITING),)), previous=later, now=CREATED + timedelta(hours=2)
+    )
+    again = compute(make_observed_state(), previous=degraded, now=CREATED + timedelta(hours=3))
 
     assert [item["timeToReadySeconds"] for item in (first, later, degraded, again)] == [41.3] * 4
 
 
 def test_the_estimate_is_fixed_while_it_lies_ahead_and_dropped_when_it_has_passed() -> None:
-    coming = a_picture(components=(component(WAITING),))
+    coming = make_observed_state(components=(component(WAITING),))
     first = compute(coming, now=CREATED + 10 * TICK)
     faster = compute(replace(coming, typical_seconds=60.0), previous=first, now=CREATED + 20 * TICK)
     late = compute(coming, previous=faster, now=CREATED + timedelta(seconds=181))
 
     assert first["estimatedReadyAt"] == faster["estimatedReadyAt"] == "2026-11-21T12:03:00Z"
     assert "estimatedReadyAt" not in late
-    assert "estimatedReadyAt" not in compute(a_picture(), previous=first)
+    assert "estimatedReadyAt" not in compute(make_observed_state(), previous=first)
 
 
 # -- every small state -----------------------------------------------------------------------------------------------
@@ -147,9 +153,9 @@ _READINGS = ((READY, READY), (READY, WAITING), (WAITING, None), (READY, STUCK), 
 _APPLIED = ((False, 0, 0), (False, 0, 9), (True, 5, 9), (True, 9, 9))
 
 
-def every_picture() -> list[ObservedState]:
+def every_observed_state() -> list[ObservedState]:
     return [
-        a_picture(
+        make_observed_state(
             namespace_ready=namespace_ready,
             quota_enforced=applied > 0,
             applied_count=applied,
@@ -166,30 +172,30 @@ def every_picture() -> list[ObservedState]:
     ]
 
 
-def every_past(pictures: list[ObservedState]) -> list[dict[str, Any]]:
+def every_past(states: list[ObservedState]) -> list[dict[str, Any]]:
     """Return no status at all, and one of each phase."""
-    ready = compute(a_picture())
-    waiting = a_picture(components=(component(WAITING),))
+    ready = compute(make_observed_state())
+    waiting = make_observed_state(components=(component(WAITING),))
     pasts = [
         ready,
         compute(waiting, previous=ready),
-        compute(waiting, previous=ready, instance=an_instance(generation=2)),
+        compute(waiting, previous=ready, instance=make_generation(generation=2)),
     ]
-    return [{}, *{item["phase"]: item for item in (*pasts, *map(compute, pictures))}.values()]
+    return [{}, *{item["phase"]: item for item in (*pasts, *map(compute, states))}.values()]
 
 
 def test_every_status_fits_the_contract_and_is_written_only_once() -> None:
     """From every kind of past, in every state: valid, readable by kstatus, and stable when nothing changes."""
-    pictures = every_picture()
+    states = every_observed_state()
     phases = set()
     dice = Random(0)
-    for observed, previous in product(pictures, every_past(pictures)):
-        instance = an_instance(generation=dice.choice((1, 2)))
+    for observed, previous in product(states, every_past(states)):
+        instance = make_generation(generation=dice.choice((1, 2)))
 
         computed = compute(observed, previous=previous, instance=instance)
 
         phases.add(computed["phase"])
-        repeated = status.compute(instance=instance, observed=observed, previous=computed, now=NOW + TICK)
+        repeated = status.compute(instance=instance, observed=observed, previous=record(computed), now=NOW + TICK)
         assert repeated == computed
     assert phases == {"Pending", "Provisioning", "Ready", "Updating", "Degraded", "Suspended", "Failed"}
 
@@ -197,14 +203,14 @@ def test_every_status_fits_the_contract_and_is_written_only_once() -> None:
 # -- deletion --------------------------------------------------------------------------------------------------------
 
 
-def deleting(previous: status.Status, *steps: tuple[str, str, str], after: int = 0) -> dict[str, Any]:
-    computed = status.deleting(instance=an_instance(), previous=previous, steps=iter(steps), now=NOW + after * TICK)
+def deleting(previous: status.Status, *steps: Stage, after: int = 0) -> dict[str, Any]:
+    computed = status.deleting(generation=1, previous=record(previous), stages=steps, now=NOW + after * TICK)
     check(computed)
     return computed
 
 
 def test_a_deletion_shows_its_steps_and_keeps_what_is_worth_keeping() -> None:
-    ready = compute(a_picture())
+    ready = compute(make_observed_state())
 
     computed = deleting(
         ready, ("namespace", "Active", "namespace customer-acme: held by x"), ("release", "Pending", "")
@@ -219,7 +225,7 @@ def test_a_deletion_shows_its_steps_and_keeps_what_is_worth_keeping() -> None:
 
 def test_the_stages_of_a_deletion_have_times_of_their_own() -> None:
     """Provisioning has a stage of the same name, which was done long ago."""
-    ready = compute(a_picture())
+    ready = compute(make_observed_state())
 
     begun = deleting(ready, ("namespace", "Done", ""), ("release", "Active", ""), after=30)
     goes_on = deleting(begun, ("namespace", "Done", ""), ("release", "Active", ""), after=60)
@@ -240,19 +246,19 @@ def test_a_deletion_without_steps_is_still_a_status() -> None:
     "previous",
     [
         {},
-        compute(a_picture()),
-        compute(a_picture(desired_count=0, failure=_FAILURES[1])),
-        compute(a_picture(components=(component(WAITING),))),
+        compute(make_observed_state()),
+        compute(make_observed_state(desired_count=0, failure=_FAILURES[1])),
+        compute(make_observed_state(components=(component(WAITING),))),
     ],
 )
 def test_a_spec_that_cannot_be_read_has_failed_for_good(previous: dict[str, Any]) -> None:
     error = InstanceInvalid("spec.plan", "'gold' is unknown; use one of trial, starter" + "x" * 2000)
 
-    computed = status.unreadable(make_resource(), error, previous=previous, now=NOW)
+    computed = status.unreadable(make_resource(), error, previous=record(previous), now=NOW)
 
     check(computed)
     assert computed["phase"] == "Failed"
     assert computed["message"].startswith("spec.plan: 'gold' is unknown")
     assert holds(computed, "Stalled")
     assert not {"nextAttemptAt", "estimatedReadyAt"} & set(computed)
-    assert status.unreadable(make_resource(), error, previous=computed, now=NOW + TICK) == computed
+    assert status.unreadable(make_resource(), error, previous=record(computed), now=NOW + TICK) == computed

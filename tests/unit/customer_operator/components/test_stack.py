@@ -2,7 +2,6 @@
 
 import base64
 import json
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import fields, replace
 from itertools import product
@@ -13,6 +12,7 @@ import pytest
 from customer_operator import naming
 from customer_operator.components import stack
 from customer_operator.components.context import Context
+from customer_operator.kube import kinds
 from customer_operator.model.credentials import Credentials, Login
 from customer_operator.model.instance import Plan
 from customer_operator.naming import Manifest
@@ -71,11 +71,11 @@ def _values(value: Any) -> Iterator[Any]:
 
 
 def test_services_come_before_the_quota_and_workloads_after_everything() -> None:
-    kinds = [{item["kind"] for item in wave} for wave in kinds.waves(stack.objects(make_context()))]
+    waves = [{item["kind"] for item in wave} for wave in kinds.waves(stack.objects(make_context()))]
 
-    assert kinds[0] == {"Service"}
-    assert "ResourceQuota" in kinds[1]
-    assert kinds[2] == {"Deployment", "StatefulSet"}
+    assert waves[0] == {"Service"}
+    assert "ResourceQuota" in waves[1]
+    assert waves[2] == {"Deployment", "StatefulSet"}
 
 
 @every_context
@@ -88,12 +88,8 @@ def test_the_waves_hold_every_object_once(context: Context) -> None:
 
 
 def test_an_object_of_an_unknown_kind_has_no_place() -> None:
-    with pytest.raises(ValueError, match="CronJob has no place in WAVES"):
+    with pytest.raises(ValueError, match="CronJob has no place in the waves"):
         kinds.waves([{"kind": "CronJob", "metadata": {"name": "x"}}])
-
-
-def test_no_kind_is_in_two_waves() -> None:
-    assert max(Counter(kind for wave in stack.WAVES for kind in wave).values()) == 1
 
 
 def test_two_components_that_build_the_same_object_are_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,8 +119,8 @@ def test_every_object_is_labelled_with_instance_and_component(context: Context) 
 
     for manifest in _everything(context):
         labels = manifest["metadata"]["labels"]
-        assert naming.labels(context.name, stack.component_of(manifest)).items() <= labels.items()
-        assert stack.component_of(manifest) in components
+        assert naming.labels(context.name, naming.component_of(manifest)).items() <= labels.items()
+        assert naming.component_of(manifest) in components
 
 
 @every_context
@@ -150,7 +146,7 @@ def test_names_within_the_namespace_do_not_repeat_the_customer(context: Context)
 def test_every_selector_selects_the_pods_of_its_own_component_only(context: Context) -> None:
     manifests = stack.objects(context)
     templates = {
-        stack.component_of(item): item["spec"]["template"]["metadata"]["labels"]
+        naming.component_of(item): item["spec"]["template"]["metadata"]["labels"]
         for item in manifests
         if "template" in item.get("spec", {})
     }
@@ -159,13 +155,17 @@ def test_every_selector_selects_the_pods_of_its_own_component_only(context: Cont
         selector = spec.get("selector", {}).get("matchLabels") or spec.get("selector")
         if selector:
             selected = {name for name, labels in templates.items() if selector.items() <= labels.items()}
-            assert selected == {stack.component_of(manifest)}
+            assert selected == {naming.component_of(manifest)}
+
+
+def workloads(manifests: list[Manifest], component: str) -> list[Manifest]:
+    return [item for item in manifests if item["kind"] in kinds.WORKLOADS and naming.component_of(item) == component]
 
 
 @every_context
 def test_a_condition_speaks_of_a_workload_of_its_component(context: Context) -> None:
     manifests = stack.objects(context)
-    with_workload = {item.name for item in stack.COMPONENTS if stack.workloads(manifests, item.name)}
+    with_workload = {item.name for item in stack.COMPONENTS if workloads(manifests, item.name)}
     with_condition = {item.name for item in stack.COMPONENTS if item.condition}
 
     missing = with_condition - with_workload

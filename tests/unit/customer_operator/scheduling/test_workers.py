@@ -27,16 +27,16 @@ class Bench:
 
     concurrency: int = 1
     clock: Clock = field(default_factory=Clock)
-    inventory: ObjectCache = field(default_factory=ObjectCache)
+    cache: ObjectCache = field(default_factory=ObjectCache)
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
     resyncs: list[bool] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.inventory.store_instance(make_body())
+        self.cache.upsert_instance(make_body())
         self.queue = WorkQueue(clock=self.clock)
         self.workers = Workers(
             queue=self.queue,
-            inventory=self.inventory,
+            cache=self.cache,
             metrics=Metrics(self.registry),
             concurrency=self.concurrency,
             resync=RESYNC,
@@ -61,7 +61,7 @@ class Bench:
             await task
 
     async def one_pass(self, answer: Answer) -> None:
-        """QueueItem on what is due, once."""
+        """Work on what is due, once."""
         calls = []
 
         async def reconcile(name: str) -> Outcome:
@@ -118,7 +118,7 @@ async def test_events_do_not_put_the_resync_off(bench: Bench) -> None:
 
 async def test_a_pass_that_asks_for_another_gets_it_in_the_class_of_its_plan(bench: Bench) -> None:
     bench.queue.add("acme", Priority.TRIAL)
-    await bench.one_pass(Outcome("failed", again=60.0))
+    await bench.one_pass(Outcome("failed", requeue_after=60.0))
 
     assert await bench.due_after(59.0) is None
     assert await bench.due_after(1.0) is Priority.STARTER
@@ -278,10 +278,10 @@ async def test_an_instance_that_vanished_is_looked_at_first_to_be_forgotten(benc
     assert await bench.due_after(0) is Priority.DELETE
 
 
-async def test_changes_of_children_are_looked_at_together_a_moment_later(bench: Bench) -> None:
+async def test_changes_of_objects_are_looked_at_together_a_moment_later(bench: Bench) -> None:
     for _ in range(5):
-        bench.workers.child_changed("acme")
-    bench.workers.child_changed("unknown")
+        bench.workers.object_changed("acme")
+    bench.workers.object_changed("unknown")
 
     assert await bench.due_after(0.2) is None
     assert await bench.due_after(0.1) is Priority.STARTER

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from customer_operator.status.conditions import MESSAGE_LIMIT, Stage, merge_conditions, merge_stages
+from customer_operator.status.record import read_status
 from tests.support.statuses import NOW
 
 START, LATER = "2026-11-21T12:01:00Z", "2026-11-21T12:02:00Z"
@@ -13,12 +14,14 @@ START, LATER = "2026-11-21T12:01:00Z", "2026-11-21T12:02:00Z"
 
 def conditions(*items: tuple[str, bool, str, str], before: list[dict[str, Any]] | None = None) -> list[dict[str, Any]]:
     now = NOW if before is None else NOW + timedelta(minutes=1)
-    return merge_conditions(items, previous={"conditions": before or []}, generation=7, now=now)
+    return merge_conditions(
+        items, previous=read_status({"status": {"conditions": before or []}}), generation=7, now=now
+    )
 
 
 def stages(*items: Stage, before: list[dict[str, Any]] | None = None) -> list[dict[str, Any]]:
     now = NOW if before is None else NOW + timedelta(minutes=1)
-    return merge_stages(items, previous={"stages": before or []}, now=now)
+    return merge_stages(items, previous=read_status({"status": {"stages": before or []}}), now=now)
 
 
 def test_a_new_condition_has_every_field_the_contract_requires() -> None:
@@ -88,8 +91,12 @@ def test_a_stage_keeps_its_times_unless_it_begins_again(
 
 def test_a_stage_that_began_again_finishes_again() -> None:
     done = stages(("apply", "Done", ""))
-    again = merge_stages([("apply", "Active", "")], previous={"stages": done}, now=NOW + timedelta(minutes=1))
-    (stage,) = merge_stages([("apply", "Done", "")], previous={"stages": again}, now=NOW + timedelta(minutes=2))
+    again = merge_stages(
+        [("apply", "Active", "")], previous=read_status({"status": {"stages": done}}), now=NOW + timedelta(minutes=1)
+    )
+    (stage,) = merge_stages(
+        [("apply", "Done", "")], previous=read_status({"status": {"stages": again}}), now=NOW + timedelta(minutes=2)
+    )
 
     assert (stage["startedAt"], stage["finishedAt"]) == (LATER, "2026-11-21T12:03:00Z")
 

@@ -12,12 +12,12 @@ from tests.support.statuses import (
     NOW,
     STUCK,
     WAITING,
-    a_picture,
-    an_instance,
     component,
     compute,
     condition,
     holds,
+    make_generation,
+    make_observed_state,
 )
 
 RETRIED = Failure(
@@ -26,33 +26,39 @@ RETRIED = Failure(
 GIVEN_UP = Failure(reason="ReconcileFailed", message="gave up", attempts=3)
 REFUSED = Failure(reason="LicenseInvalid", message="spec.license: it is not a JWT")
 
-NOTHING = a_picture(namespace_ready=False, quota_enforced=False, applied_count=0, desired_count=0, components=())
-APPLYING = a_picture(quota_enforced=False, applied_count=5, components=(component(None), component(None, name="api")))
-COMING_UP = a_picture(components=(component(), component(WAITING, name="api")))
-WEDGED = a_picture(components=(component(), component(STUCK, name="api")))
-HEALTHY = a_picture()
-RESTING = a_picture(suspended="suspended by spec.suspend; all data is kept")
-SCALING_DOWN = a_picture(suspended="suspended by spec.suspend; all data is kept", components=(component(WAITING),))
+NOTHING = make_observed_state(
+    namespace_ready=False, quota_enforced=False, applied_count=0, desired_count=0, components=()
+)
+APPLYING = make_observed_state(
+    quota_enforced=False, applied_count=5, components=(component(None), component(None, name="api"))
+)
+COMING_UP = make_observed_state(components=(component(), component(WAITING, name="api")))
+WEDGED = make_observed_state(components=(component(), component(STUCK, name="api")))
+HEALTHY = make_observed_state()
+RESTING = make_observed_state(suspended="suspended by spec.suspend; all data is kept")
+SCALING_DOWN = make_observed_state(
+    suspended="suspended by spec.suspend; all data is kept", components=(component(WAITING),)
+)
 
 NEW: dict[str, Any] = {}
 READY = compute(HEALTHY)
-UPDATING = compute(COMING_UP, previous=READY, instance=an_instance(generation=2))
+UPDATING = compute(COMING_UP, previous=READY, instance=make_generation(generation=2))
 DEGRADED = compute(COMING_UP, previous=READY)
 SUSPENDED = compute(RESTING, previous=READY)
-FAILED = compute(a_picture(failure=GIVEN_UP), previous=READY)
+FAILED = compute(make_observed_state(failure=GIVEN_UP), previous=READY)
 PROVISIONING = compute(APPLYING)
 BORN_SUSPENDED = compute(RESTING)
 
 
 def phase_of(observed: ObservedState, previous: dict[str, Any], generation: int = 1) -> str:
-    return str(compute(observed, previous=previous, instance=an_instance(generation=generation))["phase"])
+    return str(compute(observed, previous=previous, instance=make_generation(generation=generation))["phase"])
 
 
 @pytest.mark.parametrize(
     ("observed", "previous", "phase"),
     [
         (NOTHING, NEW, "Pending"),
-        (a_picture(applied_count=0, desired_count=0, components=()), NEW, "Pending"),
+        (make_observed_state(applied_count=0, desired_count=0, components=()), NEW, "Pending"),
         (APPLYING, NEW, "Provisioning"),
         (COMING_UP, PROVISIONING, "Provisioning"),
         (HEALTHY, PROVISIONING, "Ready"),
@@ -60,9 +66,9 @@ def phase_of(observed: ObservedState, previous: dict[str, Any], generation: int 
         (COMING_UP, compute(WEDGED), "Provisioning"),
         (HEALTHY, compute(WEDGED), "Ready"),
         (RESTING, PROVISIONING, "Suspended"),
-        (a_picture(failure=RETRIED), PROVISIONING, "Provisioning"),
-        (a_picture(desired_count=0, failure=RETRIED), NEW, "Pending"),
-        (a_picture(desired_count=0, failure=REFUSED), NEW, "Failed"),
+        (make_observed_state(failure=RETRIED), PROVISIONING, "Provisioning"),
+        (make_observed_state(desired_count=0, failure=RETRIED), NEW, "Pending"),
+        (make_observed_state(desired_count=0, failure=REFUSED), NEW, "Failed"),
     ],
 )
 def test_a_new_instance_is_pending_then_provisioning_then_ready(
@@ -84,11 +90,11 @@ def test_a_new_instance_is_pending_then_provisioning_then_ready(
         (COMING_UP, UPDATING, 2, "Updating"),
         (WEDGED, UPDATING, 2, "Degraded"),
         (HEALTHY, UPDATING, 2, "Ready"),
-        (a_picture(plan="professional", components=COMING_UP.components), READY, 1, "Updating"),
-        (a_picture(desired_count=0, failure=RETRIED), READY, 1, "Degraded"),
-        (a_picture(desired_count=0, failure=RETRIED), READY, 2, "Updating"),
-        (a_picture(failure=GIVEN_UP), READY, 1, "Failed"),
-        (a_picture(desired_count=0, failure=REFUSED), READY, 2, "Failed"),
+        (make_observed_state(plan="professional", components=COMING_UP.components), READY, 1, "Updating"),
+        (make_observed_state(desired_count=0, failure=RETRIED), READY, 1, "Degraded"),
+        (make_observed_state(desired_count=0, failure=RETRIED), READY, 2, "Updating"),
+        (make_observed_state(failure=GIVEN_UP), READY, 1, "Failed"),
+        (make_observed_state(desired_count=0, failure=REFUSED), READY, 2, "Failed"),
         (COMING_UP, FAILED, 1, "Updating"),
         (HEALTHY, FAILED, 1, "Ready"),
     ],
@@ -131,10 +137,17 @@ def test_suspending_and_resuming_are_updates(
         (WEDGED, NEW, False, False, True, COMPONENT_STUCK),
         (WEDGED, READY, False, False, True, COMPONENT_STUCK),
         (RESTING, READY, False, False, False, "Suspended"),
-        (a_picture(failure=RETRIED), READY, False, True, False, "ReconcileFailed"),
-        (a_picture(failure=GIVEN_UP), READY, False, False, True, "ReconcileFailed"),
-        (a_picture(failure=REFUSED), NEW, False, False, True, "LicenseInvalid"),
-        (a_picture(failure=RETRIED, components=WEDGED.components), NEW, False, True, False, "ReconcileFailed"),
+        (make_observed_state(failure=RETRIED), READY, False, True, False, "ReconcileFailed"),
+        (make_observed_state(failure=GIVEN_UP), READY, False, False, True, "ReconcileFailed"),
+        (make_observed_state(failure=REFUSED), NEW, False, False, True, "LicenseInvalid"),
+        (
+            make_observed_state(failure=RETRIED, components=WEDGED.components),
+            NEW,
+            False,
+            True,
+            False,
+            "ReconcileFailed",
+        ),
     ],
 )
 def test_conditions_read_as_kstatus_expects(
@@ -151,14 +164,17 @@ def test_conditions_read_as_kstatus_expects(
     ("observed", "message"),
     [
         (NOTHING, "accepted; waiting for its turn"),
-        (a_picture(namespace_ready=False, applied_count=0, components=()), "creating the namespace"),
+        (make_observed_state(namespace_ready=False, applied_count=0, components=()), "creating the namespace"),
         (APPLYING, "5 of 10 objects are applied"),
-        (a_picture(components=(component(WAITING), component(None, name="api"))), "waiting for postgres, api"),
+        (
+            make_observed_state(components=(component(WAITING), component(None, name="api"))),
+            "waiting for postgres, api",
+        ),
         (WEDGED, "api is stuck: the rollout is stuck"),
         (HEALTHY, "everything is ready"),
         (RESTING, "suspended by spec.suspend; all data is kept"),
-        (a_picture(failure=REFUSED), "spec.license: it is not a JWT"),
-        (a_picture(license=LicenseStatus(state="Grace", ok=False, message="renew it")), "renew it"),
+        (make_observed_state(failure=REFUSED), "spec.license: it is not a JWT"),
+        (make_observed_state(license=LicenseStatus(state="Grace", ok=False, message="renew it")), "renew it"),
     ],
 )
 def test_the_message_says_what_is_going_on(observed: ObservedState, message: str) -> None:
@@ -175,7 +191,7 @@ def test_the_message_says_what_is_going_on(observed: ObservedState, message: str
     ],
 )
 def test_each_component_has_a_condition_of_its_own(readiness: Any, value: str, reason: str, message: str) -> None:
-    found = condition(compute(a_picture(components=(component(readiness),))), "PostgresReady")
+    found = condition(compute(make_observed_state(components=(component(readiness),))), "PostgresReady")
 
     assert (found["status"], found["reason"], found["message"]) == (value, reason, message)
 
@@ -185,7 +201,7 @@ def test_the_licence_is_reported_in_its_own_words() -> None:
         state="Grace", expires_at=NOW, key_id="k1", ok=False, reason="InGrace", message="renew it before tomorrow"
     )
 
-    computed = compute(a_picture(license=reading))
+    computed = compute(make_observed_state(license=reading))
 
     assert computed["license"] == {"state": "Grace", "expiresAt": "2026-11-21T12:01:00Z", "keyId": "k1"}
     found = condition(computed, "LicenseValid")
@@ -194,20 +210,20 @@ def test_the_licence_is_reported_in_its_own_words() -> None:
 
 
 def test_a_failure_is_reported_with_its_tries_and_the_next_one() -> None:
-    computed = compute(a_picture(failure=RETRIED))
+    computed = compute(make_observed_state(failure=RETRIED))
 
     assert (computed["attempts"], computed["nextAttemptAt"]) == (1, "2026-11-21T12:02:00Z")
 
 
 def test_giving_up_leaves_no_next_try() -> None:
-    computed = compute(a_picture(failure=GIVEN_UP), previous=compute(a_picture(failure=RETRIED)))
+    computed = compute(make_observed_state(failure=GIVEN_UP), previous=compute(make_observed_state(failure=RETRIED)))
 
     assert computed["attempts"] == 3
     assert "nextAttemptAt" not in computed
 
 
 def test_success_clears_the_tries() -> None:
-    computed = compute(HEALTHY, previous=compute(a_picture(failure=RETRIED)))
+    computed = compute(HEALTHY, previous=compute(make_observed_state(failure=RETRIED)))
 
     assert computed["attempts"] == 0
     assert "nextAttemptAt" not in computed
@@ -218,8 +234,8 @@ def test_texts_of_any_length_fit_the_contract() -> None:
     stuck = component(WAITING.__class__(ready=False, message="x" * 40_000, stuck=True))
     reading = LicenseStatus(state="Invalid", key_id="k" * 1000, ok=False, message="y" * 40_000)
 
-    compute(a_picture(failure=failure, components=(stuck,), license=reading))
-    compute(a_picture(components=(stuck,), license=reading))
+    compute(make_observed_state(failure=failure, components=(stuck,), license=reading))
+    compute(make_observed_state(components=(stuck,), license=reading))
 
 
 @pytest.mark.parametrize(
@@ -237,14 +253,14 @@ def test_texts_of_any_length_fit_the_contract() -> None:
 def test_a_pass_answers_a_retry_annotation_whose_time_has_come(
     retry_at: str | None, previous: dict[str, Any], handled: str | None
 ) -> None:
-    computed = compute(HEALTHY, previous=previous, instance=an_instance(retry_at=retry_at))
+    computed = compute(HEALTHY, previous=previous, instance=make_generation(retry_at=retry_at))
 
     assert computed.get("lastHandledRetryAt") == handled
 
 
 def test_a_pass_that_failed_before_it_looked_keeps_what_was_last_seen_of_the_stack() -> None:
-    ready = compute(a_picture())
-    blind = a_picture(
+    ready = compute(make_observed_state())
+    blind = make_observed_state(
         applied_count=0, desired_count=0, components=(), urls={}, failure=Failure(reason="LicenseInvalid", message="no")
     )
 
@@ -258,7 +274,7 @@ def test_a_pass_that_failed_before_it_looked_keeps_what_was_last_seen_of_the_sta
 
 def test_a_paused_instance_says_so_whatever_its_phase() -> None:
     for observed in (
-        a_picture(paused=True),
-        a_picture(paused=True, desired_count=0, applied_count=0, namespace_ready=False, components=()),
+        make_observed_state(paused=True),
+        make_observed_state(paused=True, desired_count=0, applied_count=0, namespace_ready=False, components=()),
     ):
         assert compute(observed)["message"].startswith("spec.paused is set")

@@ -194,12 +194,3 @@ def test_a_removed_annotation_of_somebody_elses_domain_is_seen_in_full_compariso
 
     assert drift.in_sync(live(desired), desired)
     assert not drift.in_sync(stripped, desired)
-
-
-def test_a_mark_that_somebody_removed_is_missed() -> None:
-    desired = drift.with_hash({"kind": "Ingress", "metadata": {"name": "web", "annotations": {"issuer": "x"}}})
-    stripped = {**desired, "metadata": {**desired["metadata"], "annotations": dict(desired["metadata"]["annotations"])}}
-    del stripped["metadata"]["annotations"]["issuer"]
-
-    assert drift.is_marked(desired, desired)
-    assert not drift.is_marked(stripped, desired)

@@ -13,7 +13,7 @@ from customer_operator.model.instance import CustomerInstance, Plan
 from customer_operator.model.plans import PLANS
 from tests.support.generate import make_instance
 from tests.support.licences import ISSUER, jwk, sign, write_jwks
-from tests.support.statuses import a_picture, compute
+from tests.support.statuses import compute, make_observed_state
 
 EXPIRY = datetime(2027, 3, 1, tzinfo=UTC)
 GRACE = timedelta(days=3)
@@ -26,29 +26,29 @@ def keys(tmp_path: Path) -> KeySet:
     return KeySet(write_jwks(tmp_path / "jwks.json", jwk()))
 
 
-def an_instance(plan: Plan = Plan.PROFESSIONAL, *, suspend: bool = False) -> CustomerInstance:
+def with_plan(plan: Plan = Plan.PROFESSIONAL, *, suspend: bool = False) -> CustomerInstance:
     return replace(make_instance(), plan=plan, suspend=suspend)
 
 
 def decision(
     keys: KeySet, *, instance: CustomerInstance | None = None, now: datetime, plan: str = "professional"
 ) -> Decision:
-    """Judge an instance with a licence that was issued long ago and ends at EXPIRY."""
+    """Evaluate an instance with a licence that was issued long ago and ends at EXPIRY."""
     token = sign(plan=plan, exp=int(EXPIRY.timestamp()), nbf=0, iat=0)
-    return evaluate(instance or an_instance(), token=token, keys=keys, issuer=ISSUER, grace=GRACE, now=now)
+    return evaluate(instance or with_plan(), token=token, keys=keys, issuer=ISSUER, grace=GRACE, now=now)
 
 
 @pytest.mark.parametrize("plan", list(Plan))
 def test_without_a_licence_the_plan_of_the_spec_is_in_force(plan: Plan) -> None:
-    found = evaluate(an_instance(plan), token=None, keys=KeySet(None), issuer=ISSUER, grace=GRACE, now=EXPIRY)
+    found = evaluate(with_plan(plan), token=None, keys=KeySet(None), issuer=ISSUER, grace=GRACE, now=EXPIRY)
 
     assert found == Decision(
         plan=plan,
         features=PLANS[plan].features,
         limits=PLANS[plan].limits,
-        reading=LicenseStatus(),
+        license=LicenseStatus(),
         suspended=None,
-        again_at=None,
+        next_change=None,
     )
 
 
@@ -60,7 +60,7 @@ def test_a_license_decides_features_and_limits_as_long_as_it_is_one(keys: KeySet
 
 
 @pytest.mark.parametrize(
-    ("now", "state", "ok", "reason", "suspended", "again_at"),
+    ("now", "state", "ok", "reason", "suspended", "next_change"),
     [
         (EXPIRY - timedelta(days=30), "Valid", True, "Valid", None, EXPIRY),
         (EXPIRY, "Grace", False, "InGrace", None, EXPIRY + GRACE),
@@ -69,14 +69,21 @@ def test_a_license_decides_features_and_limits_as_long_as_it_is_one(keys: KeySet
     ],
 )
 def test_a_licence_runs_out_by_way_of_a_grace_period(
-    keys: KeySet, now: datetime, state: str, *, ok: bool, reason: str, suspended: str | None, again_at: datetime | None
+    keys: KeySet,
+    now: datetime,
+    state: str,
+    *,
+    ok: bool,
+    reason: str,
+    suspended: str | None,
+    next_change: datetime | None,
 ) -> None:
     found = decision(keys, now=now)
 
-    assert (found.reading.state, found.reading.ok, found.reading.reason) == (state, ok, reason)
-    assert (found.suspended, found.again_at) == (suspended, again_at)
+    assert (found.license.state, found.license.ok, found.license.reason) == (state, ok, reason)
+    assert (found.suspended, found.next_change) == (suspended, next_change)
     assert found.plan is Plan.PROFESSIONAL
-    assert (found.reading.expires_at, found.reading.key_id) == (EXPIRY, "k1")
+    assert (found.license.expires_at, found.license.key_id) == (EXPIRY, "k1")
 
 
 @pytest.mark.parametrize(
@@ -91,31 +98,31 @@ def test_a_licence_runs_out_by_way_of_a_grace_period(
 def test_the_licence_decides_the_plan_and_says_so_when_the_spec_asks_for_more(
     keys: KeySet, asked: Plan, granted: str, *, ok: bool
 ) -> None:
-    found = decision(keys, instance=an_instance(asked), plan=granted, now=EXPIRY - GRACE)
+    found = decision(keys, instance=with_plan(asked), plan=granted, now=EXPIRY - GRACE)
 
     assert found.plan == granted
     assert found.suspended is None
-    assert found.reading.ok is ok
+    assert found.license.ok is ok
     if not ok:
-        assert found.reading.reason == "PlanNotCovered"
-        assert found.reading.message == (
+        assert found.license.reason == "PlanNotCovered"
+        assert found.license.message == (
             f"spec.plan {asked} needs a licence for it; this one grants {granted}, which is in force"
         )
 
 
 @pytest.mark.parametrize("now", [EXPIRY - GRACE, EXPIRY, EXPIRY + 2 * GRACE])
-def test_an_instance_that_was_asked_to_rest_rests_whatever_its_licence_says(keys: KeySet, now: datetime) -> None:
-    assert decision(keys, instance=an_instance(suspend=True), now=now).suspended == SUSPENDED
+def test_with_plan_that_was_asked_to_rest_rests_whatever_its_licence_says(keys: KeySet, now: datetime) -> None:
+    assert decision(keys, instance=with_plan(suspend=True), now=now).suspended == SUSPENDED
 
 
-def test_an_instance_without_a_licence_can_be_asked_to_rest() -> None:
-    found = evaluate(an_instance(suspend=True), token=None, keys=KeySet(None), issuer=ISSUER, grace=GRACE, now=EXPIRY)
+def test_with_plan_without_a_licence_can_be_asked_to_rest() -> None:
+    found = evaluate(with_plan(suspend=True), token=None, keys=KeySet(None), issuer=ISSUER, grace=GRACE, now=EXPIRY)
 
     assert found.suspended == SUSPENDED
 
 
 def test_a_licence_of_another_instance_is_refused(keys: KeySet) -> None:
-    other = replace(an_instance(), name="other")
+    other = replace(with_plan(), name="other")
 
     with pytest.raises(LicenseRejected, match="issued for another instance"):
         decision(keys, instance=other, now=EXPIRY - GRACE)
@@ -125,7 +132,7 @@ def test_a_licence_of_another_instance_is_refused(keys: KeySet) -> None:
 def test_every_reading_fits_the_status(keys: KeySet, now: datetime) -> None:
     found = decision(keys, now=now)
 
-    compute(a_picture(plan=found.plan, license=found.reading, suspended=found.suspended))
+    compute(make_observed_state(plan=found.plan, license=found.license, suspended=found.suspended))
 
 
 def test_a_refused_licence_reads_as_invalid_with_the_cure() -> None:
@@ -133,4 +140,4 @@ def test_a_refused_licence_reads_as_invalid_with_the_cure() -> None:
 
     assert (reading.state, reading.ok, reading.reason) == ("Invalid", False, "LicenseInvalid")
     assert reading.message == "spec.license: it is not a JWT; copy the licence again, whole"
-    compute(a_picture(license=reading))
+    compute(make_observed_state(license=reading))

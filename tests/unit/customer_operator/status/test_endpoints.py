@@ -7,7 +7,7 @@ import pytest
 from customer_operator.components import stack
 from customer_operator.observed.cache import CachedObject, Key
 from customer_operator.observed.readiness import READY
-from customer_operator.status import endpoints as addresses
+from customer_operator.status import endpoints
 from tests.support.generate import make_context, make_instance, make_platform
 
 ALL_PORTS = {"dashboard": 30001, "api": 30002, "mqtt": 30003, "mqttTls": 30004, "mqttWebsocket": 30005}
@@ -18,30 +18,30 @@ WEB = {"dashboard": "https://acme.iot.example.com", "api": "https://acme.iot.exa
 
 def service(*node_ports: tuple[str, int]) -> CachedObject:
     return CachedObject(
+        uid="u",
         version=1,
-        component="x",
         applied_hash=None,
-        content="",
-        verified=None,
+        content_hash="",
+        verified_hash=None,
         readiness=READY,
         node_ports=node_ports,
     )
 
 
 def test_node_ports_are_found_by_service_and_port_name() -> None:
-    children = {
+    objects = {
         Key("Service", "dashboard"): service(("http", 30001)),
         Key("Service", "api"): service(("http", 30002)),
         Key("Service", "mqtt"): service(("mqtt", 30003), ("mqtts", 30004), ("websocket", 30005)),
         Key("Service", "postgres"): service(("postgres", 30006)),
     }
 
-    assert addresses.ports(children) == ALL_PORTS
+    assert endpoints.ports(objects) == ALL_PORTS
 
 
 def test_ports_that_are_not_allocated_are_left_out() -> None:
-    assert addresses.ports({}) == {}
-    assert addresses.ports({Key("Service", "api"): service()}) == {}
+    assert endpoints.ports({}) == {}
+    assert endpoints.ports({Key("Service", "api"): service()}) == {}
 
 
 def test_every_node_port_that_the_stack_asks_for_has_its_place_in_the_status() -> None:
@@ -54,7 +54,7 @@ def test_every_node_port_that_the_stack_asks_for_has_its_place_in_the_status() -
         if item["kind"] == "Service" and item["spec"]["type"] == "NodePort"
     }
 
-    assert len(addresses.ports(asked_for)) == sum(len(child.node_ports) for child in asked_for.values()) == 5
+    assert len(endpoints.ports(asked_for)) == sum(len(known.node_ports) for known in asked_for.values()) == 5
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_every_node_port_that_the_stack_asks_for_has_its_place_in_the_status() -
 def test_under_a_domain_an_instance_answers_at_its_hosts(
     spec: dict[str, Any], ports: dict[str, int], urls: dict[str, str]
 ) -> None:
-    assert addresses.urls(make_instance(**spec), make_platform(), ports) == urls
+    assert endpoints.urls(make_instance(**spec), make_platform(), ports) == urls
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_without_a_front_door_devices_are_told_the_node_port(
 def test_on_localhost_an_instance_answers_at_its_node_ports(
     spec: dict[str, Any], ports: dict[str, int], urls: dict[str, str]
 ) -> None:
-    assert addresses.urls(make_instance(**spec), LOCAL, ports) == urls
+    assert endpoints.urls(make_instance(**spec), LOCAL, ports) == urls
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_on_localhost_an_instance_answers_at_its_node_ports(
 def test_an_external_broker_answers_where_its_owner_says(external: dict[str, Any], url: str) -> None:
     instance = make_instance(mqtt={"exposure": "External", "external": external})
 
-    assert addresses.urls(instance, make_platform(), {})["mqtt"] == url
+    assert endpoints.urls(instance, make_platform(), {})["mqtt"] == url
 
 
 def test_the_platform_may_name_hosts_otherwise() -> None:
@@ -150,7 +150,7 @@ def test_the_platform_may_name_hosts_otherwise() -> None:
         web_host_template="app-{name}.{base_domain}", mqtt_host_template="{name}-mqtt.{base_domain}"
     )
 
-    urls = addresses.urls(make_instance(), platform, {})
+    urls = endpoints.urls(make_instance(), platform, {})
 
     assert urls["dashboard"] == "https://app-acme.iot.example.com"
     assert urls["mqtt"] == "mqtts://acme-mqtt.iot.example.com:8883"

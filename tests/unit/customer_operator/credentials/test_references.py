@@ -73,7 +73,7 @@ async def test_a_secret_of_others_is_refused_word_for_word_as_if_it_were_missing
         f"namespace {HOME} has no Secret theirs for this instance; "
         "create it there with the label iotistic.cloud/instance=acme"
     )
-    values: Any = {"jwt": LICENSE_KEY, "username": "user", "password": "fake"}
+    values: dict[str, Any] = {"jwt": LICENSE_KEY, "username": "user", "password": "fake"}
     for others in (
         secret(**values),
         secret(labels={}, **values),

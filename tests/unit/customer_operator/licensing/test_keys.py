@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from jwt.algorithms import RSAAlgorithm
 
 from customer_operator.errors import SettingInvalid
-from customer_operator.licensing.keys import KeySet, parse_jwks, read_jwks
+from customer_operator.licensing.keys import KeySet, parse_jwks
 from tests.support.licences import check, claims, jwk, private_key, refusal, sign, write_jwks
 
 
@@ -103,7 +103,8 @@ def test_a_private_key_is_refused_without_being_shown() -> None:
 def test_tenants_are_given_the_document_as_it_stands(tmp_path: Path) -> None:
     path = write_jwks(tmp_path / "jwks.json", jwk("k1"), jwk("k2"))
 
-    assert read_jwks(path) == path.read_text()
+    assert KeySet(path).document() == path.read_text()
+    assert KeySet(None).document() is None
 
 
 @pytest.mark.parametrize(
@@ -117,7 +118,7 @@ def test_a_document_that_tenants_must_not_be_given_is_refused_by_the_settings_na
 
     for each in (path, tmp_path / "missing.json"):
         with pytest.raises(SettingInvalid, match="LICENSE_JWKS_PATH must name a JWKS file of public RSA keys"):
-            read_jwks(each)
+            KeySet(each)
 
 
 def test_an_elliptic_key_under_the_id_of_a_licence_is_no_way_in(tmp_path: Path) -> None:

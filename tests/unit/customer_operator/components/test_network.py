@@ -208,14 +208,14 @@ def test_every_port_that_a_service_offers_is_reachable_for_somebody() -> None:
     context = make_context()
     reachable = {flow.split(" -> ")[1] for flow in _allowed(context)}
     containers = {
-        (stack.component_of(item), port["name"]): port["containerPort"]
+        (naming.component_of(item), port["name"]): port["containerPort"]
         for item in stack.objects(context)
         if item["kind"] in ("Deployment", "StatefulSet")
         for container in item["spec"]["template"]["spec"]["containers"]
         for port in container["ports"]
     }
     offered = {
-        f"{stack.component_of(item)}:{containers[stack.component_of(item), port['targetPort']]}/TCP"
+        f"{naming.component_of(item)}:{containers[naming.component_of(item), port['targetPort']]}/TCP"
         for item in stack.objects(context)
         if item["kind"] == "Service"
         for port in item["spec"]["ports"]

@@ -1,11 +1,9 @@
-"""Paths of the REST API, and what its refusals mean."""
+"""What the refusals of the API server mean."""
 
 import json
 
 import pytest
 
-from customer_operator import naming
-from customer_operator.components import stack
 from customer_operator.errors import (
     AdmissionRefused,
     AlreadyExists,
@@ -14,9 +12,7 @@ from customer_operator.errors import (
     Conflict,
     PermissionMissing,
 )
-from customer_operator.kube.kinds import KINDS, path_of
 from customer_operator.kube.responses import convert
-from tests.support.generate import make_context, make_instance, make_platform
 
 RBAC = 'secrets "x" is forbidden: User "system:serviceaccount:a:b" cannot get resource "secrets" in API group ""'
 QUOTA = 'pods "x" is forbidden: exceeded quota: default, requested: pods=1, used: pods=10, limited: pods=10'
@@ -72,42 +68,3 @@ def test_a_refusal_is_told_apart_by_code_and_reason(code: int, data: bytes, expe
 )
 def test_a_refusal_says_what_was_asked_and_what_was_answered(data: bytes, text: str) -> None:
     assert str(convert(422, data, what="PATCH /x")) == text
-
-
-@pytest.mark.parametrize(
-    ("kind", "namespace", "name", "path"),
-    [
-        ("Namespace", None, "customer-acme", "/api/v1/namespaces/customer-acme"),
-        ("Secret", "customer-acme", "credentials", "/api/v1/namespaces/customer-acme/secrets/credentials"),
-        ("Deployment", "customer-acme", None, "/apis/apps/v1/namespaces/customer-acme/deployments"),
-        (naming.KIND, None, "acme", "/apis/iotistic.cloud/v1alpha1/customerinstances/acme"),
-        (
-            "RoleBinding",
-            "customer-acme",
-            "x",
-            "/apis/rbac.authorization.k8s.io/v1/namespaces/customer-acme/rolebindings/x",
-        ),
-    ],
-)
-def test_every_object_has_its_path(kind: str, namespace: str | None, name: str | None, path: str) -> None:
-    assert path_of(kind, namespace=namespace, name=name) == path
-
-
-@pytest.mark.parametrize(
-    ("kind", "namespace", "complaint"),
-    [("Secret", None, "Secret needs a namespace"), ("Namespace", "default", "Namespace has no namespace")],
-)
-def test_a_path_in_the_wrong_scope_is_a_mistake_of_ours(kind: str, namespace: str | None, complaint: str) -> None:
-    with pytest.raises(ValueError, match=complaint):
-        path_of(kind, namespace=namespace)
-
-
-def test_every_object_of_the_stack_has_a_path_of_its_own_kind() -> None:
-    context = make_context()
-    manifests = [*stack.foundation(make_instance(), make_platform()), *stack.objects(context)]
-
-    for manifest in manifests:
-        metadata = manifest["metadata"]
-        path = path_of(manifest["kind"], namespace=metadata.get("namespace"), name=metadata["name"])
-        assert KINDS[manifest["kind"]][0].endswith(f"/{manifest['apiVersion']}")
-        assert path.endswith(f"/{metadata['name']}")
