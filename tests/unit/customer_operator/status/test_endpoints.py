@@ -104,7 +104,7 @@ def test_without_a_front_door_devices_are_told_the_node_port(
 ) -> None:
     instance = make_instance(mqtt={"exposure": exposure})
 
-    assert addresses.urls(instance, make_platform(front_door=False), ports).get("mqtt") == url
+    assert endpoints.urls(instance, make_platform(front_door=False), ports).get("mqtt") == url
 
 
 @pytest.mark.parametrize(
