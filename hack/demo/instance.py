@@ -1,19 +1,18 @@
 """A CustomerInstance as the demo shows it, read from the API server's watch."""
 
-import json
-import ssl
 from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, Self
 
 import httpx
 
 from hack.cluster import LocalCluster
-from hack.cluster.launch import log_tail
+from hack.cluster.client import follow
 from hack.demo.errors import DemoError
+from hack.files import log_tail
 
 RESOURCE = "/apis/iotistic.cloud/v1alpha1/customerinstances"
-CONNECT_TIMEOUT = 5.0
 
 
 @dataclass(frozen=True)
@@ -63,25 +62,14 @@ async def watch(cluster: LocalCluster, name: str) -> AsyncGenerator[Snapshot]:
     Ends when the API server ends the watch, which it does after half an hour. Raises DemoError when the instance is
     deleted or the connection breaks.
     """
-    query = {"watch": "true", "fieldSelector": f"metadata.name={name}"}
-    timeout = httpx.Timeout(CONNECT_TIMEOUT, read=None)
     try:
-        async with (
-            httpx.AsyncClient(base_url=cluster.server, verify=_administrator(cluster), trust_env=False) as client,
-            client.stream("GET", RESOURCE, params=query, timeout=timeout) as response,
-        ):
-            response.raise_for_status()
-            async for line in response.aiter_lines():
-                event = json.loads(line)
-                if event["type"] not in {"ADDED", "MODIFIED"}:
-                    raise DemoError(f"the watch of customerinstance {name} says {event['type']}")
-                yield Snapshot.parse(event["object"])
+        async with aclosing(
+            follow(cluster.kubeconfig, RESOURCE, params={"fieldSelector": f"metadata.name={name}"})
+        ) as events:
+            async for kind, resource in events:
+                if kind not in {"ADDED", "MODIFIED"}:
+                    raise DemoError(f"the watch of customerinstance {name} says {kind}")
+                yield Snapshot.parse(resource)
     except httpx.HTTPError as error:
-        last_words = log_tail(cluster.files, "kube-apiserver")
+        last_words = log_tail(cluster.files.logs / "kube-apiserver.log")
         raise DemoError(f"the watch of customerinstance {name} broke: {error}\n{last_words}") from error
-
-
-def _administrator(cluster: LocalCluster) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=str(cluster.ca))
-    context.load_cert_chain(cluster.files.pki / "admin.crt", cluster.files.pki / "admin.key")
-    return context

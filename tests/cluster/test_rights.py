@@ -12,7 +12,7 @@ from customer_operator.naming import Manifest
 from hack.cluster import LocalCluster
 from hack.paths import PROJECT_ROOT
 from tests.support.audit import OPERATOR
-from tests.support.kubernetes import Kubernetes, Refused, bearer, omnipotent, order
+from tests.support.kubernetes import Kubernetes, Refused, omnipotent, order
 
 BASE = PROJECT_ROOT / "manifests" / "base"
 POLICY = r"the operator may write only into namespaces customer-\* and iotistic-system, not into "
@@ -156,7 +156,7 @@ def test_the_operator_has_no_standing_right_on_secrets_and_only_looks_at_workloa
 
 def test_the_billing_api_touches_instances_and_nothing_else(cluster: LocalCluster, tmp_path: Path) -> None:
     kubeconfig = cluster.service_account_kubeconfig("billing", "billing-api", tmp_path / "kubeconfig")
-    with bearer(cluster, kubeconfig) as access:
+    with Kubernetes(kubeconfig) as access:
         verbs = {"get", "list", "watch", "create", "patch"}
         assert standing_rights(access) == {("customerinstances", verb) for verb in verbs}
         access.apply(order("ordered"), dryRun="All")

@@ -17,8 +17,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from customer_operator import leader, naming
 from customer_operator.naming import Manifest
 from hack.paths import PROJECT_ROOT
+from hack.ports import PortReservation
 from hack.processes import dying_with_parent
-from hack.supervisor.ports import PortReservation
 from tests.support.kubernetes import PATIENCE, Kubernetes
 
 _END = 15.0  # seconds; kopf's own limit for its clean-up is shorter
