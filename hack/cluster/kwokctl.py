@@ -3,10 +3,11 @@
 import os
 import subprocess
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from subprocess import DEVNULL, PIPE, STDOUT
 
 from hack.cluster.client import Client
+from hack.cluster.configuration import COMPONENTS
 from hack.cluster.files import ClusterFiles
 from hack.errors import ClusterError, DamagedDataError
 from hack.files import log_tail
@@ -15,6 +16,8 @@ from hack.processes import find_programs
 # About six seconds on two idle cores; several clusters may be starting at once on a busy machine.
 TIMEOUT = 180.0
 POLL_INTERVAL = 0.05
+# Without these two no other component can start; kwokctl starts all at once, and whatever gives up, stays down.
+ESSENTIAL = ("etcd", "kube-apiserver")
 HEALTH_PATHS = {"etcd": "/health", "kube-apiserver": "/readyz"}
 
 
@@ -28,7 +31,8 @@ def run_kwokctl(files: ClusterFiles, *arguments: str) -> None:
         command, cwd=files.directory, env=_environment(files), umask=0o077, stdin=DEVNULL, stdout=PIPE, stderr=STDOUT
     ) as process:
         try:
-            wait_until(lambda: process.poll() is not None, files=files, purpose=f"kwokctl {' '.join(arguments)}")
+            purpose = f"kwokctl {' '.join(arguments)}"
+            wait_until(lambda: process.poll() is not None, files=files, purpose=purpose, watched=ESSENTIAL)
         except BaseException:
             process.kill()
             raise
@@ -37,15 +41,27 @@ def run_kwokctl(files: ClusterFiles, *arguments: str) -> None:
         raise ClusterError(f"kwokctl {' '.join(arguments)} failed:\n{said.strip()}")
 
 
-def wait_until(condition: Callable[[], bool], *, files: ClusterFiles, purpose: str) -> None:
+def start_missing(files: ClusterFiles) -> None:
+    """Start every component that has ended, on its own port.
+
+    kwokctl must forget them first: it would take a zombie, or another program that got the pid, for what it started.
+    """
+    for name in dead_components(files):
+        (files.pids / f"{name}.pid").unlink()
+    run_kwokctl(files, "start", "cluster")
+
+
+def wait_until(
+    condition: Callable[[], bool], *, files: ClusterFiles, purpose: str, watched: Collection[str] = COMPONENTS
+) -> None:
     """Wait until the condition holds, at most TIMEOUT seconds.
 
-    Raises ClusterError with the end of its log when a component dies meanwhile: DamagedDataError when it is etcd, which
-    reads what an earlier cluster left.
+    Raises ClusterError with the end of its log when one of the watched components dies meanwhile: DamagedDataError
+    when it is etcd, which reads what an earlier cluster left.
     """
     deadline = time.monotonic() + TIMEOUT
     while not condition():
-        for name in dead_components(files):
+        for name in set(watched) & set(dead_components(files)):
             kind = DamagedDataError if name == "etcd" else ClusterError
             raise kind(f"{name} has ended\n{log_tail(files.logs / f'{name}.log')}")
         if time.monotonic() > deadline:
@@ -53,10 +69,13 @@ def wait_until(condition: Callable[[], bool], *, files: ClusterFiles, purpose: s
         time.sleep(POLL_INTERVAL)
 
 
-def wait_healthy(files: ClusterFiles, api: Client, names: Iterable[str]) -> None:
-    """Wait until the named components say they are healthy; raises as `wait_until` does."""
-    for name in names:
-        wait_until(lambda name=name: is_healthy(files, api, name), files=files, purpose=name)  # type: ignore[misc]
+def wait_healthy(files: ClusterFiles, api: Client, names: Collection[str]) -> None:
+    """Wait until the named components say they are healthy; raises as `wait_until` does when one of them dies."""
+
+    def healthy() -> bool:
+        return all(is_healthy(files, api, name) for name in names)
+
+    wait_until(healthy, files=files, purpose=" and ".join(names), watched=names)
 
 
 def is_healthy(files: ClusterFiles, api: Client, name: str) -> bool:

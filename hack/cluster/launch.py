@@ -4,13 +4,13 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-import httpx
 import yaml
+from urllib3.exceptions import HTTPError
 
 from hack.cluster.client import APPLY, Client, Object
 from hack.cluster.configuration import COMPONENTS, Settings, build_configuration
 from hack.cluster.files import ClusterFiles
-from hack.cluster.kwokctl import run_kwokctl, wait_healthy, wait_until
+from hack.cluster.kwokctl import ESSENTIAL, dead_components, run_kwokctl, start_missing, wait_healthy, wait_until
 from hack.cluster.stages import render_stages
 from hack.files import write_private
 
@@ -42,6 +42,9 @@ def launch(
     told = (f"--config={files.configuration}", f"--config={files.stages}")
     run_kwokctl(files, *told, "create", "cluster", "--kubeconfig=")  # not into the user's own kubeconfig
     with Client(files.kubeconfig) as api:
+        wait_healthy(files, api, ESSENTIAL)
+        if dead_components(files):  # on a busy machine a controller gives up before the API server is ready
+            start_missing(files)
         wait_healthy(files, api, COMPONENTS)
         storage_class = yaml.safe_load(STORAGE_CLASS.read_text(encoding="utf-8"))
         path = f"/apis/storage.k8s.io/v1/storageclasses/{storage_class['metadata']['name']}"
@@ -70,5 +73,5 @@ def _is_usable(api: Client) -> bool:
     try:
         accounts = api.collection("/api/v1/namespaces/default/serviceaccounts")
         return bool(accounts) and all(map(is_schedulable, api.collection("/api/v1/nodes")))
-    except httpx.TransportError:
+    except HTTPError:
         return False

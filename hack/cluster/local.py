@@ -13,7 +13,7 @@ from hack.binaries import ensure_binaries
 from hack.cluster.client import Client, write_token_kubeconfig
 from hack.cluster.configuration import COMPONENTS, PORTS_NEEDED, PROGRAMS, Settings
 from hack.cluster.files import ClusterFiles
-from hack.cluster.kwokctl import dead_components, run_kwokctl, wait_healthy
+from hack.cluster.kwokctl import start_missing, wait_healthy
 from hack.cluster.launch import Report, add_nodes, launch
 from hack.cluster.status import ComponentStatus, component_statuses
 from hack.errors import ClusterError, DamagedDataError
@@ -164,12 +164,10 @@ class LocalCluster:
         process = self._process(name)
         process.send_signal(SIGKILL)
         process.wait(timeout=END_TIMEOUT)
-        self._forget_dead()
 
     def start_component(self, name: str) -> None:
         """Start a component that was stopped, on the same port, and wait until it is healthy."""
-        self._forget_dead()
-        run_kwokctl(self.files, "start", "cluster")  # what runs already is left alone
+        start_missing(self.files)
         with Client(self.kubeconfig) as api:
             wait_healthy(self.files, api, (name,))
 
@@ -256,8 +254,3 @@ class LocalCluster:
         if process is None:
             raise ClusterError(f"{name} does not run\n{log_tail(self.files.logs / f'{name}.log')}")
         return process
-
-    def _forget_dead(self) -> None:
-        """Remove what kwokctl remembers of components that have ended: it would take a zombie for a running one."""
-        for name in dead_components(self.files):
-            (self.files.pids / f"{name}.pid").unlink()

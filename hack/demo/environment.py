@@ -1,11 +1,11 @@
 """The environment of the demo, started in the order in which its parts are needed, and ended with the block."""
 
-import asyncio
-from collections.abc import Coroutine, Iterator, Mapping
+import os
+import select
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
 
 from hack.cluster import LocalCluster
 from hack.demo import programs
@@ -16,8 +16,6 @@ from hack.progress import Progress
 
 MANIFESTS = PROJECT_ROOT / "manifests" / "overlays" / "local"
 CRD_TIMEOUT = "--timeout=30s"
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -30,25 +28,20 @@ class Environment:
     operator: Running
     operator_url: str
 
-    async def guard(self, work: Coroutine[Any, Any, T], *, timeout: float | None = None) -> T:  # noqa: ASYNC109
-        """Return what `work` returns; `timeout` is in seconds.
+    def check(self) -> None:
+        """Raise DemoError when operator or billing API have ended."""
+        for program in (self.billing, self.operator):
+            if program.process.poll() is not None:
+                raise program.ended()
 
-        Raises DemoError when operator or billing API end meanwhile, and TimeoutError.
-        """
-        ends = {asyncio.create_task(program.wait_ended()): program for program in (self.billing, self.operator)}
-        task = asyncio.create_task(work)
-        try:
-            await asyncio.wait((task, *ends), timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
-            for end, program in ends.items():
-                if end.done():
-                    raise program.ended()
-            if not task.done():
-                raise TimeoutError
-            return task.result()
-        finally:
-            for running_task in (task, *ends):
-                running_task.cancel()
-            await asyncio.gather(task, *ends, return_exceptions=True)
+    def wait_ended(self) -> None:
+        """Wait until operator or billing API end by themselves, and raise DemoError."""
+        with ExitStack() as stack:
+            ends = [os.pidfd_open(program.process.pid) for program in (self.billing, self.operator)]
+            for end in ends:
+                stack.callback(os.close, end)
+            select.select(ends, [], [])
+        self.check()
 
 
 @contextmanager

@@ -1,18 +1,19 @@
 """A CustomerInstance as the demo shows it, read from the API server's watch."""
 
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing
+from collections.abc import Generator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-import httpx
+from urllib3.exceptions import HTTPError, ReadTimeoutError
 
-from hack.cluster import LocalCluster
-from hack.cluster.client import follow
+from hack.cluster import Client, LocalCluster
 from hack.demo.errors import DemoError
+from hack.errors import Refused
 from hack.files import log_tail
 
 RESOURCE = "/apis/iotistic.cloud/v1alpha1/customerinstances"
+SILENCE = 1.0
 
 
 @dataclass(frozen=True)
@@ -56,20 +57,23 @@ class Snapshot:
         )
 
 
-async def watch(cluster: LocalCluster, name: str) -> AsyncGenerator[Snapshot]:
-    """Yield the instance `name` as it is, or as soon as it exists, and then after every change.
+def watch(cluster: LocalCluster, name: str) -> Generator[Snapshot]:
+    """Yield the instance `name` as it is, and again after every change and every SILENCE seconds without one.
 
-    Ends when the API server ends the watch, which it does after half an hour. Raises DemoError when the instance is
-    deleted or the connection breaks.
+    Before it exists, that is a snapshot without anything in it. Raises DemoError when the instance is deleted or the
+    connection breaks.
     """
+    params, snapshot = {"fieldSelector": f"metadata.name={name}"}, Snapshot()
     try:
-        async with aclosing(
-            follow(cluster.kubeconfig, RESOURCE, params={"fieldSelector": f"metadata.name={name}"})
-        ) as events:
-            async for kind, resource in events:
-                if kind not in {"ADDED", "MODIFIED"}:
-                    raise DemoError(f"the watch of customerinstance {name} says {kind}")
-                yield Snapshot.parse(resource)
-    except httpx.HTTPError as error:
+        with Client(cluster.kubeconfig) as api:
+            while True:
+                with suppress(ReadTimeoutError):
+                    for kind, resource in api.events(RESOURCE, params=params, timeout=SILENCE):
+                        if kind not in {"ADDED", "MODIFIED"}:
+                            raise DemoError(f"the watch of customerinstance {name} says {kind}")
+                        snapshot = Snapshot.parse(resource)
+                        yield snapshot
+                yield snapshot
+    except (HTTPError, Refused) as error:
         last_words = log_tail(cluster.files.logs / "kube-apiserver.log")
         raise DemoError(f"the watch of customerinstance {name} broke: {error}\n{last_words}") from error

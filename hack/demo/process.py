@@ -1,6 +1,5 @@
 """A program as a process that is never left behind: started, awaited, ended, its last words shown when it fails."""
 
-import asyncio
 import ctypes
 import os
 import signal
@@ -55,17 +54,6 @@ class Running:
                 raise self.ended()
             if time.monotonic() > deadline:
                 raise DemoError(f"{self.program.name} is not ready after {READY_TIMEOUT:.0f} s\n{self._last_words()}")
-
-    async def wait_ended(self) -> None:
-        """Wait until it ends by itself."""
-        loop, ended = asyncio.get_running_loop(), asyncio.Event()
-        descriptor = os.pidfd_open(self.process.pid)
-        loop.add_reader(descriptor, ended.set)
-        try:
-            await ended.wait()
-        finally:
-            loop.remove_reader(descriptor)
-            os.close(descriptor)
 
     def ended(self) -> DemoError:
         """Return the error that says how it ended, which it must have."""

@@ -1,9 +1,8 @@
 """The course of the demo: start everything, sign up, follow, show, stay."""
 
-import asyncio
 import time
 from collections.abc import Mapping
-from contextlib import aclosing, suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 from rich.console import Console
@@ -31,7 +30,7 @@ def run(folder: Path, *, console: Console, once: bool, extra: Mapping[str, str])
     with running_environment(folder, extra=extra) as environment:
         signup = _sign_up(environment, console)
         with ProgressDisplay(console, started=signup.started) as display:
-            snapshot = asyncio.run(_follow(environment, signup, display))
+            snapshot = _follow(environment, signup, display)
         seconds = time.monotonic() - signup.started
         walkthrough.show_objects(console, environment.cluster, namespace=snapshot.namespace)
         walkthrough.show_addresses(console, snapshot)
@@ -43,7 +42,7 @@ def run(folder: Path, *, console: Console, once: bool, extra: Mapping[str, str])
         if not once:
             say(console, "Everything stays up until Ctrl-C.", style="bold")
             with suppress(KeyboardInterrupt):
-                asyncio.run(environment.guard(asyncio.Event().wait()))
+                environment.wait_ended()
             say(console, "\nending everything")
 
 
@@ -55,25 +54,20 @@ def _sign_up(environment: Environment, console: Console) -> Signup:
     return signup
 
 
-async def _follow(environment: Environment, signup: Signup, display: ProgressDisplay) -> Snapshot:
+def _follow(environment: Environment, signup: Signup, display: ProgressDisplay) -> Snapshot:
     """Show the instance until it is Ready; return it as it is then."""
-    try:
-        return await environment.guard(_until_ready(environment, signup.instance, display), timeout=INSTANCE_TIMEOUT)
-    except TimeoutError as error:
-        raise DemoError(
-            f"customerinstance {signup.instance} is not Ready after {INSTANCE_TIMEOUT:.0f} s\n{_suspect(environment)}"
-        ) from error
-
-
-async def _until_ready(environment: Environment, name: str, display: ProgressDisplay) -> Snapshot:
-    async with aclosing(watch(environment.cluster, name)) as snapshots:
-        async for snapshot in snapshots:
+    name, deadline = signup.instance, time.monotonic() + INSTANCE_TIMEOUT
+    with closing(watch(environment.cluster, name)) as snapshots:
+        for snapshot in snapshots:
+            environment.check()
             display.show(snapshot)
-            if snapshot.phase == "Failed":
-                raise DemoError(f"customerinstance {name} has failed: {snapshot.message}\n{_suspect(environment)}")
             if snapshot.phase == "Ready":
                 return snapshot
-    raise DemoError(f"the API server has ended the watch of customerinstance {name}")
+            if snapshot.phase == "Failed":
+                raise DemoError(f"customerinstance {name} has failed: {snapshot.message}\n{_suspect(environment)}")
+            if time.monotonic() > deadline:
+                break
+    raise DemoError(f"customerinstance {name} is not Ready after {INSTANCE_TIMEOUT:.0f} s\n{_suspect(environment)}")
 
 
 def _suspect(environment: Environment) -> str:

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from hack.cluster import LocalCluster
 from hack.demo.__main__ import main
+from hack.demo.environment import Environment
 from hack.demo.errors import DemoError
 from hack.demo.instance import Snapshot
 from hack.demo.process import Program, running
@@ -159,12 +161,15 @@ def test_a_program_that_ends_before_it_is_ready_is_an_error_with_its_last_words(
         started.wait_ready()
 
 
-async def test_the_end_of_a_program_is_noticed_at_once(folder: Path) -> None:
-    program = Program(name="idle", arguments=("sleep", "60"), settings={}, ready_url="")
-    with running(program, logs=folder) as started:
-        started.process.send_signal(signal.SIGTERM)
-        await started.wait_ended()
-        assert "idle ended with exit code -15" in str(started.ended())
+def test_the_end_of_the_operator_or_the_billing_api_is_noticed_at_once(folder: Path) -> None:
+    programs = [Program(name=name, arguments=("sleep", "60"), settings={}, ready_url="") for name in ("left", "right")]
+    with running(programs[0], logs=folder) as left, running(programs[1], logs=folder) as right:
+        cluster = LocalCluster("absent", base=folder)
+        environment = Environment(cluster=cluster, billing=left, billing_url="", operator=right, operator_url="")
+        environment.check()
+        right.process.send_signal(signal.SIGTERM)
+        with pytest.raises(DemoError, match="right ended with exit code -15"):
+            environment.wait_ended()
 
 
 def test_a_program_does_not_see_the_settings_of_the_users_shell(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,8 +6,9 @@ from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
 
-import httpx
 import yaml
+from urllib3.exceptions import ProtocolError
+from urllib3.exceptions import TimeoutError as NoAnswer
 
 from customer_operator import naming
 from customer_operator.cluster import KINDS
@@ -138,7 +139,7 @@ class Kubernetes(Client):
                 answer = self.send("GET", path, params=only, timeout=_until(deadline))
                 yield next(iter(answer["items"]), None)
                 since = str(answer["metadata"]["resourceVersion"])
-            with suppress(httpx.ReadError, httpx.RemoteProtocolError, httpx.HTTPStatusError):
+            with suppress(ProtocolError, Refused):
                 yield from self._changes(path, only, since, deadline)
             since = None
 
@@ -150,7 +151,7 @@ class Kubernetes(Client):
                 if kind == "ERROR":
                     return
                 yield None if kind == "DELETED" else item
-        except httpx.TimeoutException as error:
+        except NoAnswer as error:
             raise TimeoutError from error
 
     def _patch(self, kind: str, name: str, body: Any, namespace: str | None, *, media_type: str) -> Manifest:

@@ -125,8 +125,11 @@ def test_two_reservations_never_share_a_port() -> None:
 
 def test_only_what_runs_from_the_folder_belongs_to_it(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     other = tmp_path_factory.mktemp("other")
-    (other / "daemon").symlink_to(folder / "daemon")
-    stranger, daemon = subprocess.Popen([other / "daemon", "60", folder / "daemon"]), start_daemon(folder)
+    (other / "cat").symlink_to(str(shutil.which("cat")))
+    stranger, daemon = (
+        subprocess.Popen([other / "cat", "-", folder / "daemon"], stdin=subprocess.PIPE),
+        start_daemon(folder),
+    )
     with stranger:
         assert find_programs(folder) == {"daemon": daemon}
         end_programs(folder)
