@@ -10,7 +10,7 @@ from customer_operator import naming
 from customer_operator.naming import Manifest
 from hack.cluster import LocalCluster
 from tests.support.audit import BILLING
-from tests.support.kubernetes import Kubernetes, bearer, omnipotent, order
+from tests.support.kubernetes import Kubernetes, omnipotent, order
 from tests.support.rights import DRY, Act, Allowed, Forbidden, assert_refused, owner, standing_rights, thing
 
 OWN, GIVEN, OTHERS = "billing-own", "billing-given", "billing-others"
@@ -39,7 +39,7 @@ def manifest(name: str = "billing-new", *, metadata: Manifest | None = None, **s
 def access(cluster: LocalCluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kubernetes]:
     """The billing API's own token."""
     path = tmp_path_factory.mktemp("billing") / "kubeconfig"
-    with bearer(cluster, cluster.service_account_kubeconfig("billing", "billing-api", path)) as own:
+    with Kubernetes(cluster.service_account_kubeconfig("billing", "billing-api", path)) as own:
         yield own
 
 

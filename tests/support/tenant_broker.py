@@ -10,7 +10,7 @@ import pytest
 
 from customer_operator.naming import Manifest
 from customer_operator.settings import Settings
-from hack.supervisor.ports import PortReservation
+from hack.ports import PortReservation
 from tests.support.pods import Pod, replace_each
 from tests.support.servers import Server
 

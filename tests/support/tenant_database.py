@@ -17,7 +17,7 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 
 from customer_operator.naming import Manifest
-from hack.supervisor.ports import PortReservation
+from hack.ports import PortReservation
 from tests.support.pods import Pod, replace_each
 from tests.support.servers import PATIENCE, Server
 
