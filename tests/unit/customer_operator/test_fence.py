@@ -68,9 +68,11 @@ async def connected(fence: Fence, *, connections: int = 100) -> AsyncIterator[tu
     runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
-    async with client_for(f"http://127.0.0.1:{runner.addresses[0][1]}", connections=connections) as client:
-        yield KubeClient(client, metrics=Metrics(CollectorRegistry()), fence=fence), server
-    await runner.cleanup()
+    try:
+        async with client_for(f"http://127.0.0.1:{runner.addresses[0][1]}", connections=connections) as client:
+            yield KubeClient(client, metrics=Metrics(CollectorRegistry()), fence=fence), server
+    finally:
+        await runner.cleanup()
 
 
 def client_for(host: str, *, connections: int = 100, trusted: Path | None = None) -> ApiClient:
