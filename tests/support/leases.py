@@ -43,13 +43,17 @@ class LeaseServer:
     @property
     def holder(self) -> str | None:
         """Return who holds the Lease."""
-        holder: str | None = self.lease["spec"].get("holderIdentity") if self.lease else None
+        holder: str | None = (self.lease or {}).get("spec", {}).get("holderIdentity")
         return holder
 
     @property
     def version(self) -> str | None:
         """Return the resourceVersion of the Lease."""
         return self.lease["metadata"]["resourceVersion"] if self.lease else None
+
+    def install(self) -> None:
+        """Create the Lease as the manifests do, held by nobody."""
+        self._store({"metadata": {"name": LEASE_NAME}})
 
     def hold(self, holder: str | None, *, duration: int = 15, stamp: str = "2026-11-21T12:00:00.000001Z") -> None:
         """Write the Lease as another replica would."""
@@ -117,8 +121,9 @@ def _status(code: int) -> web.Response:
 
 @asynccontextmanager
 async def lease_server() -> AsyncIterator[LeaseServer]:
-    """Run a server without a Lease."""
+    """Run a server whose Lease nobody holds."""
     server, app = LeaseServer(), web.Application()
+    server.install()
     app.router.add_route("*", PATH, server.handle)
     app.router.add_route("*", f"{PATH}/{LEASE_NAME}", server.handle)
     runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0.1)

@@ -56,7 +56,9 @@ class LeaseLock:
         self._acquired: str | None = None  # acquireTime of all that we write from one acquisition to its end
         self._looked = False
         self._seen: tuple[str, str] | None = None  # uid and resourceVersion; None when there was none
-        self._claim = 0.0  # seconds for which whoever held it, when it was last seen to change, may rely on it
+        # Seconds for which whoever held it may rely on it, counted from when it was last seen to change. One that is
+        # not there at our first look has been deleted, for the manifests create it: somebody may hold it all the same.
+        self._claim = float(duration)
         self._free_at = 0.0
 
     async def acquire(self) -> float | None:

@@ -232,17 +232,17 @@ async def test_an_answer_that_makes_no_sense_does_not_end_the_election(
     server: LeaseServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     work = Worker(server)
-    server.lease = {"kind": "Lease"}
+    server.lease = {"kind": "Lease", "spec": {}}
     async with replica(server, "one", work):
         await server.until(lambda: len(server.requests) > 1)
-        server.lease = None
+        server.install()
         await soon(work.works)
     assert "the election failed; standing again" in caplog.text
 
 
 @pytest.mark.parametrize(
     ("trouble", "method"),
-    [(Trouble.HANGS, "GET"), (Trouble.HANGS, "POST"), (Trouble.ANSWER_LOST, "POST"), (Trouble.UNAVAILABLE, "GET")],
+    [(Trouble.HANGS, "GET"), (Trouble.HANGS, "PUT"), (Trouble.ANSWER_LOST, "PUT"), (Trouble.UNAVAILABLE, "GET")],
 )
 async def test_a_replica_that_is_stopped_while_it_stands_for_election_leaves_nothing_behind(
     server: LeaseServer, trouble: Trouble, method: str

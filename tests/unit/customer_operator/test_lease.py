@@ -62,7 +62,14 @@ async def lock_of(server: LeaseServer, clock: Clock) -> AsyncIterator[Locks]:
         yield make
 
 
-async def test_a_lease_that_does_not_exist_is_created(server: LeaseServer, lock_of: Locks) -> None:
+async def vanish(server: LeaseServer, lock: LeaseLock, clock: Clock) -> None:
+    """Delete the Lease, and let the time pass for which somebody may rely on it all the same."""
+    server.lease = None
+    assert await lock.acquire() is None
+    clock.seconds += DURATION
+
+
+async def test_a_lease_that_nobody_has_ever_held_is_taken_at_once(server: LeaseServer, lock_of: Locks) -> None:
     assert await lock_of().acquire() == 1000
     assert server.lease is not None
     assert server.lease["spec"] == {
@@ -72,6 +79,19 @@ async def test_a_lease_that_does_not_exist_is_created(server: LeaseServer, lock_
         "renewTime": "2026-11-21T12:00:00.000000Z",
         "leaseTransitions": 0,
     }
+
+
+async def test_a_lease_that_is_not_there_was_deleted_and_somebody_may_rely_on_it(
+    server: LeaseServer, lock_of: Locks, clock: Clock
+) -> None:
+    server.lease = None
+    lock = lock_of()
+    assert await lock.acquire() is None
+    clock.seconds += DURATION - 0.01
+    assert await lock.acquire() is None
+    clock.seconds += 0.01
+    assert await lock.acquire() == clock.seconds
+    assert server.holder == "one"
 
 
 async def test_what_counts_is_when_the_request_was_sent_not_when_it_was_answered(
@@ -200,8 +220,7 @@ async def test_an_answer_lost_after_its_effect_is_found_out(
     server: LeaseServer, lock_of: Locks, clock: Clock, method: str
 ) -> None:
     lock = lock_of()
-    if method == "PUT":
-        await lock.acquire()
+    await (lock.acquire() if method == "PUT" else vanish(server, lock, clock))
     clock.time_of_day += timedelta(seconds=2)
     server.fail(Trouble.ANSWER_LOST, method)
     with pytest.raises(ClusterUnreachable):
@@ -216,11 +235,10 @@ async def test_an_answer_lost_after_its_effect_is_found_out(
 @pytest.mark.parametrize("trouble", [Trouble.HANGS, Trouble.RESET, Trouble.UNAVAILABLE])
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT"])
 async def test_no_answer_is_neither_won_nor_lost(
-    server: LeaseServer, lock_of: Locks, trouble: Trouble, method: str
+    server: LeaseServer, lock_of: Locks, clock: Clock, trouble: Trouble, method: str
 ) -> None:
     lock = lock_of()
-    if method == "PUT":
-        await lock.acquire()
+    await (lock.acquire() if method == "PUT" else vanish(server, lock, clock))
     server.fail(trouble, method)
     for _ in range(2):
         with pytest.raises(ClusterUnreachable):
@@ -294,7 +312,7 @@ async def test_what_is_released_is_free(server: LeaseServer, lock_of: Locks) -> 
 
 async def test_a_lease_that_we_hold_without_knowing_is_released(server: LeaseServer, lock_of: Locks) -> None:
     lock = lock_of()
-    server.fail(Trouble.ANSWER_LOST, "POST")
+    server.fail(Trouble.ANSWER_LOST, "PUT")
     with pytest.raises(ClusterError):
         await lock.acquire()
     server.fail(None)
