@@ -12,6 +12,7 @@ OperatorError
     ├── SecretBroken       a Secret of the operator's own holds what it cannot use
     └── ClusterError       the API server refused
         ├── ClusterUnreachable  it does not answer, or cannot work now
+        │   └── LeadershipLost      a write that must not leave: another replica may lead
         ├── PermissionMissing   our role does not allow it (yet)
         ├── AdmissionRefused    it finds the object invalid
         ├── VersionExpired      a watch or a list cannot go on from where it was
@@ -121,6 +122,10 @@ class ClusterError(TransientError):
 
 class ClusterUnreachable(ClusterError):
     """The API server does not answer, or says that it cannot work now: nobody's failure, tried again soon."""
+
+
+class LeadershipLost(ClusterUnreachable):
+    """A write that was not sent, or cut off: this replica does not lead, and will do it anew when it does again."""
 
 
 class PermissionMissing(ClusterError):

@@ -108,6 +108,14 @@ class OperatorProcess:
         """End it without warning, as a lost node does."""
         self._end(signal.SIGKILL)
 
+    def pause(self) -> None:
+        """Let it stand still, as a machine that is suspended does; its connections stay open."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on where it was."""
+        self._process.send_signal(signal.SIGCONT)
+
     def log_tail(self) -> str:
         """Return the last lines it has logged."""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-_LINES_SHOWN:])
@@ -124,6 +132,7 @@ class OperatorProcess:
     def _end(self, number: signal.Signals) -> None:
         if self.runs:
             self._process.send_signal(number)
+            self.resume()
             self._process.wait(timeout=_END)
         self._output.close()
         self._port.release()
