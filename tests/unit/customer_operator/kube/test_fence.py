@@ -5,22 +5,21 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 import uvloop
 from aiohttp import web
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from kubernetes.aio.client import ApiClient, Configuration
 from prometheus_client import CollectorRegistry
 
+from customer_operator.credentials.certificates import create_authority, issue
 from customer_operator.errors import ClusterUnreachable, LeadershipLost
 from customer_operator.kube.client import KubeClient
 from customer_operator.kube.fence import Fence, FencedRequest
 from customer_operator.metrics import Metrics
-from hack.cluster.certificates import Subject, create_authority, issue
 
 NAMESPACE = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "x"}}
 PATIENCE = 10.0
@@ -232,7 +231,7 @@ async def cut_off_midway(identity: tuple[Path, Path] | None) -> Deaf:
     listener = socket.create_server(("127.0.0.1", 0))
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     server = await asyncio.start_server(deaf.serve, sock=listener, ssl=tls, limit=1024)
-    host = f"{'https' if tls else 'http'}://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    host = f"{'https' if tls else 'http'}://localhost:{server.sockets[0].getsockname()[1]}"
     async with server, client_for(host, trusted=identity and identity[0]) as api:
         client = KubeClient(api, metrics=Metrics(CollectorRegistry()), fence=fence)
         write = asyncio.create_task(client.apply({**NAMESPACE, "data": "x" * SIZE}))
@@ -247,13 +246,13 @@ async def cut_off_midway(identity: tuple[Path, Path] | None) -> Deaf:
 
 @pytest.fixture(scope="module")
 def identity(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A certificate for 127.0.0.1, with its authority behind it, and its key."""
-    authority, key = create_authority("test"), ec.generate_private_key(ec.SECP256R1())
-    certificate = issue(authority, subject=Subject("server", hosts=("127.0.0.1",)), key=key)
+    """A certificate for localhost, with its authority behind it, and its key."""
+    now = datetime.now(UTC)
+    authority = create_authority(now=now)
+    pair = issue(authority, hosts=("localhost",), now=now)
     folder = tmp_path_factory.mktemp("tls")
-    chain = certificate.public_bytes(Encoding.PEM) + authority.certificate.public_bytes(Encoding.PEM)
-    (folder / "chain.crt").write_bytes(chain)
-    (folder / "key").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()))
+    (folder / "chain.crt").write_text(pair.certificate + authority.certificate)
+    (folder / "key").write_text(pair.private_key)
     return folder / "chain.crt", folder / "key"
 
 
