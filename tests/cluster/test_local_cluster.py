@@ -243,8 +243,9 @@ def test_a_cluster_that_stays_is_repaired_with_its_objects_and_taken_down(
     assert sorted(entry.name for entry in cluster.files.directory.iterdir()) == ["logs", "logs.previous"]
 
 
+@pytest.mark.parametrize("folder", ["etcd", "pki"])
 def test_a_cluster_whose_data_is_damaged_starts_afresh(
-    programs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    folder: str, programs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BINARIES_DIR", str(programs))
     reports: list[str] = []
@@ -253,7 +254,7 @@ def test_a_cluster_whose_data_is_damaged_starts_afresh(
         assert cluster.up()
         cluster.kubectl("create", "namespace", "lost")
         end_programs(cluster.files.programs)
-        for file in cluster.files.etcd.rglob("*"):
+        for file in (cluster.files.directory / folder).rglob("*"):
             if file.is_file():
                 file.write_bytes(b"damaged" * 1000)
         assert cluster.up()
