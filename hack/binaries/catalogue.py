@@ -38,11 +38,11 @@ class Program:
 
     @property
     def recipe(self) -> str:
-        """A digest of everything that decides what a build yields; a binary of another recipe is out of date."""
-        digest = hashlib.sha256("\0".join((self.version, self.package, self.linker_flags)).encode())
+        """The hash of everything that decides what a build yields; a binary of another recipe is out of date."""
+        result = hashlib.sha256("\0".join((self.version, self.package, self.linker_flags)).encode())
         for file in ("go.mod", "go.sum"):
-            digest.update((self.module / file).read_bytes())
-        return digest.hexdigest()
+            result.update((self.module / file).read_bytes())
+        return result.hexdigest()
 
 
 def read_catalogue(versions: Mapping[str, str] | None = None) -> dict[str, Program]:
@@ -124,7 +124,7 @@ def _kwok(version: str, *, architecture: str) -> list[Program]:
             build_seconds=seconds,
             download=Download(
                 url=f"https://github.com/{repository}/download/{version}/{name}-linux-{architecture}",
-                # The project publishes no checksum file; the host of its releases knows the digest of every asset.
+                # The project publishes no checksum file; the host of its releases knows the SHA-256 of every asset.
                 checksum_url=f"https://api.github.com/repos/{repository}/tags/{version}",
             ),
         )

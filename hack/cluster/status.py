@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+import yaml
+
 from hack.cluster.client import Client
 from hack.cluster.configuration import COMPONENTS
 from hack.cluster.files import ClusterFiles
@@ -47,8 +49,10 @@ def format_table(statuses: Sequence[ComponentStatus]) -> str:
 
 
 def _healthy(files: ClusterFiles, names: Sequence[str]) -> set[str]:
-    if not names or not files.kubeconfig.exists():
+    try:
+        client = Client(files.kubeconfig)
+    except (OSError, LookupError, TypeError, yaml.YAMLError):  # there is no cluster, or a power cut has damaged it
         return set()
-    with Client(files.kubeconfig) as api, ThreadPoolExecutor(max_workers=len(names)) as pool:
+    with client as api, ThreadPoolExecutor(max_workers=len(COMPONENTS)) as pool:
         answers = pool.map(lambda name: is_healthy(files, api, name), names)
         return {name for name, healthy in zip(names, answers, strict=True) if healthy}

@@ -21,9 +21,10 @@ from hack.binaries.store import BinaryStore
 from hack.cluster import LocalCluster, Settings
 from hack.cluster.__main__ import main
 from hack.cluster.configuration import COMPONENTS
+from hack.cluster.launch import PODS_PER_NODE, add_nodes, is_schedulable
 from hack.errors import ClusterError
 from hack.paths import PROJECT_ROOT
-from hack.processes import ProcessIdentity, find_programs
+from hack.processes import ProcessIdentity, end_programs, find_programs
 
 SETTINGS = Settings(nodes=2, start_delay=0.2, audit=True)
 PATIENCE = "--timeout=30s"
@@ -240,6 +241,36 @@ def test_a_cluster_that_stays_is_repaired_with_its_objects_and_taken_down(
     assert [process for process in processes if process.is_alive()] == []
     assert main(["status", "--name", "stays"]) == 1
     assert sorted(entry.name for entry in cluster.files.directory.iterdir()) == ["logs", "logs.previous"]
+
+
+@pytest.mark.parametrize("folder", ["etcd", "pki"])
+def test_a_cluster_whose_data_is_damaged_starts_afresh(
+    folder: str, programs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BINARIES_DIR", str(programs))
+    reports: list[str] = []
+    cluster = LocalCluster("damaged", base=tmp_path, settings=Settings(nodes=1), report=reports.append)
+    try:
+        assert cluster.up()
+        cluster.kubectl("create", "namespace", "lost")
+        end_programs(cluster.files.programs)
+        for file in (cluster.files.directory / folder).rglob("*"):
+            if file.is_file():
+                file.write_bytes(b"damaged" * 1000)
+        assert cluster.up()
+        assert any("afresh, without the objects it had" in line for line in reports)
+        with pytest.raises(ClusterError, match='"lost" not found'):
+            cluster.kubectl("get", "namespace", "lost")
+    finally:
+        cluster.down()
+
+
+def test_a_running_cluster_gets_the_nodes_it_lacks(cluster: LocalCluster) -> None:
+    add_nodes(cluster.files, 12, report=print)
+    nodes = json.loads(cluster.kubectl("get", "nodes", "--output", "json"))["items"]
+    assert len(nodes) == 12
+    assert all(is_schedulable(node) for node in nodes)
+    assert sum(int(node["status"]["allocatable"]["pods"]) for node in nodes) == 12 * PODS_PER_NODE
 
 
 def test_killing_the_starter_leaves_no_process(tmp_path: Path) -> None:

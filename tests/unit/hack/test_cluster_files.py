@@ -22,7 +22,7 @@ from hack.cluster.files import ClusterFiles
 from hack.cluster.kwokctl import dead_components
 from hack.cluster.launch import is_schedulable
 from hack.cluster.stages import build_stages
-from hack.cluster.status import ComponentStatus, format_table
+from hack.cluster.status import ComponentStatus, component_statuses, format_table
 from hack.errors import ClusterError
 from hack.paths import cache_root
 
@@ -103,6 +103,12 @@ def test_the_endpoints_are_read_from_what_kwokctl_was_told(files: ClusterFiles) 
 def test_a_damaged_configuration_counts_as_none(files: ClusterFiles, content: str) -> None:
     files.configuration.write_text(content, encoding="utf-8")
     assert files.endpoints() == {}
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "clusters: []", "clusters: [{cluster: {}}]", "clusters: 1"])
+def test_a_cluster_with_a_damaged_kubeconfig_is_not_healthy(files: ClusterFiles, content: str) -> None:
+    files.kubeconfig.write_text(content, encoding="utf-8")
+    assert [status.healthy for status in component_statuses(files)] == [False] * len(COMPONENTS)
 
 
 def test_a_component_that_was_started_and_does_not_run_is_dead(files: ClusterFiles) -> None:
