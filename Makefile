@@ -16,8 +16,9 @@ ONCE ?=
 SET ?=
 # make bench N=40
 N ?= 40
-# make cluster-up NAME=dev
+# make cluster-up NAME=dev NODES=70; 70 nodes take 1,000 customers
 NAME ?= dev
+NODES ?=
 
 .PHONY: help
 help: ## Show this help
@@ -57,8 +58,8 @@ bench: setup ## Measure the operator beside a raw loader and kubectl, with N=40 
 	@$(PYTHON) -m hack.bench --tenants $(N)
 
 .PHONY: cluster-up
-cluster-up: setup ## Start the local control plane NAME=dev, or repair it; it stays until cluster-down
-	@$(PYTHON) -m hack.cluster up --name $(NAME)
+cluster-up: setup ## Start the local control plane NAME=dev with NODES=4, or repair it; it stays until cluster-down
+	@$(PYTHON) -m hack.cluster up --name $(NAME) $(NODES:%=--nodes %)
 
 .PHONY: cluster-down
 cluster-down: environment ## End the local control plane NAME=dev and remove its data; its logs stay

@@ -10,15 +10,16 @@ from customer_operator.components.context import Context
 from customer_operator.credentials import certificates
 from customer_operator.credentials import generation as credentials
 from customer_operator.kube.kinds import waves
-from customer_operator.model.instance import Plan, parse
-from customer_operator.model.platform import Platform
+from customer_operator.model.instance import parse
+from customer_operator.model.plans import PLANS
 from customer_operator.observed import drift
-from customer_operator.settings import DEFAULT_IMAGES
+from customer_operator.settings import Settings
 
 Manifest = dict[str, Any]
 Waves = list[list[Manifest]]
 
-PLATFORM = Platform(base_domain="localhost", images=DEFAULT_IMAGES)
+# The defaults, whatever the environment says.
+PLATFORM = Settings.model_construct(base_domain="localhost").platform(license_jwks=None)
 
 
 def resource(name: str) -> Manifest:
@@ -46,8 +47,17 @@ def _tenant(name: str, authority: certificates.KeyPair, now: datetime) -> Waves:
     body = resource(name)
     body["metadata"] |= {"uid": "bench", "generation": 1, "creationTimestamp": now.isoformat()}
     instance = parse(body)
-    values = credentials.complete({}, authority=authority, hosts=naming.broker_hosts(name, "localhost"), now=now)
-    context = Context(instance=instance, plan=Plan.STARTER, platform=PLATFORM, credentials=credentials.parse(values))
+    hosts = naming.broker_hosts(name, PLATFORM.base_domain, PLATFORM.mqtt_host_template)
+    values = credentials.complete({}, authority=authority, hosts=hosts, now=now)
+    row = PLANS[instance.plan]
+    context = Context(
+        instance=instance,
+        plan=instance.plan,
+        features=row.features,
+        limits=row.limits,
+        platform=PLATFORM,
+        credentials=credentials.parse(values),
+    )
     namespace, binding = stack.foundation(instance, PLATFORM)
     del namespace["metadata"]["ownerReferences"]
     grouped = [

@@ -16,6 +16,7 @@ from customer_operator.credentials.references import ReferencedSecrets
 from customer_operator.credentials.store import CredentialStore
 from customer_operator.errors import ClusterError
 from customer_operator.kube.client import KubeClient, connect
+from customer_operator.kube.fence import Fence
 from customer_operator.kube.kinds import WATCHED
 from customer_operator.kube.leader import Leadership, Timing
 from customer_operator.kube.reflector import Reflector, relist
@@ -71,6 +72,7 @@ class Operator:
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self._registry)
         self._resources = AsyncExitStack()
+        self._fence = Fence()
         self._leadership: Leadership | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._reflectors: list[Reflector] = []
@@ -84,14 +86,11 @@ class Operator:
 
     async def start(self) -> None:
         """Open the connection and the probes, follow the cluster, and stand for election."""
-        settings = self._settings
-        client = await self._resources.enter_async_context(
-            connect(kubeconfig=settings.kubeconfig, metrics=self._metrics)
-        )
+        client = await self._connect(self._metrics, self._fence)
         self._reflectors = [
             Reflector(client, kind, selector=naming.INSTANCE_LABEL, mirror=self._intake) for kind in WATCHED
         ]
-        self._leadership = self._stand(client)
+        self._leadership = await self._stand(client)
         await self._start_probes()
         self._resources.push_async_callback(self._end_tasks)
         self._tasks = [
@@ -124,10 +123,18 @@ class Operator:
             # kopf lists again, of which it tells neither the end nor what is missing: look for ghosts.
             self._listed.set()
 
-    def _stand(self, client: KubeClient) -> Leadership:
+    async def _connect(self, metrics: Metrics, fence: Fence) -> KubeClient:
+        settings = self._settings
+        return await self._resources.enter_async_context(
+            connect(kubeconfig=settings.kubeconfig, metrics=metrics, fence=fence, identity=settings.identity)
+        )
+
+    async def _stand(self, client: KubeClient) -> Leadership:
         settings = self._settings
         return Leadership(
-            client=client.client,
+            # Connections of its own, that slow writes cannot occupy; and its requests are not the work's.
+            client=await self._connect(Metrics(CollectorRegistry()), Fence.always_open()),
+            fence=self._fence,
             namespace=settings.operator_namespace,
             identity=settings.identity,
             timing=Timing(
@@ -186,8 +193,9 @@ class Operator:
         await self._workers.run(self._reconciler(client))
 
     def _reconciler(self, client: KubeClient) -> Reconciler:
-        settings, platform = self._settings, platform_of(self._settings)
-        references = ReferencedSecrets(client, namespace=settings.operator_namespace)
+        settings = self._settings
+        platform = settings.platform(license_jwks=self._keys.document())
+        references = ReferencedSecrets(client, settings.operator_namespace)
         return Reconciler(
             cache=self._cache,
             convergence=self._convergence(client, platform, references),
@@ -220,19 +228,3 @@ class Operator:
 
 def _now() -> datetime:
     return datetime.now(UTC)
-
-
-def platform_of(settings: Settings) -> Platform:
-    """Return what the builders need to know of the settings."""
-    return Platform(
-        base_domain=settings.base_domain,
-        images=settings.images,
-        web_host_template=settings.web_host_template,
-        mqtt_host_template=settings.mqtt_host_template,
-        ingress_class=settings.ingress_class,
-        cluster_issuer=settings.cluster_issuer,
-        ingress_namespace=settings.ingress_namespace,
-        router_namespace=settings.router_namespace,
-        monitoring_namespace=settings.monitoring_namespace,
-        operator_namespace=settings.operator_namespace,
-    )

@@ -1,7 +1,7 @@
 """Everything that can go wrong, as one small tree.
 
 OperatorError
-├── SettingInvalid     an environment variable of the operator cannot be used
+├── SettingInvalid     environment variables of the operator cannot be used
 ├── UserError          the resource asks for something impossible: a condition, never retried in a loop
 │   ├── InstanceInvalid    a field of spec that cannot be understood
 │   ├── LicenseRejected    a licence that cannot be trusted
@@ -12,6 +12,7 @@ OperatorError
     ├── SecretBroken       a Secret of the operator's own holds what it cannot use
     └── ClusterError       the API server refused
         ├── ClusterUnreachable  it does not answer, or cannot work now
+        │   └── LeadershipLost      a write that must not leave: another replica may lead
         ├── PermissionMissing   our role does not allow it (yet)
         ├── AdmissionRefused    it finds the object invalid
         ├── VersionExpired      a watch or a list cannot go on from where it was
@@ -19,16 +20,19 @@ OperatorError
             └── AlreadyExists       it was to be created
 """
 
+from collections.abc import Mapping
+
 
 class OperatorError(Exception):
     """Base of every error the operator raises on purpose."""
 
 
 class SettingInvalid(OperatorError):
-    """An environment variable whose value cannot be used; the operator does not start."""
+    """Environment variables whose values cannot be used; the operator does not start."""
 
-    def __init__(self, variable: str, message: str) -> None:
-        super().__init__(f"{variable} {message}")
+    def __init__(self, problems: Mapping[str, str]) -> None:
+        """Take what is wrong with each variable, and how it must be."""
+        super().__init__("\n".join(f"{variable} {problem}" for variable, problem in problems.items()))
 
 
 class UserError(OperatorError):
@@ -71,11 +75,14 @@ class NamespaceTaken(UserError):
 
 
 class HostnameTaken(UserError):
-    """An older instance uses the same hostname."""
+    """An older instance, which may be another customer's, asks for the same hostname."""
 
     def __init__(self, hostname: str) -> None:
         super().__init__(
-            "HostnameTaken", "spec.hostname", f"{hostname} is in use by another instance; choose another or remove it"
+            "HostnameTaken",
+            "spec.hostname",
+            f"{hostname} is in use by another instance of this platform; choose another hostname, or remove the field "
+            "for the platform's own. If the domain is yours, ask the platform's operators to release it",
         )
 
 
@@ -115,6 +122,10 @@ class ClusterError(TransientError):
 
 class ClusterUnreachable(ClusterError):
     """The API server does not answer, or says that it cannot work now: nobody's failure, tried again soon."""
+
+
+class LeadershipLost(ClusterUnreachable):
+    """A write that was not sent, or cut off: this replica does not lead, and will do it anew when it does again."""
 
 
 class PermissionMissing(ClusterError):

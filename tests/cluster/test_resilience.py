@@ -8,17 +8,12 @@ from dataclasses import dataclass
 import pytest
 
 from customer_operator import naming
-from customer_operator.kube import leader
 from customer_operator.naming import Manifest
 from hack.cluster import LocalCluster
 from tests.support import licences
 from tests.support.kubernetes import Kubernetes, condition_of, in_phase, is_ready, is_there
 from tests.support.operators import OperatorProcess, Operators
 from tests.support.tenants import Tenants
-
-# A lease as short as two busy processors can keep it.
-SHORT_LEASE = {"LEASE_DURATION": "5", "LEASE_RENEW_DEADLINE": "4", "LEASE_RETRY_PERIOD": "1"}
-FAIL_OVER = 5 + 1.2 * 1 + 5  # seconds: the lease runs out, the next try is due (with its jitter), and time to make it
 
 # The moments at which the operator is killed: when an object of this kind and name has just appeared.
 MOMENTS = {
@@ -91,36 +86,6 @@ def test_an_api_server_that_goes_away_costs_time_and_no_attempt(
         assert api.wait_for(naming.KIND, name, is_ready)["status"]["attempts"] == 0
     assert passes(operator, "failed") == failed
     assert operator.runs
-
-
-def test_of_two_replicas_one_works_and_the_other_takes_over_when_it_is_lost(
-    api: Kubernetes, operators: Operators, tenants: Tenants
-) -> None:
-    operators.stop()
-    first = operators.start("first", **SHORT_LEASE)
-    second = operators.stand_by("second", **SHORT_LEASE)
-    name = tenants.order()
-    namespace = naming.namespace_of(name)
-    secret = api.wait_for("Secret", naming.CREDENTIALS_SECRET, is_there, namespace=namespace)
-    assert first.metric("customer_operator_api_requests_total", verb="PATCH") > 0
-    assert second.metric("customer_operator_api_requests_total") == 0
-    first.kill()
-    api.wait_for("Lease", leader.LEASE_NAME, second.holds, namespace=naming.OPERATOR_NAMESPACE, timeout=FAIL_OVER)
-    tenants.ready(name)
-    assert api.get("Secret", naming.CREDENTIALS_SECRET, namespace=namespace)["data"] == secret["data"]
-
-
-def test_a_replica_that_is_asked_to_end_hands_over_at_once(
-    api: Kubernetes, operators: Operators, operator: OperatorProcess, survivors: dict[str, Survivor]
-) -> None:
-    # One that waited for the lease to run out would wait for ten minutes.
-    long = {"LEASE_DURATION": "600", "LEASE_RENEW_DEADLINE": "500", "LEASE_RETRY_PERIOD": "1"}
-    successor = operators.stand_by("successor", **long)
-    operator.terminate()
-    successor.wait_until_leads(api)
-    namespace = naming.namespace_of(survivors["the database"].name)
-    api.delete("Service", "api", namespace=namespace)
-    api.wait_for("Service", "api", is_there, namespace=namespace)
 
 
 @contextmanager

@@ -25,7 +25,7 @@ RESTING = {"paused": "Pending", "suspended": "Suspended"}
 def applied(cluster: LocalCluster, operators: Operators) -> Iterator[None]:
     """All samples, and what their comments say must be there first."""
     operators.stop()
-    operators.start("domain", BASE_DOMAIN="iot.example.com")
+    operators.start("domain", BASE_DOMAIN="iot.example.com", IMAGE_REGISTRIES="registry.example/iotistic")
     secret("globex-mqtt", cluster, instance="globex", username="fake-user", password="fake-password")
     licence = licences.sign(aud=audience("initech"), plan="professional")
     secret("initech-licence", cluster, instance="initech", license=licence)

@@ -18,8 +18,8 @@ from customer_operator import naming
 from customer_operator.kube import leader
 from customer_operator.naming import Manifest
 from hack.paths import PROJECT_ROOT
+from hack.ports import PortReservation
 from hack.processes import dying_with_parent
-from hack.supervisor.ports import PortReservation
 from tests.support.kubernetes import PATIENCE, Kubernetes
 
 _END = 15.0  # seconds; kopf's own limit for its clean-up is shorter
@@ -33,6 +33,7 @@ USUAL: Mapping[str, str] = {
     "QUEUE_RETRY_DELAY": "0.5",
     "LICENSE_GRACE": "1",
     "RESYNC_INTERVAL": "600",
+    "IMAGE_REGISTRIES": "example.test",
 }
 
 
@@ -107,6 +108,14 @@ class OperatorProcess:
         """End it without warning, as a lost node does."""
         self._end(signal.SIGKILL)
 
+    def pause(self) -> None:
+        """Let it stand still, as a machine that is suspended does; its connections stay open."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on where it was."""
+        self._process.send_signal(signal.SIGCONT)
+
     def log_tail(self) -> str:
         """Return the last lines it has logged."""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-_LINES_SHOWN:])
@@ -123,6 +132,7 @@ class OperatorProcess:
     def _end(self, number: signal.Signals) -> None:
         if self.runs:
             self._process.send_signal(number)
+            self.resume()
             self._process.wait(timeout=_END)
         self._output.close()
         self._port.release()

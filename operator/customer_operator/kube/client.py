@@ -3,10 +3,12 @@
 import asyncio
 import json
 import math
+import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 from urllib.parse import urlencode
@@ -18,6 +20,7 @@ from kubernetes.aio.config import ConfigException
 
 from customer_operator import naming
 from customer_operator.errors import ClusterError, ClusterUnreachable, PermissionMissing
+from customer_operator.kube.fence import Fence, FencedRequest
 from customer_operator.kube.kinds import api_version, path_of
 from customer_operator.kube.responses import convert, convert_status
 from customer_operator.metrics import Metrics
@@ -38,6 +41,8 @@ _SILENCE = 150.0
 # Seconds after an outage in which an API server that has just started may refuse everything: it answers before its
 # authorizer has read the roles.
 _WAKING = 10.0
+_DISTRIBUTION = "customer-instance-operator"  # as pyproject.toml calls it
+_NO_COMMENT = re.compile(r"[^!#-'*-\[\]-~ ]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +56,12 @@ class Page:
 class KubeClient:
     """Access to the API server with the operator's own rights."""
 
-    def __init__(self, client: ApiClient, *, metrics: Metrics) -> None:
-        """Take a configured client, and the metrics that count its requests."""
+    def __init__(self, client: ApiClient, *, metrics: Metrics, fence: Fence, agent: str = naming.FIELD_MANAGER) -> None:
+        """Take a configured client, the metrics that count its requests, and the fence that its writes have to pass."""
         self._client = client
         self._metrics = metrics
+        self._fence = fence
+        self._agent = agent
         self._away_at = -math.inf  # when it was last found unreachable
 
     async def apply(self, manifest: Manifest, *, subresource: str = "") -> Manifest:
@@ -153,8 +160,16 @@ class KubeClient:
         """Send one request and return the decoded answer.
 
         Raises ClusterUnreachable when no answer comes or the server is not able to work, Conflict, AlreadyExists,
-        PermissionMissing and AdmissionRefused for what they say, ClusterError for every other refusal.
+        PermissionMissing and AdmissionRefused for what they say, ClusterError for every other refusal; of a write
+        LeadershipLost, when this replica does not lead (any more).
         """
+        passage = nullcontext() if method == "GET" else self._fence.guard(f"{method} {path}")
+        async with passage:
+            return await self._exchange(method, path, body=body, content_type=content_type, query=query)
+
+    async def _exchange(
+        self, method: str, path: str, *, body: Manifest | None, content_type: str, query: Mapping[str, str] | None
+    ) -> Manifest:
         answer = await self._send(
             method, path, body=body, content_type=content_type, query=query, limits=_TIMEOUT, what=method
         )
@@ -179,7 +194,7 @@ class KubeClient:
     ) -> aiohttp.ClientResponse:
         """Send a request, and count it as `what`; the caller reads the answer."""
         url = f"{self._client.configuration.host}{path}" + (f"?{urlencode(query)}" if query else "")
-        headers = {"Accept": _JSON, "Content-Type": content_type, "User-Agent": naming.FIELD_MANAGER}
+        headers = {"Accept": _JSON, "Content-Type": content_type, "User-Agent": self._agent}
         await self._client.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
         try:
             answer = await self._client.call_api(method, url, headers, body, _request_timeout=limits)
@@ -209,11 +224,6 @@ class KubeClient:
             if error.status == 404:
                 return None
             raise
-
-    @property
-    def client(self) -> ApiClient:
-        """Return the underlying client, for the library's leader election."""
-        return self._client
 
 
 # Seconds. A new RoleBinding takes a moment, usually milliseconds, to reach the authorizer's cache.
@@ -247,16 +257,27 @@ async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
 
 
 @asynccontextmanager
-async def connect(*, kubeconfig: Path | None, metrics: Metrics) -> AsyncIterator[KubeClient]:
-    """Open the connection of a pod's ServiceAccount, or of a kubeconfig file when one is given."""
+async def connect(
+    *, kubeconfig: Path | None, metrics: Metrics, fence: Fence, identity: str
+) -> AsyncIterator[KubeClient]:
+    """Open a pool of connections with the rights of a pod's ServiceAccount, or of a kubeconfig file when one is given.
+
+    The API server's audit log shows the replica's identity as part of the User-Agent.
+    """
     configuration = await load_configuration(kubeconfig)
     # The client would look for proxies in the environment, and for passwords in ~/.netrc, at every single request.
-    configuration.client_session_kwargs = {"trust_env": False}
+    configuration.client_session_kwargs = {"trust_env": False, "request_class": FencedRequest}
     client = ApiClient(configuration)
     try:
-        yield KubeClient(client, metrics=metrics)
+        yield KubeClient(client, metrics=metrics, fence=fence, agent=user_agent(identity))
     finally:
         await client.close()
+
+
+def user_agent(identity: str) -> str:
+    """Return the User-Agent of a replica: `customer-operator/0.1.0 (pod-name)`."""
+    # What may not stand in a comment (RFC 9110, 5.6.5) without being escaped is replaced.
+    return f"{naming.FIELD_MANAGER}/{version(_DISTRIBUTION)} ({_NO_COMMENT.sub('_', identity)})"
 
 
 async def load_configuration(kubeconfig: Path | None) -> Configuration:

@@ -1,74 +1,38 @@
-"""Leader election by a Lease: of several replicas one works, the others keep their view of the cluster warm."""
+"""Leader election by a Lease: of several replicas one works, the others keep their view of the cluster warm.
+
+An elector of our own, and not `kubernetes.aio.leaderelection`: see docs/decisions/0010-leadership.md.
+"""
 
 import asyncio
 import logging
+import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-import aiohttp
-from kubernetes.aio.client import ApiClient, ApiException, V1Lease, V1ObjectMeta
-from kubernetes.aio.leaderelection.electionconfig import Config
-from kubernetes.aio.leaderelection.leaderelection import LeaderElection
-from kubernetes.aio.leaderelection.leaderelectionrecord import LeaderElectionRecord
-from kubernetes.aio.leaderelection.resourcelock.leaselock import LeaseLock
+from customer_operator.errors import ClusterError
+from customer_operator.kube.client import KubeClient
+from customer_operator.kube.fence import Fence
+from customer_operator.kube.lease import LeaseLock
 
 log = logging.getLogger(__name__)
 
 LEASE_NAME = "customer-operator"
+# Standbys come up to so much later than the retry period, so that they do not all write at once.
+_JITTER = 1.2
+# Of the renew deadline: so many requests may hang, one after the other, before the lead is lost.
+_TRIES = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
-    """Seconds: a lease not renewed for `duration` may be taken over; its holder stops working at `renew_deadline`."""
+    """Seconds: a lease not renewed for `duration` may be taken over; its holder writes nothing from `renew_deadline`.
+
+    The time between the two is what a request may take to reach the API server after it has been sent.
+    """
 
     duration: int
     renew_deadline: float
     retry_period: float
-
-
-class Lock(LeaseLock):
-    """The library's lock, for an API server that may be away: no answer is a failed try, not the election's end."""
-
-    async def get(
-        self, name: str, namespace: str
-    ) -> tuple[bool, LeaderElectionRecord] | tuple[bool, Exception] | tuple[bool, None]:
-        """Return the lease's record, or the error that was the answer."""
-        try:
-            return await super().get(name, namespace)
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            return False, ApiException(status=0, reason=f"no answer ({type(error).__name__})")
-
-    async def create(self, name: str, namespace: str, election_record: LeaderElectionRecord) -> bool:
-        """Create the lease; False when that failed.
-
-        Not the library's own: version 37.0.2 passes `pretty=True`, which its generated client refuses to take.
-        """
-        lease = V1Lease(metadata=V1ObjectMeta(name=name), spec=self.update_lease(election_record))
-        try:
-            await self.api_instance.create_namespaced_lease(namespace, lease)
-        except (ApiException, aiohttp.ClientError, TimeoutError, OSError) as error:
-            log.warning("the lease was not created: %s", getattr(error, "reason", None) or type(error).__name__)
-            return False
-        return True
-
-    async def update(self, name: str, namespace: str, updated_record: LeaderElectionRecord) -> bool:
-        """Write the lease; False when that failed."""
-        try:
-            return await super().update(name, namespace, updated_record)
-        except (aiohttp.ClientError, TimeoutError, OSError):
-            return False
-
-    async def release(self) -> None:
-        """Give the lease back, so that another replica need not wait for it to run out."""
-        try:
-            # Read again: the library keeps the lease as it was before its own last write.
-            lease = await self.api_instance.read_namespaced_lease(self.name, self.namespace)
-            if lease.spec is None or lease.spec.holder_identity != self.identity:
-                return
-            lease.spec.holder_identity = None
-            await self.api_instance.replace_namespaced_lease(name=self.name, namespace=self.namespace, body=lease)
-        except (ApiException, aiohttp.ClientError, TimeoutError, OSError) as error:
-            log.info("the lease was not released (%s); it runs out by itself", type(error).__name__)
 
 
 class Leadership:
@@ -77,62 +41,121 @@ class Leadership:
     def __init__(
         self,
         *,
-        client: ApiClient,
+        client: KubeClient,
+        fence: Fence,
         namespace: str,
         identity: str,
         timing: Timing,
         work: Callable[[], Awaitable[None]],
     ) -> None:
-        """Take the client and what to run; `work` is cancelled when the lead is lost."""
-        self._client = client
-        self._namespace = namespace
+        """Take a client and what to run; `work` is cancelled when the lead is lost.
+
+        `client` must be one of its own, or a full pool of slow writes keeps the lease from being renewed, and not
+        be fenced. `fence` is that of the clients that `work` writes with.
+        """
+        self._fence = fence
         self._identity = identity
         self._timing = timing
         self._work = work
-        self.leads = False
+        self._elected = False
+        self._lock = LeaseLock(
+            client,
+            namespace=namespace,
+            name=LEASE_NAME,
+            identity=identity,
+            duration=timing.duration,
+            deadline=timing.renew_deadline / _TRIES,
+        )
+
+    @property
+    def leads(self) -> bool:
+        """Whether this replica works, and may write."""
+        return self._elected and self._fence.left > 0
 
     async def run(self) -> None:
-        """Stand for election until cancelled; then stop the work first and release the lease after it."""
+        """Stand for election until cancelled; then stop the work first and release the lease after it.
+
+        Returns by itself only when the work cannot be stopped: then the process must be started again.
+        """
+        try:
+            while await self._term():
+                await self._pause()
+        finally:
+            await self._lock.release()
+
+    async def _term(self) -> bool:
+        """Lead once, as soon as elected; False when the work does not end after it."""
+        try:
+            self._fence.extend(await self._stand())
+            return await self._lead()
+        except Exception:
+            log.exception("replica %s: the election failed; standing again", self._identity)
+            return True
+
+    async def _stand(self) -> float:
+        """Return, once the lease is ours, until when this replica may write."""
         while True:
             try:
-                await self._term(Lock(LEASE_NAME, self._namespace, self._identity, self._client))
-            except Exception:
-                log.exception("replica %s: leading ended in an error; standing for election again", self._identity)
-                await asyncio.sleep(self._timing.retry_period)
+                if (sent := await self._lock.acquire()) is not None:
+                    return sent + self._timing.renew_deadline
+            except ClusterError as error:
+                log.info("the lease was not acquired: %s", error)
+            await self._pause()
 
-    async def _lost(self) -> None:
-        log.warning("replica %s has lost the lead; standing for election again", self._identity)
+    async def _pause(self) -> None:
+        await asyncio.sleep(self._timing.retry_period * random.uniform(1, _JITTER))  # noqa: S311 - protects nothing
 
-    async def _term(self, lock: Lock) -> None:
-        """Lead once, if elected, until the lease is lost or the work ends, which only an error makes it do."""
-        elected = asyncio.Event()
-
-        async def started() -> None:
-            elected.set()
-
-        config = Config(
-            lock,
-            lease_duration=self._timing.duration,
-            renew_deadline=self._timing.renew_deadline,
-            retry_period=self._timing.retry_period,
-            onstarted_leading=started,
-            onstopped_leading=self._lost,
-        )
-        tasks = [asyncio.create_task(LeaderElection(config).run()), asyncio.create_task(self._lead(elected))]
+    async def _lead(self) -> bool:
+        log.info("replica %s leads", self._identity)
+        self._elected = True
+        work = asyncio.create_task(self._run_work(), name="work of the leader")
+        renewal = asyncio.create_task(self._renew(), name="renewal of the lease")
+        tasks = {work, renewal, asyncio.create_task(self._expire(), name="watchdog of the lease")}
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            given_up = work.done()
         finally:
-            for task in tasks:
-                task.cancel()
-            results = await asyncio.gather(*tasks, return_exceptions=True)
-            self.leads = False
-            await asyncio.shield(lock.release())
-        for result in results:
-            if isinstance(result, Exception):
-                raise result
+            self._elected = False
+            self._fence.close()  # before anything else happens: from here on nothing is written
+            ended = await self._end(tasks)
+        if given_up:  # this replica cannot work; perhaps another can
+            await self._lock.release()
+        return ended
 
-    async def _lead(self, elected: asyncio.Event) -> None:
-        await elected.wait()
-        log.info("replica %s leads", self._identity)
-        self.leads = True
-        await self._work()
+    async def _run_work(self) -> None:
+        try:
+            await self._work()
+        except Exception:
+            log.exception("replica %s: the work ended in an error; giving the lead up", self._identity)
+
+    async def _renew(self) -> None:
+        """Renew the lease until another replica holds it."""
+        loop = asyncio.get_running_loop()
+        tried = loop.time()
+        while True:
+            # A try that has hung for that long already is followed by the next at once.
+            await asyncio.sleep(tried + self._timing.retry_period - loop.time())
+            tried = loop.time()
+            try:
+                sent = await self._lock.acquire()
+            except ClusterError as error:
+                log.warning("the lease was not renewed: %s", error)
+                continue
+            if sent is None:
+                log.warning("replica %s has lost the lease to another", self._identity)
+                return
+            self._fence.extend(sent + self._timing.renew_deadline)
+
+    async def _expire(self) -> None:
+        """Return when the lease has not been renewed in time, whatever the renewal is waiting for."""
+        await self._fence.expired()
+        log.warning("replica %s could not renew the lease in time; the work is stopped", self._identity)
+
+    async def _end(self, tasks: set[asyncio.Task[None]]) -> bool:
+        """Cancel the tasks; False when one of them does not end within the time another replica has to wait."""
+        for task in tasks:
+            task.cancel()
+        _, running = await asyncio.wait(tasks, timeout=self._timing.duration)
+        for task in running:
+            log.critical("replica %s: the %s does not end; start this process again", self._identity, task.get_name())
+        return not running

@@ -7,8 +7,10 @@ steady instance alone without one request, and small enough for thousands of ins
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any, NamedTuple
 
+from customer_operator.model import hostnames
 from customer_operator.model.hostnames import Claim
 from customer_operator.naming import Manifest
 from customer_operator.observed import drift, packing, readiness
@@ -49,14 +51,22 @@ class CachedInstance:
 
     uid: str
     version: int
-    created_at: str
     hostname: str | None
+    claim: Claim
     packed: bytes
 
 
 def key_of(manifest: Mapping[str, Any]) -> Key:
     """Return the key of a desired or live object."""
     return Key(manifest["kind"], manifest["metadata"]["name"])
+
+
+def hostname_of(body: Mapping[str, Any]) -> str | None:
+    """Return the hostname a resource asks for, as names are compared; None for none, and for what is no name."""
+    try:
+        return hostnames.canonical((body.get("spec") or {})["hostname"])
+    except (KeyError, ValueError, AttributeError):
+        return None
 
 
 def version_of(live: Mapping[str, Any]) -> int:
@@ -117,13 +127,9 @@ class ObjectCache:
         known = self._instances.get(name)
         return known.uid if known else None
 
-    def claims(self, hostname: str) -> list[Claim]:
-        """Return the claims of all instances that ask for this hostname."""
-        return [
-            Claim(name=name, created_at=known.created_at, uid=known.uid)
-            for name, known in self._instances.items()
-            if known.hostname == hostname
-        ]
+    def claims(self, hostname: str) -> dict[str, Claim]:
+        """Return the claims, by name, of all instances that ask for a hostname, written as names are compared."""
+        return {name: known.claim for name, known in self._instances.items() if known.hostname == hostname}
 
     def hostname(self, name: str) -> str | None:
         """Return the hostname that an instance asks for, if any."""
@@ -141,8 +147,8 @@ class ObjectCache:
         self._instances[metadata["name"]] = CachedInstance(
             uid=metadata["uid"],
             version=version_of(body),
-            created_at=metadata["creationTimestamp"],
-            hostname=(body.get("spec") or {}).get("hostname"),
+            hostname=hostname_of(body),
+            claim=Claim(created_at=datetime.fromisoformat(metadata["creationTimestamp"]), uid=metadata["uid"]),
             packed=packing.pack(drift.without_managed_fields(body)),
         )
         return True

@@ -24,6 +24,7 @@ from tests.support import golden
 from tests.support.generate import make_context, make_instance, make_platform
 
 LOCAL = make_platform(base_domain="localhost")
+DOORLESS = make_platform(front_door=False)
 EXTERNAL = {"exposure": "External", "external": {"host": "broker.example.net"}}
 
 
@@ -45,6 +46,7 @@ CASES: dict[str, tuple[Callable[[Context], list[Manifest]], Context]] = {
         ),
     ),
     "network": (network.build, make_context()),
+    "network-without-front-door": (network.build, make_context(platform=DOORLESS)),
     "network-local": (network.build, make_context(platform=LOCAL)),
     "network-external": (network.build, make_context(make_instance(mqtt=EXTERNAL))),
     "postgres": (postgres.build, make_context()),
@@ -60,6 +62,7 @@ CASES: dict[str, tuple[Callable[[Context], list[Manifest]], Context]] = {
     ),
     "postgres-suspended": (postgres.build, make_context(scaled_down=True)),
     "mosquitto": (mosquitto.build, make_context()),
+    "mosquitto-without-front-door": (mosquitto.build, make_context(platform=DOORLESS)),
     "mosquitto-local": (mosquitto.build, make_context(platform=LOCAL)),
     "mosquitto-loadbalancer": (mosquitto.build, make_context(make_instance(mqtt={"exposure": "LoadBalancer"}))),
     "mqtt-exporter": (mqtt_exporter.build, make_context()),
@@ -71,11 +74,13 @@ CASES: dict[str, tuple[Callable[[Context], list[Manifest]], Context]] = {
             make_instance(mqtt=EXTERNAL), external_login=Login(username="acme", password="fake-external-password")
         ),
     ),
+    "api-granted": (api.build, make_context(features={"alerting": True}, limits={"devices": None, "messages": -1})),
     "api-unlicensed": (api.build, make_context(license_key=None, platform=make_platform(license_jwks=None))),
     "dashboard": (dashboard.build, make_context()),
     "dashboard-local": (dashboard.build, make_context(platform=LOCAL)),
     "dashboard-professional": (dashboard.build, make_context(make_instance(plan="professional"))),
     "ingress": (ingress.build, make_context()),
+    "ingress-without-front-door": (ingress.build, make_context(platform=DOORLESS)),
     "ingress-custom": (
         ingress.build,
         make_context(

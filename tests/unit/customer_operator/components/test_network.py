@@ -9,6 +9,8 @@ import pytest
 from customer_operator import naming
 from customer_operator.components import network, stack
 from customer_operator.components.context import Context
+from customer_operator.model.brokers import ranges
+from tests.support.brokers import ALLOWED_ADDRESSES, FORBIDDEN_ADDRESSES
 from tests.support.generate import make_context, make_instance, make_platform
 from tests.support.netpol import Endpoint, allows, lets_in, lets_out
 
@@ -42,8 +44,12 @@ OTHERS = [
     _pod("ingress", "10.244.3.1", "ingress"),
     _pod("router", "10.244.4.1", "mqtt-router"),
     _pod("monitoring", "10.244.5.1", "monitoring"),
-    _pod("dns", "10.244.6.1", "kube-system"),
+    _pod("dns", "10.244.6.1", "kube-system", {"k8s-app": "kube-dns"}),
+    _pod("beside-dns", "10.244.6.2", "kube-system", {"k8s-app": "metrics-server"}),
+    _pod("not-dns", "10.244.6.3", "default", {"k8s-app": "kube-dns"}),
     _pod("operator", "10.244.7.1", naming.OPERATOR_NAMESPACE),
+    Endpoint(name="node", address="192.168.0.10"),
+    Endpoint(name="metadata", address="169.254.169.254"),
     Endpoint(name="internet", address="198.51.100.7"),
     Endpoint(name="broker-by-address", address="203.0.113.9"),
 ]
@@ -88,6 +94,10 @@ CASES: dict[str, tuple[Context, set[str]]] = {
         make_context(),
         WITHIN | DNS | METRICS | WEB | SOLVING | WEBSOCKET | {"router -> mosquitto:8883/TCP"},
     ),
+    "SNI without a front door: devices come from anywhere, but only with TLS": (
+        make_context(platform=make_platform(front_door=False)),
+        WITHIN | DNS | METRICS | WEB | SOLVING | WEBSOCKET | _from_anywhere("mosquitto:8883"),
+    ),
     "NodePort: devices come from anywhere, but only with TLS": (
         make_context(make_instance(mqtt={"exposure": "NodePort"})),
         WITHIN | DNS | METRICS | WEB | SOLVING | WEBSOCKET | _from_anywhere("mosquitto:8883"),
@@ -107,9 +117,9 @@ CASES: dict[str, tuple[Context, set[str]]] = {
         _external("203.0.113.9"),
         BROKERLESS | WEB | SOLVING | {"api -> broker-by-address:1883/TCP"},
     ),
-    "External by name: the API reaches that port of anybody who lets it in": (
+    "External by name: the API reaches that port of anybody outside": (
         _external("broker.example.net"),
-        BROKERLESS | WEB | SOLVING | {f"api -> {name}:1883/TCP" for name in ANYBODY},
+        BROKERLESS | WEB | SOLVING | {f"api -> {name}:1883/TCP" for name in ("internet", "broker-by-address")},
     ),
 }
 
@@ -150,6 +160,45 @@ def test_each_end_alone_allows_no_more_than_the_listed_flows() -> None:
     }
 
 
+def reaches(address: str, **platform: Any) -> bool:
+    """Tell whether the API with a broker given by name may connect to this address."""
+    mqtt = {"exposure": "External", "external": {"host": "broker.example.net", "port": 1883}}
+    context = make_context(make_instance(mqtt=mqtt), platform=make_platform(**platform))
+    source = next(item for item in OURS if item.name == "api")
+    return allows(network.build(context), source=source, target=Endpoint(name="target", address=address), port=1883)
+
+
+@pytest.mark.parametrize("address", FORBIDDEN_ADDRESSES)
+def test_a_name_that_leads_inside_is_a_dead_end(address: str) -> None:
+    assert not reaches(address)
+
+
+@pytest.mark.parametrize("address", ALLOWED_ADDRESSES)
+def test_a_name_that_leads_outside_is_reached(address: str) -> None:
+    assert reaches(address)
+
+
+def test_the_platform_says_which_addresses_are_its_own() -> None:
+    narrow = {"cluster_ranges": ranges("10.244.0.0/16,203.0.113.0/24,2a00:1::/32")}
+
+    assert reaches("10.1.0.1", **narrow)
+    assert reaches("fd00::1", **narrow)
+    assert not reaches("10.244.9.9", **narrow)
+    assert not reaches("203.0.113.9", **narrow)
+    assert not reaches("2a00:1::1", **narrow)
+    assert not reaches("64:ff9b::cb00:7109", **narrow)
+    assert not reaches("169.254.169.254", **narrow)
+
+
+def test_a_platform_that_owns_all_addresses_lets_none_be_reached() -> None:
+    """An empty list of peers would mean everybody."""
+    everything = {"cluster_ranges": ranges("0.0.0.0/1,128.0.0.0/1,::/0")}
+
+    assert not reaches("198.51.100.7", **everything)
+    assert not reaches("2a00::1", **everything)
+    assert reaches("2a00::1", cluster_ranges=ranges("0.0.0.0/0"))
+
+
 def test_without_the_policies_everything_would_be_allowed() -> None:
     """The evaluator says no only because a policy does."""
     assert allows([], source=OTHERS[-1], target=OURS[0], port=5432)
@@ -173,6 +222,19 @@ def test_every_port_that_a_service_offers_is_reachable_for_somebody() -> None:
     }
 
     assert offered <= reachable
+
+
+def test_the_platform_says_which_pods_are_its_dns() -> None:
+    def answering(**platform: Any) -> set[str]:
+        flows = _allowed(make_context(platform=make_platform(**platform)))
+        return {flow.split(" -> ")[1] for flow in flows if ":53/" in flow}
+
+    assert answering() == {"dns:53/UDP", "dns:53/TCP"}
+    assert answering(dns_pod_labels={"k8s-app": "metrics-server"}) == {"beside-dns:53/UDP", "beside-dns:53/TCP"}
+    assert answering(dns_pod_labels={}) == {
+        f"{name}:53/{protocol}" for name in ("dns", "beside-dns") for protocol in ("UDP", "TCP")
+    }
+    assert answering(dns_namespace="default") == {"not-dns:53/UDP", "not-dns:53/TCP"}
 
 
 def test_a_platform_with_other_namespaces_gets_other_rules() -> None:

@@ -339,6 +339,7 @@ def test_a_change_of_plan_leaves_database_broker_and_passwords_alone(before: Pla
         "Deployment/dashboard",
         "PodDisruptionBudget/dashboard",
         "ResourceQuota/quota",
+        "Secret/license",
     }
 
 

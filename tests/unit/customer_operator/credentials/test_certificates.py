@@ -14,7 +14,7 @@ from customer_operator.credentials import certificates
 from customer_operator.credentials.certificates import KeyPair
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
-HOSTS = naming.broker_hosts("acme", "iot.example.com")
+HOSTS = naming.broker_hosts("acme", "iot.example.com", "mqtt.{name}.{base_domain}")
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from customer_operator.credentials.certificates import KeyPair
 from customer_operator.errors import SecretBroken
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
-HOSTS = naming.broker_hosts("acme", "iot.example.com")
+HOSTS = naming.broker_hosts("acme", "iot.example.com", "mqtt.{name}.{base_domain}")
 TLS = {"tls_certificate_pem", "tls_private_key_pem", "tls_ca_pem"}
 
 

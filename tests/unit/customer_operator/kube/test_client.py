@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry
 
 from customer_operator.errors import ClusterUnreachable, PermissionMissing
 from customer_operator.kube.client import KubeClient
+from customer_operator.kube.fence import Fence
 from customer_operator.metrics import Metrics
 
 MESSAGE = 'namespaces "x" is forbidden: User "system:serviceaccount:a:b" cannot get resource "namespaces"'
@@ -50,7 +51,7 @@ async def connected(script: Script) -> AsyncIterator[KubeClient]:
     app = web.Application()
     app.router.add_get("/{path:.*}", script.reply)
     async with TestServer(app) as server, ApiClient(Configuration(host=str(server.make_url("")).rstrip("/"))) as client:
-        yield KubeClient(client, metrics=Metrics(CollectorRegistry()))
+        yield KubeClient(client, metrics=Metrics(CollectorRegistry()), fence=Fence.always_open())
 
 
 async def test_a_missing_right_is_one() -> None:

@@ -1,131 +1,183 @@
 """Leader election against a server that keeps one Lease, with the optimistic locking of the real one."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any
+from dataclasses import dataclass, field
 
 import pytest
-from aiohttp import web
-from kubernetes.aio.client import ApiClient, Configuration
 
+from customer_operator.kube.fence import Fence
 from customer_operator.kube.leader import Leadership, Timing
+from tests.support.leases import NAMESPACE, LeaseServer, Trouble, client_of, lease_server
 
-TIMING = Timing(duration=5, renew_deadline=3, retry_period=1)  # the shortest period that the library allows is 1 s
-NAMESPACE = "iotistic-system"
-PATH = f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases"
-
-
-class LeaseServer:
-    """Answers GET, POST and PUT of one Lease; 404 before it exists, 409 for a write that is not up to date."""
-
-    def __init__(self) -> None:
-        self.lease: dict[str, Any] | None = None
-        self.askers: set[str] = set()
-        self.changed = asyncio.Condition()
-        self.host = ""
-
-    @property
-    def holder(self) -> str | None:
-        holder: str | None = self.lease["spec"].get("holderIdentity") if self.lease else None
-        return holder
-
-    async def until(self, condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(10), self.changed:
-            await self.changed.wait_for(condition)
-
-    async def read(self, request: web.Request) -> web.Response:
-        self.askers.add(request.headers["User-Agent"])
-        async with self.changed:
-            self.changed.notify_all()
-        if self.lease is None:
-            return web.json_response({"kind": "Status", "code": 404, "reason": "NotFound"}, status=404)
-        return web.json_response(self.lease)
-
-    async def write(self, request: web.Request) -> web.Response:
-        lease = await request.json()
-        version = self.lease["metadata"]["resourceVersion"] if self.lease else None
-        if lease["metadata"].get("resourceVersion") != version:
-            return web.json_response({"kind": "Status", "code": 409, "reason": "Conflict"}, status=409)
-        lease["metadata"]["resourceVersion"] = str(int(version or 0) + 1)
-        self.lease = lease
-        async with self.changed:
-            self.changed.notify_all()
-        return web.json_response(lease, status=200 if version else 201)
-
+# As short as a Lease, which has whole seconds, and a busy machine allow.
+TIMING = Timing(duration=1, renew_deadline=0.75, retry_period=0.1)
+# Where a leader is to go on leading, a hiccup of the machine must not matter.
+RELAXED = Timing(duration=2, renew_deadline=1.8, retry_period=0.1)
+PATIENCE = 10.0
 
 Work = Callable[[], Awaitable[None]]
 
 
 @pytest.fixture
 async def server() -> AsyncIterator[LeaseServer]:
-    server, app = LeaseServer(), web.Application()
-    app.router.add_post(PATH, server.write)
-    app.router.add_get(f"{PATH}/customer-operator", server.read)
-    app.router.add_put(f"{PATH}/customer-operator", server.write)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    server.host = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    yield server
-    await runner.cleanup()
+    async with lease_server() as server:
+        yield server
+
+
+@dataclass
+class Worker:
+    """Work that never ends, and says when it began and ended by the clock of the fence."""
+
+    server: LeaseServer
+    began: list[float] = field(default_factory=list)
+    ended: list[float] = field(default_factory=list)
+    holders_at_the_end: list[str | None] = field(default_factory=list)
+    works: asyncio.Event = field(default_factory=asyncio.Event)
+    rests: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def __call__(self) -> None:
+        self.began.append(time.monotonic())
+        self.rests.clear()
+        self.works.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.ended.append(time.monotonic())
+            self.holders_at_the_end.append(self.server.holder)
+            self.works.clear()
+            self.rests.set()
+
+
+async def soon(happens: asyncio.Event) -> None:
+    await asyncio.wait_for(happens.wait(), PATIENCE)
+
+
+@dataclass
+class Replica:
+    leadership: Leadership
+    fence: Fence
+    task: asyncio.Task[None]
+
+    async def stop(self) -> None:
+        self.task.cancel()
+        await asyncio.wait_for(asyncio.gather(self.task, return_exceptions=True), PATIENCE)
 
 
 @asynccontextmanager
-async def replica(server: LeaseServer, identity: str, work: Work) -> AsyncIterator[Leadership]:
+async def replica(server: LeaseServer, identity: str, work: Work, *, timing: Timing = TIMING) -> AsyncIterator[Replica]:
     """Let a replica stand for election; stop it at the end."""
-    configuration = Configuration()
-    configuration.host = server.host
-    client = ApiClient(configuration)
-    client.user_agent = identity
-    leadership = Leadership(client=client, namespace=NAMESPACE, identity=identity, timing=TIMING, work=work)
-    task = asyncio.create_task(leadership.run())
-    try:
-        yield leadership
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-        await client.close()
+    fence = Fence()
+    async with client_of(server.host, identity) as client:
+        leadership = Leadership(
+            client=client, fence=fence, namespace=NAMESPACE, identity=identity, timing=timing, work=work
+        )
+        running = Replica(leadership, fence, asyncio.create_task(leadership.run()))
+        try:
+            yield running
+        finally:
+            await running.stop()
 
 
 async def test_a_replica_that_stops_ends_its_work_and_gives_the_lease_back(server: LeaseServer) -> None:
     """Otherwise every rolling update would leave nobody at work until the lease has run out."""
-    works = asyncio.Event()
-    holders_at_the_end: list[str | None] = []
+    work = Worker(server)
+    async with replica(server, "one", work) as one:
+        assert (one.leadership.leads, one.fence.left > 0) == (False, False)
+        await soon(work.works)
+        assert (one.leadership.leads, one.fence.left > 0) == (True, True)
 
-    async def work() -> None:
-        works.set()
-        try:
-            await asyncio.Event().wait()
-        finally:
-            holders_at_the_end.append(server.holder)
-
-    async with replica(server, "one", work) as leadership:
-        await asyncio.wait_for(works.wait(), 5)
-        led = leadership.leads
-
-    assert [*holders_at_the_end, server.holder] == ["one", None]
-    assert (led, leadership.leads) == (True, False)
+    assert [*work.holders_at_the_end, server.holder] == ["one", None]
+    assert (one.leadership.leads, one.fence.left > 0) == (False, False)
 
 
 async def test_a_second_replica_waits_and_takes_over_when_the_first_stops(server: LeaseServer) -> None:
-    works = {"one": asyncio.Event(), "two": asyncio.Event()}
+    first, second = Worker(server), Worker(server)
+    async with AsyncExitStack() as stack:
+        async with replica(server, "one", first):
+            await soon(first.works)
+            two = await stack.enter_async_context(replica(server, "two", second))
+            assert (two.leadership.leads, two.fence.left > 0) == (False, False)
+            await server.until(lambda: server.requests.count(("two", "GET")) > 2)
+            assert (two.leadership.leads, two.fence.left > 0) == (False, False)
+            assert (server.holder, second.began) == ("one", [])
+            assert ("two", "PUT") not in server.requests
+        await soon(second.works)
 
-    def working(name: str) -> Work:
-        async def work() -> None:
-            works[name].set()
-            await asyncio.Event().wait()
 
-        return work
+async def test_a_leader_that_renews_leads_for_longer_than_its_lease(server: LeaseServer) -> None:
+    work, other = Worker(server), Worker(server)
+    async with replica(server, "one", work, timing=RELAXED), replica(server, "two", other, timing=RELAXED):
+        await server.until(lambda: server.holder is not None)
+        leader = server.holder or ""
+        await server.until(lambda: server.requests.count((leader, "PUT")) > 25)
+        assert [len(work.began), len(other.began)] in ([1, 0], [0, 1])
+        assert work.ended == other.ended == []
 
-    async with AsyncExitStack() as second:
-        async with replica(server, "one", working("one")):
-            await asyncio.wait_for(works["one"].wait(), 5)
-            await second.enter_async_context(replica(server, "two", working("two")))
-            await server.until(lambda: "two" in server.askers)
-            assert server.holder == "one"
-            assert not works["two"].is_set()
-        await asyncio.wait_for(works["two"].wait(), 5)
+
+@pytest.mark.parametrize("trouble", [Trouble.HANGS, Trouble.ANSWER_LOST, Trouble.RESET, Trouble.UNAVAILABLE])
+async def test_whatever_keeps_the_lease_from_being_renewed_the_work_ends_before_another_s_begins(
+    server: LeaseServer, trouble: Trouble
+) -> None:
+    first, second = Worker(server), Worker(server)
+    async with replica(server, "one", first) as one:
+        await soon(first.works)
+        async with replica(server, "two", second):
+            await server.until(lambda: ("two", "GET") in server.requests)
+            server.fail(trouble)
+            failing_since = time.monotonic()
+            await soon(first.rests)
+            assert not one.leadership.leads
+            assert one.fence.left <= 0
+            assert first.ended[0] - failing_since < TIMING.renew_deadline + 0.5
+            await soon(second.works)
+            assert first.ended[0] < second.began[0]
+            server.fail(None)
+            await server.until(lambda: server.requests[-1][0] == "one")
+            assert not one.leadership.leads
+    assert len(first.began) == 1
+
+
+async def test_a_leader_cut_off_alone_leads_again_when_the_api_server_is_back(server: LeaseServer) -> None:
+    work = Worker(server)
+    async with replica(server, "one", work):
+        await soon(work.works)
+        server.fail(Trouble.HANGS)
+        await soon(work.rests)
+        server.fail(None)
+        await soon(work.works)
+        assert server.lease is not None
+        assert server.lease["spec"]["leaseTransitions"] == 0
+
+
+@pytest.mark.parametrize("trouble", [Trouble.HANGS, Trouble.ANSWER_LOST, Trouble.RESET, Trouble.CONFLICT])
+async def test_trouble_that_passes_in_time_does_not_end_the_work(server: LeaseServer, trouble: Trouble) -> None:
+    work = Worker(server)
+    async with replica(server, "one", work, timing=RELAXED):
+        await soon(work.works)
+        server.fail(trouble, "PUT")
+        tried = server.requests.count(("one", "PUT"))
+        await server.until(lambda: server.requests.count(("one", "PUT")) > tried)
+        server.fail(None)
+        renewed = server.version
+        await server.until(lambda: server.version != renewed)
+        assert work.ended == []
+
+
+async def test_a_lease_that_another_took_ends_the_work_at_once(
+    server: LeaseServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    work = Worker(server)
+    long = Timing(duration=600, renew_deadline=500, retry_period=0.1)
+    async with replica(server, "one", work, timing=long) as one:
+        await soon(work.works)
+        server.hold("two", duration=600)
+        await soon(work.rests)
+        assert (one.leadership.leads, one.fence.left > 0) == (False, False)
+    assert "replica one has lost the lease to another" in caplog.text
+    assert server.holder == "two"
 
 
 async def test_work_that_fails_gives_the_lead_up_and_is_not_held_for_ever(
@@ -141,30 +193,100 @@ async def test_work_that_fails_gives_the_lead_up_and_is_not_held_for_ever(
         failed.set()
         raise RuntimeError("the authority cannot be read")
 
-    async with replica(server, "one", work) as leadership:
-        await asyncio.wait_for(failed.wait(), 5)
+    async with replica(server, "one", work) as one:
+        await soon(failed)
         await server.until(lambda: server.holder is None)
-        assert not leadership.leads
+        assert not one.leadership.leads
         failed.clear()
-        await asyncio.wait_for(failed.wait(), 5)
+        await soon(failed)
 
     assert attempts == 2
     assert "the authority cannot be read" in caplog.text
 
 
-async def test_a_lease_that_somebody_else_holds_is_left_alone(server: LeaseServer) -> None:
-    other = {
-        "holderIdentity": "other",
-        "leaseDurationSeconds": 3600,
-        "acquireTime": "2026-11-21T12:00:00.000001Z",
-        "renewTime": "2026-11-21T12:00:00.000001Z",
-    }
-    server.lease = {"metadata": {"name": "customer-operator", "resourceVersion": "1"}, "spec": other}
+async def test_work_that_cannot_be_stopped_ends_the_election_and_writes_nothing(
+    server: LeaseServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The liveness probe sees that, and the process is started again."""
+    works, at_last = asyncio.Event(), asyncio.Event()
 
     async def work() -> None:
-        raise AssertionError("nobody elected us")
+        works.set()
+        while not at_last.is_set():
+            try:
+                await at_last.wait()
+            except asyncio.CancelledError:
+                continue
 
+    async with replica(server, "one", work) as one:
+        await soon(works)
+        server.hold("two", duration=600)
+        await asyncio.wait([one.task], timeout=PATIENCE)
+        assert one.task.done()
+        assert (one.leadership.leads, one.fence.left > 0) == (False, False)
+        at_last.set()
+    assert "the work of the leader does not end; start this process again" in caplog.text
+
+
+async def test_an_answer_that_makes_no_sense_does_not_end_the_election(
+    server: LeaseServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    work = Worker(server)
+    server.lease = {"kind": "Lease", "spec": {}}
     async with replica(server, "one", work):
-        await server.until(lambda: "one" in server.askers)
+        await server.until(lambda: len(server.requests) > 1)
+        server.install()
+        await soon(work.works)
+    assert "the election failed; standing again" in caplog.text
 
-    assert server.lease["spec"] == other
+
+@pytest.mark.parametrize(
+    ("trouble", "method"),
+    [(Trouble.HANGS, "GET"), (Trouble.HANGS, "PUT"), (Trouble.ANSWER_LOST, "PUT"), (Trouble.UNAVAILABLE, "GET")],
+)
+async def test_a_replica_that_is_stopped_while_it_stands_for_election_leaves_nothing_behind(
+    server: LeaseServer, trouble: Trouble, method: str
+) -> None:
+    server.fail(trouble, method)
+    async with replica(server, "one", Worker(server)) as one:
+        await server.until(lambda: ("one", method) in server.requests)
+        server.fail(None)
+        await one.stop()
+    assert server.holder is None
+
+
+@pytest.mark.parametrize("trouble", [Trouble.HANGS, Trouble.ANSWER_LOST])
+async def test_a_leader_that_is_stopped_while_it_renews_releases_the_lease(
+    server: LeaseServer, trouble: Trouble
+) -> None:
+    work = Worker(server)
+    async with replica(server, "one", work) as one:
+        await soon(work.works)
+        server.fail(trouble, "PUT")
+        tried = server.requests.count(("one", "PUT"))
+        await server.until(lambda: server.requests.count(("one", "PUT")) > tried)
+        server.fail(None)
+        await one.stop()
+    assert server.lease is not None
+    assert server.holder is None
+
+
+async def test_an_api_server_that_never_answers_does_not_keep_a_replica_from_stopping(server: LeaseServer) -> None:
+    work = Worker(server)
+    async with replica(server, "one", work) as one:
+        await soon(work.works)
+        server.fail(Trouble.HANGS)
+        begun = time.monotonic()
+        await one.stop()
+        assert time.monotonic() - begun < PATIENCE / 2
+    assert work.rests.is_set()
+
+
+async def test_a_lease_that_somebody_else_holds_is_left_alone(server: LeaseServer) -> None:
+    server.hold("other", duration=3600)
+    held = server.lease
+    work = Worker(server)
+    async with replica(server, "one", work):
+        await server.until(lambda: server.requests.count(("one", "GET")) > 3)
+    assert server.lease == held
+    assert work.began == []

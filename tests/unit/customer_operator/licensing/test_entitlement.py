@@ -10,6 +10,7 @@ from customer_operator.errors import LicenseRejected
 from customer_operator.licensing.entitlement import Decision, LicenseStatus, evaluate, rejected
 from customer_operator.licensing.keys import KeySet
 from customer_operator.model.instance import CustomerInstance, Plan
+from customer_operator.model.plans import PLANS
 from tests.support.generate import make_instance
 from tests.support.licences import ISSUER, jwk, sign, write_jwks
 from tests.support.statuses import compute, make_observed_state
@@ -41,7 +42,21 @@ def decision(
 def test_without_a_licence_the_plan_of_the_spec_is_in_force(plan: Plan) -> None:
     found = evaluate(with_plan(plan), token=None, keys=KeySet(None), issuer=ISSUER, grace=GRACE, now=EXPIRY)
 
-    assert found == Decision(plan=plan, license=LicenseStatus(), suspended=None, next_change=None)
+    assert found == Decision(
+        plan=plan,
+        features=PLANS[plan].features,
+        limits=PLANS[plan].limits,
+        license=LicenseStatus(),
+        suspended=None,
+        next_change=None,
+    )
+
+
+@pytest.mark.parametrize("now", [EXPIRY - GRACE, EXPIRY, EXPIRY + GRACE])
+def test_a_license_decides_features_and_limits_as_long_as_it_is_one(keys: KeySet, now: datetime) -> None:
+    found = decision(keys, now=now)
+
+    assert (found.features, found.limits) == ({"grafana": False}, {"devices": 500})
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives import serialization
 from customer_operator.licensing.keys import KeySet
 from customer_operator.licensing.token import LEEWAY_SECONDS, Entitlement, LicenseState
 from customer_operator.model.instance import Plan
+from customer_operator.model.plans import PLANS
 from tests.support.licences import DAY, ISSUER, check, claims, jwk, private_key, refusal, sign, write_jwks
 
 
@@ -39,8 +40,76 @@ def test_a_good_licence_tells_plan_expiry_and_key(keys: KeySet) -> None:
     expires = int(time.time()) + DAY
 
     assert check(sign("k2", exp=expires), keys) == Entitlement(
-        plan=Plan.PROFESSIONAL, expires_at=datetime.fromtimestamp(expires, tz=UTC), key_id="k2"
+        plan=Plan.PROFESSIONAL,
+        expires_at=datetime.fromtimestamp(expires, tz=UTC),
+        key_id="k2",
+        features={"grafana": False},
+        limits={"devices": 500},
     )
+
+
+@pytest.mark.parametrize("plan", list(Plan))
+def test_features_and_limits_that_a_license_does_not_name_are_its_plan_s(keys: KeySet, plan: Plan) -> None:
+    found = check(sign(plan=str(plan), features=None, limits=None), keys)
+
+    assert (found.features, found.limits) == (PLANS[plan].features, PLANS[plan].limits)
+    assert check(sign(features={}, limits={}), keys).features == {}
+
+
+@pytest.mark.parametrize(
+    ("claim", "features"),
+    [
+        ({"maxDevices": 10, "alerting": True, "ratio": 0.5, "tier": "gold"}, None),
+        (["alerting", "webhooks"], {"alerting": True, "webhooks": True}),
+        ([], {}),
+        ({f"feature-{number}": number for number in range(64)}, None),
+        ({"text": "x" * 256, "a" * 63: -(2**53 - 1)}, None),
+    ],
+)
+def test_features_are_an_object_or_a_list_of_names(keys: KeySet, claim: Any, features: dict[str, Any] | None) -> None:
+    assert check(sign(features=claim), keys).features == (claim if features is None else features)
+
+
+def test_a_limit_may_be_none(keys: KeySet) -> None:
+    limits = {"requests": 0, "messages": -1, "devices": None}
+
+    assert check(sign(limits=json.loads(json.dumps(limits))), keys).limits == limits
+
+
+@pytest.mark.parametrize(
+    ("claim", "value", "complaint"),
+    [
+        ("features", "alerting", "must be an object of at most 64 entries"),
+        ("features", 5, "must be an object"),
+        ("features", {f"f{number}": True for number in range(65)}, "must be an object of at most 64 entries"),
+        ("features", ["alerting", 5], "must have names of at most 63 letters"),
+        ("features", ["alerting", ["webhooks"]], "must have names of at most 63 letters"),
+        ("features", {"": True}, "must have names of at most 63 letters"),
+        ("features", {"a b": True}, "must have names"),
+        ("features", {"x" * 64: True}, "must have names"),
+        ("features", {"alerting": None}, "must have values that are booleans, numbers or short texts"),
+        ("features", {"alerting": {"on": True}}, "must have values that are booleans"),
+        ("features", {"alerting": ["on"]}, "must have values that are booleans"),
+        ("features", {"text": "x" * 257}, "must have values that are booleans"),
+        ("features", {"devices": 2**53}, "must have values that are booleans"),
+        ("features", {"devices": float("nan")}, "must have values that are booleans"),
+        ("features", {"devices": float("inf")}, "must have values that are booleans"),
+        ("limits", ["devices"], "must be an object of at most 64 entries"),
+        ("limits", {"devices": -2}, "must have values that are whole numbers from 0, or -1 or null for no limit"),
+        ("limits", {"devices": 1.5}, "must have values that are whole numbers"),
+        ("limits", {"devices": True}, "must have values that are whole numbers"),
+        ("limits", {"devices": "500"}, "must have values that are whole numbers"),
+        ("limits", {"devices": 10**30}, "must have values that are whole numbers"),
+    ],
+)
+def test_features_and_limits_of_a_wrong_shape_are_refused_by_the_claim_s_name(
+    keys: KeySet, claim: str, value: Any, complaint: str
+) -> None:
+    message = refusal(sign(**{claim: value}), keys)
+
+    assert f"its claim {claim} {complaint}" in message
+    assert message.endswith("; issue it again")
+    assert len(message) < 300
 
 
 @pytest.mark.parametrize("plan", list(Plan))
@@ -165,6 +234,7 @@ def test_an_operator_without_keys_trusts_no_licence() -> None:
 
 EXPIRY = datetime(2026, 12, 1, tzinfo=UTC)
 GRACE = timedelta(days=3)
+ENTITLEMENT = Entitlement(plan=Plan.TRIAL, expires_at=EXPIRY, key_id="k1", features={}, limits={})
 
 
 @pytest.mark.parametrize(
@@ -179,10 +249,9 @@ GRACE = timedelta(days=3)
     ],
 )
 def test_a_licence_is_valid_then_in_grace_then_expired(now: datetime, state: LicenseState) -> None:
-    assert Entitlement(plan=Plan.TRIAL, expires_at=EXPIRY, key_id="k1").state(now=now, grace=GRACE) is state
+    assert ENTITLEMENT.state(now=now, grace=GRACE) is state
 
 
 def test_without_a_grace_period_a_licence_expires_at_once() -> None:
-    entitlement = Entitlement(plan=Plan.TRIAL, expires_at=EXPIRY, key_id="k1")
 
-    assert entitlement.state(now=EXPIRY, grace=timedelta(0)) is LicenseState.EXPIRED
+    assert ENTITLEMENT.state(now=EXPIRY, grace=timedelta(0)) is LicenseState.EXPIRED

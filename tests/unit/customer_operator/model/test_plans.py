@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from billing_api.licences import ENTITLEMENTS
 from customer_operator.components import guardrails, stack
 from customer_operator.components.context import Context
+from customer_operator.licensing import claims
 from customer_operator.model import plans, quantity
 from customer_operator.model.instance import Exposure, Plan
 from customer_operator.naming import Manifest
@@ -165,10 +167,23 @@ def test_every_component_requests_no_more_than_its_limit(key: str) -> None:
 
 
 def test_only_enterprise_has_monitoring_of_its_own() -> None:
-    with_monitoring = {plan for plan, row in plans.PLANS.items() if row.dedicated_monitoring}
+    assert {plan for plan, row in plans.PLANS.items() if "prometheus" in row.components} == {Plan.ENTERPRISE}
 
-    assert with_monitoring == {Plan.ENTERPRISE}
-    assert {plan for plan, row in plans.PLANS.items() if "prometheus" in row.components} == with_monitoring
+
+@pytest.mark.parametrize("plan", Plan)
+def test_a_plan_grants_the_same_with_a_license_as_without(plan: Plan) -> None:
+    """The halves share no code, so each has its own table."""
+    licensed, row = ENTITLEMENTS[plan], plans.PLANS[plan]
+
+    assert (row.features, row.limits) == (licensed.features, licensed.limits)
+
+
+@pytest.mark.parametrize("plan", Plan)
+def test_what_a_plan_grants_could_be_a_license_s_claims(plan: Plan) -> None:
+    row = plans.PLANS[plan]
+
+    assert claims.features(dict(row.features)) == row.features
+    assert claims.limits(dict(row.limits)) == row.limits
 
 
 def _quota(**hard: str) -> Manifest:

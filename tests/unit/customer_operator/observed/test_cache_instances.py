@@ -113,31 +113,25 @@ def test_all_who_ask_for_a_hostname_are_known_and_the_oldest_holds_it(cache: Obj
 
     claims = cache.claims("iot.example")
 
-    assert {claim.name for claim in claims} == {"young", "old", "middle"}
+    assert claims.keys() == {"young", "old", "middle"}
     assert cache.hostname("old") == "iot.example"
-    holder = hostnames.holder(claims)
-    assert holder is not None
-    assert holder.name == "old"
-    assert cache.claims("nobody.example") == []
-    assert hostnames.holder([]) is None
+    assert hostnames.holder(claims.values()) == claims["old"]
+    assert cache.claims("nobody.example") == {}
 
 
 def test_of_two_of_the_same_second_the_choice_is_the_same_for_both(cache: ObjectCache) -> None:
     for name, uid in (("a", "2"), ("b", "1")):
         cache.upsert_instance(instance(1, name=name, uid=uid, hostname="iot.example"))
 
-    forward = cache.claims("iot.example")
-    holder = hostnames.holder(reversed(forward))
-    assert holder == hostnames.holder(forward)
-    assert holder is not None
-    assert holder.name == "b"
+    claims = cache.claims("iot.example")
+    assert hostnames.holder(claims.values()) == hostnames.holder(reversed(claims.values())) == claims["b"]
 
 
 def test_a_hostname_that_was_given_up_is_claimed_no_more(cache: ObjectCache) -> None:
     cache.upsert_instance(instance(1, hostname="iot.example"))
     cache.upsert_instance(instance(2))
 
-    assert cache.claims("iot.example") == []
+    assert cache.claims("iot.example") == {}
     assert cache.hostname(NAME) is None
     assert cache.hostname("nobody") is None
 

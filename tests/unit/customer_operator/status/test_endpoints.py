@@ -91,6 +91,23 @@ def test_under_a_domain_an_instance_answers_at_its_hosts(
 
 
 @pytest.mark.parametrize(
+    ("exposure", "ports", "url"),
+    [
+        ("SNI", {}, None),
+        ("SNI", {"mqttTls": 30004}, "mqtts://mqtt.acme.iot.example.com:30004"),
+        ("NodePort", {"mqttTls": 30004}, "mqtts://mqtt.acme.iot.example.com:30004"),
+        ("LoadBalancer", {"mqttTls": 30004}, "mqtts://mqtt.acme.iot.example.com:8883"),
+    ],
+)
+def test_without_a_front_door_devices_are_told_the_node_port(
+    exposure: str, ports: dict[str, int], url: str | None
+) -> None:
+    instance = make_instance(mqtt={"exposure": exposure})
+
+    assert endpoints.urls(instance, make_platform(front_door=False), ports).get("mqtt") == url
+
+
+@pytest.mark.parametrize(
     ("spec", "ports", "urls"),
     [
         ({}, {}, {}),

@@ -1,4 +1,4 @@
-"""The progress of a deployment in the terminal: a live picture, or plain lines where the output is no terminal."""
+"""The progress of a deployment in the terminal: a live display, or plain lines where the output is no terminal."""
 
 import time
 from types import TracebackType
@@ -22,7 +22,7 @@ def say(console: Console, text: str, *, style: str = "") -> None:
     console.print(Text(text, style=style), soft_wrap=True)
 
 
-class View:
+class ProgressDisplay:
     """Shows one snapshot after the other; in a terminal the time goes on between them."""
 
     def __init__(self, console: Console, *, started: float) -> None:
@@ -32,7 +32,7 @@ class View:
         self._snapshot = Snapshot()
         self._done_at: dict[str, float] = {}
         self._live = Live(
-            console=console, get_renderable=self._picture, refresh_per_second=REFRESH_PER_SECOND, transient=False
+            console=console, get_renderable=self._render, refresh_per_second=REFRESH_PER_SECOND, transient=False
         )
 
     def __enter__(self) -> Self:
@@ -60,7 +60,7 @@ class View:
     def _elapsed(self) -> float:
         return time.monotonic() - self._started
 
-    def _picture(self) -> RenderableType:
+    def _render(self) -> RenderableType:
         snapshot = self._snapshot
         head = Table.grid(padding=(0, 2))
         bar = ProgressBar(total=100, completed=snapshot.progress, width=BAR_WIDTH)

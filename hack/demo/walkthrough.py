@@ -7,10 +7,10 @@ from rich.console import Console
 
 from hack.binaries import ensure_binaries
 from hack.cluster import LocalCluster
+from hack.demo.display import say
+from hack.demo.environment import Environment
 from hack.demo.instance import Snapshot
 from hack.demo.signup import EMAIL, Signup
-from hack.demo.stand import Stand
-from hack.demo.view import say
 from hack.versions import read_versions
 
 OBJECTS = (
@@ -47,15 +47,15 @@ def show_addresses(console: Console, snapshot: Snapshot) -> None:
     _section(console, "Addresses", [f"{name:<10} {url}" for name, url in snapshot.urls.items()])
 
 
-def show_what_to_try(console: Console, stand: Stand, *, signup: Signup, snapshot: Snapshot) -> None:
+def show_what_to_try(console: Console, environment: Environment, *, signup: Signup, snapshot: Snapshot) -> None:
     """Print where everything runs, and commands to copy."""
     _section(
         console,
         "Running here",
         [
-            f"{'billing':<10} {stand.billing_url}   (/openapi.json, /metrics, /health/ready)",
-            f"{'operator':<10} {stand.operator_url}   (/metrics, /livez, /readyz)",
-            f"{'logs':<10} {stand.cluster.files.logs}",
+            f"{'billing':<10} {environment.billing_url}   (/openapi.json, /metrics, /health/ready)",
+            f"{'operator':<10} {environment.operator_url}   (/metrics, /livez, /readyz)",
+            f"{'logs':<10} {environment.cluster.files.logs}",
         ],
     )
     as_json = "-H 'Content-Type: application/json'"
@@ -64,12 +64,12 @@ def show_what_to_try(console: Console, stand: Stand, *, signup: Signup, snapshot
         console,
         "Try, in another terminal",
         [
-            f"export KUBECONFIG={stand.cluster.kubeconfig} PATH={_kubectl_folder()}:$PATH",
+            f"export KUBECONFIG={environment.cluster.kubeconfig} PATH={_kubectl_folder()}:$PATH",
             "kubectl explain customerinstance.spec.mqtt",
             f"kubectl delete deployment dashboard --namespace {snapshot.namespace}   # is back at once",
             f"kubectl delete customerinstance {signup.instance}   # takes everything along",
-            f"curl -sc cookies {as_json} -d '{login}' {stand.billing_url}/api/customers/login",
-            f"curl -sb cookies {stand.billing_url}{signup.status_path}",
+            f"curl -sc cookies {as_json} -d '{login}' {environment.billing_url}/api/customers/login",
+            f"curl -sb cookies {environment.billing_url}{signup.status_path}",
         ],
     )
 
