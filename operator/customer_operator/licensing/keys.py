@@ -38,24 +38,22 @@ class KeySet:
 
     def get(self, key_id: str) -> jwt.PyJWK | None:
         """Return the key with this id; None when it is not trusted."""
-        self.refresh()
+        self._refresh()
         return self._keys.get(key_id)
 
     def document(self) -> str | None:
         """Return the JWKS document as tenants are given it; None when there are no keys."""
-        self.refresh()
+        self._refresh()
         return self._document
 
-    def refresh(self) -> bool:
-        """Read the file again if it has changed; True when the document is another one now."""
-        before = self._document
+    def _refresh(self) -> None:
+        """Read the file again if it has changed."""
         if self._path is not None:
             try:
                 self._read(self._path)
             except (OSError, ValueError) as error:
                 # A file in the middle of its replacement, or a broken new one: what was read before still holds.
                 log.warning("the license keys in %s cannot be read, those known before stay: %s", self._path, error)
-        return self._document != before
 
     def _read(self, path: Path) -> None:
         stat = path.stat()
@@ -75,9 +73,11 @@ async def changes(keys: KeySet) -> AsyncIterator[None]:
     """
     if keys.path is None:
         return
-    names = {keys.path.name, "..data"}
+    names, known = {keys.path.name, "..data"}, keys.document()
     async for _ in awatch(keys.path.parent, watch_filter=lambda _, path: Path(path).name in names, recursive=False):
-        if keys.refresh():
+        # Whoever verified a license meanwhile may have read the new keys already: nobody else has been told.
+        if (document := keys.document()) != known:
+            known = document
             yield
 
 
