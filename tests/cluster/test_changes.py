@@ -115,7 +115,7 @@ def test_a_licence_for_a_smaller_plan_decides_and_says_so(
     assert live["status"]["plan"] == "starter"
     valid = condition_of(live, "LicenseValid")
     assert (valid["status"], valid["reason"]) == ("False", "PlanNotCovered")
-    assert "spec.plan professional needs a licence for it" in valid["message"]
+    assert "spec.plan professional needs a license for it" in valid["message"]
 
 
 # What is wrong with a licence, and what the refusal says to do about it.
@@ -163,7 +163,7 @@ def test_a_licence_that_runs_out_suspends_and_a_renewed_one_brings_everything_ba
     assert list(dict.fromkeys(states)) == ["Valid", "Grace", "Expired"]
     live = versions[-1]
     assert live is not None
-    assert "all data is kept, a renewed licence brings it back" in live["status"]["message"]
+    assert "all data is kept, a renewed license brings it back" in live["status"]["message"]
     assert condition_of(live, "LicenseValid")["reason"] == "Expired"
     assert api.items("Pod", namespace=naming.namespace_of(name)) == []
     assert uids(api, name, *DATA) == before

@@ -167,7 +167,7 @@ def resyncing(operators: Operators, namespace: str, audit: AuditLog) -> Operator
 @pytest.fixture(scope="module")
 def drifted(api: Kubernetes, resyncing: OperatorProcess, namespace: str) -> dict[str, Condition]:
     """Break everything that is not watched at once; return the conditions that it is whole again."""
-    api.create(config_map("leftover", namespace, labels={naming.INSTANCE_LABEL: naming.instance_of(namespace)}))
+    api.create(config_map("leftover", namespace, labels={naming.INSTANCE_LABEL: namespace.removeprefix("customer-")}))
     api.create(config_map("foreign", namespace, labels={}))
     return {title: drift.do(api, namespace) for title, drift in UNSEEN.items()}
 

@@ -28,7 +28,7 @@ def applied(cluster: LocalCluster, operators: Operators) -> Iterator[None]:
     settings = {"IMAGE_REGISTRIES": "registry.example/iotistic", "FRONT_DOOR": "true"}
     operators.start("domain", BASE_DOMAIN="iot.example.com", **settings)
     secret("globex-mqtt", cluster, username="fake-user", password="fake-password")
-    secret("initech-licence", cluster, license=licences.sign(aud=audience("initech"), plan="professional"))
+    secret("initech-license", cluster, license=licences.sign(aud=audience("initech"), plan="professional"))
     storage_class = json.loads(cluster.kubectl("get", "storageclass", "standard", "-o", "json"))
     cluster.kubectl("apply", "-f", "-", input=json.dumps({**storage_class, "metadata": {"name": "fast-ssd"}}))
     cluster.kubectl("apply", "-f", str(FOLDER))

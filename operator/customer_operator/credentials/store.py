@@ -1,4 +1,4 @@
-"""Reads and keeps what is secret: an instance's generated credentials, its licence, the platform's authority."""
+"""Reads and keeps what is secret: an instance's generated credentials, its license, the platform's authority."""
 
 import asyncio
 from dataclasses import asdict
@@ -69,7 +69,7 @@ class CredentialStore:
         return self._remember(name, credentials.decode(live)) if live else None
 
     async def license_key(self, instance: CustomerInstance) -> str | None:
-        """Return the licence, inline or from its Secret in the operator's namespace; None when there is none.
+        """Return the license, inline or from its Secret in the operator's namespace; None when there is none.
 
         Raises InstanceInvalid when the Secret does not have it.
         """

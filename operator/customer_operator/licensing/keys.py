@@ -18,7 +18,7 @@ class KeySet:
     """The public keys by key id, read from a JWKS file (RFC 7517), read again when the file changes."""
 
     def __init__(self, path: Path | None) -> None:
-        """Take the file's path; None when the operator has no keys and so can trust no licence."""
+        """Take the file's path; None when the operator has no keys and so can trust no license."""
         self._path = path
         self._stamp: tuple[int, int] | None = None
         self._keys: Mapping[str, jwt.PyJWK] = {}
@@ -35,7 +35,7 @@ class KeySet:
                 self._keys = parse_jwks(text)
         except (OSError, ValueError) as error:
             # A file in the middle of its replacement, or a broken new one: what was read before still holds.
-            log.warning("the licence keys in %s cannot be read, those known before stay: %s", self._path, error)
+            log.warning("the license keys in %s cannot be read, those known before stay: %s", self._path, error)
         return self._keys.get(key_id)
 
 
