@@ -98,5 +98,5 @@ def check(hostname: str, platform: Platform) -> None:
 
 def _fits(host: str, template: str, base_domain: str) -> bool:
     """Tell whether a host could be that of some instance, by the platform's template for hosts."""
-    parts = template.replace("{base_domain}", base_domain).split("{name}")
+    parts = template.format(name="\0", base_domain=base_domain).split("\0")
     return re.fullmatch(_ANY_NAME.join(map(re.escape, parts)), host) is not None
