@@ -140,16 +140,11 @@ def shadow_functions(api: Connection) -> None:
         "pg_advisory_xact_lock(bigint)",
         "now()",
     ):
-        attempt_shadow(api, function)
-    for path in ("public, pg_catalog", "public, pg_catalog, mqtt"):
-        attempt(api, f"ALTER DATABASE iotistic SET search_path = {path}")
-
-
-def attempt_shadow(api: Connection, function: str) -> None:
-    with suppress(errors.InvalidFunctionDefinition):
         api.execute(
             f"CREATE FUNCTION public.{function} RETURNS text LANGUAGE sql AS 'SELECT public.spring()::text'".encode()
         )
+    for path in ("public, pg_catalog", "public, pg_catalog, mqtt"):
+        attempt(api, f"ALTER DATABASE iotistic SET search_path = {path}")
 
 
 def take_the_role_of_all(api: Connection) -> None:
