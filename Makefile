@@ -16,8 +16,9 @@ ONCE ?=
 SET ?=
 # make bench N=40
 N ?= 40
-# make cluster-up NAME=dev
+# make cluster-up NAME=dev NODES=70; 70 nodes take 1,000 customers
 NAME ?= dev
+NODES ?=
 
 .PHONY: help
 help: ## Show this help
@@ -56,9 +57,13 @@ docs: environment ## Generate docs/api.md
 bench: setup ## Measure the operator beside a raw loader and kubectl, with N=40 tenants each
 	@$(PYTHON) -m hack.bench --tenants $(N)
 
+.PHONY: bench-scale
+bench-scale: setup ## Measure how an operator starts beside N=1000 instances: seconds, memory, requests
+	@$(PYTHON) -m hack.bench.scale --instances $(if $(filter command line,$(origin N)),$(N),1000)
+
 .PHONY: cluster-up
-cluster-up: setup ## Start the local control plane NAME=dev, or repair it; it stays until cluster-down
-	@$(PYTHON) -m hack.cluster up --name $(NAME)
+cluster-up: setup ## Start the local control plane NAME=dev with NODES=4, or repair it; it stays until cluster-down
+	@$(PYTHON) -m hack.cluster up --name $(NAME) $(NODES:%=--nodes %)
 
 .PHONY: cluster-down
 cluster-down: environment ## End the local control plane NAME=dev and remove its data; its logs stay

@@ -90,6 +90,7 @@ def manifest(*, name: str, customer_id: str, email: str, company_name: str, plan
         "metadata": {
             "name": name,
             "labels": {
+                # The mark of our own: the policy billing-api-instances lets us change no instance without it.
                 "app.kubernetes.io/managed-by": FIELD_MANAGER,
                 "iotistic.cloud/customer-id": customer_id,
             },

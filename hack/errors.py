@@ -3,7 +3,8 @@
 HackError
 ├── BinaryError    a program could not be found, fetched, built or verified
 └── ClusterError   the local control plane could not be started, stopped or used
-    └── DamagedDataError   what an earlier cluster left cannot be used again
+    ├── DamagedDataError   what an earlier cluster left cannot be used again
+    └── Refused            the API server refused a request
 """
 
 
@@ -21,3 +22,11 @@ class ClusterError(HackError):
 
 class DamagedDataError(ClusterError):
     """What an earlier cluster left cannot be used again, as may be after a power cut."""
+
+
+class Refused(ClusterError):
+    """The API server refused a request; the text is its message, `status` its HTTP status."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(f"{status}: {message}")
+        self.status = status

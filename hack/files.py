@@ -1,8 +1,10 @@
-"""Files that only their owner may read, written at once or not at all."""
+"""Files that only their owner may read, written at once or not at all, and the last lines of logs."""
 
 import os
 import secrets
 from pathlib import Path
+
+LOG_LINES_SHOWN = 15
 
 
 def write_private(path: Path, content: bytes | str) -> Path:
@@ -14,3 +16,9 @@ def write_private(path: Path, content: bytes | str) -> Path:
         file.write(data)
     temporary.replace(path)
     return path
+
+
+def log_tail(path: Path) -> str:
+    """Return the last lines of a log, and where it is."""
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
+    return "\n".join([f"the end of {path}:", *(f"  {line}" for line in lines[-LOG_LINES_SHOWN:])])

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
+# Seconds between two attempts to kill a process; one is enough unless the kernel keeps it waiting for a disk.
+END_PATIENCE = 5.0
 
 
 @dataclass(frozen=True)
@@ -22,14 +24,6 @@ class ProcessIdentity:
     def is_alive(self) -> bool:
         """Tell whether exactly this process still runs; a zombie does not."""
         return identify(self.pid) == self
-
-    def uptime(self) -> float:
-        """Return for how many seconds the process has been running, 0.0 when it has ended."""
-        if not self.is_alive():
-            return 0.0
-        ticks = int(self.started.rpartition(":")[2])
-        since_boot = float(Path("/proc/uptime").read_text(encoding="ascii").split()[0])
-        return max(0.0, since_boot - ticks / os.sysconf("SC_CLK_TCK"))
 
     def send_signal(self, number: signal.Signals) -> bool:
         """Signal exactly this process; return False when it has already ended."""
@@ -90,6 +84,30 @@ def end_process(process: ProcessIdentity, *, grace: float) -> None:
         if not process.wait(timeout=grace):
             process.send_signal(signal.SIGKILL)
             process.wait(timeout=grace)
+
+
+def find_programs(folder: Path) -> dict[str, ProcessIdentity]:
+    """Return the running processes that were started from a file in `folder`, by the file's name.
+
+    Nothing that is recorded anywhere decides, so nothing can be out of date, and no stranger is taken for ours.
+    """
+    prefix, found = os.fsencode(folder) + b"/", {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        process = identify(int(entry.name))
+        with suppress(OSError):  # it has ended meanwhile
+            program = (entry / "cmdline").read_bytes().partition(b"\0")[0]
+            if process and program.startswith(prefix):
+                found[os.fsdecode(program.removeprefix(prefix))] = process
+    return found
+
+
+def end_programs(folder: Path) -> None:
+    """Kill everything that was started from `folder`, and what that starts meanwhile, and wait for its end."""
+    while found := find_programs(folder):
+        for process in found.values():
+            process.send_signal(signal.SIGKILL)
+        for process in found.values():
+            process.wait(timeout=END_PATIENCE)
 
 
 def dying_with_parent() -> Callable[[], None]:

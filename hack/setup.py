@@ -56,29 +56,29 @@ def set_up(root: Path) -> None:
     from hack.progress import Progress
 
     environment = root / ".venv"
-    python, stamp = environment / "bin" / "python", environment / ".setup-complete"
+    python, marker = environment / "bin" / "python", environment / ".setup-complete"
     version = python_version(python)
-    if version and stamp.exists() and stamp.read_text(encoding="ascii") == fingerprint(root, version):
+    if version and marker.exists() and marker.read_text(encoding="ascii") == environment_hash(root, version):
         return
     with Progress() as progress:
         if not version:
             progress.step("creating the virtual environment .venv")
             run([sys.executable, "-m", "venv", "--clear", str(environment)], cure="apt install python3-venv")
-        stamp.unlink(missing_ok=True)
+        marker.unlink(missing_ok=True)
         progress.step(f"installing {REQUIREMENTS} into .venv")
         pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"]
         run([*pip, "--require-hashes", "--requirement", str(root / REQUIREMENTS)], cure="check the package index")
         progress.step("installing the project itself, editable")
         run([*pip, "--no-deps", "--no-build-isolation", "--editable", str(root)], cure="check pyproject.toml")
-    stamp.write_text(fingerprint(root, python_version(python)), encoding="ascii")
+    marker.write_text(environment_hash(root, python_version(python)), encoding="ascii")
 
 
-def fingerprint(root: Path, version: str) -> str:
-    """Return a digest of what an environment depends on: requirements, project, its place, the version of Python."""
-    digest = hashlib.sha256(f"{root}\0{version}".encode())
+def environment_hash(root: Path, version: str) -> str:
+    """Return the hash of what an environment depends on: requirements, project, its place, the version of Python."""
+    result = hashlib.sha256(f"{root}\0{version}".encode())
     for name in (REQUIREMENTS, "pyproject.toml"):
-        digest.update((root / name).read_bytes())
-    return digest.hexdigest()
+        result.update((root / name).read_bytes())
+    return result.hexdigest()
 
 
 def python_version(python: Path) -> str:

@@ -1,7 +1,6 @@
 """`python -m hack.bench [--tenants N] [--idle SECONDS]`: all rivals in one run on one cluster, as table and JSON."""
 
 import argparse
-import asyncio
 import json
 import sys
 import tempfile
@@ -17,7 +16,7 @@ from hack.bench.traffic import writes
 from hack.cluster import LocalCluster, Settings
 
 _STARTED = time.monotonic()
-_OVERLAY = Path(__file__).parents[2] / "manifests" / "overlays" / "local"
+OVERLAY = Path(__file__).parents[2] / "manifests" / "overlays" / "local"
 
 
 def main() -> int:
@@ -29,7 +28,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         settings = Settings(nodes=8)
         with LocalCluster(f"bench-{int(time.time())}", settings=settings, report=say) as cluster:
-            figures = asyncio.run(measure(cluster, Path(folder), count=options.tenants, idle=options.idle))
+            figures = measure(cluster, Path(folder), count=options.tenants, idle=options.idle)
     print(table(figures))
     print(json.dumps(figures.as_json()))
     return 0
@@ -41,15 +40,15 @@ def say(text: str) -> None:
     print(f"[{elapsed:6.1f} s] {text}", file=sys.stderr, flush=True)
 
 
-async def measure(cluster: LocalCluster, folder: Path, *, count: int, idle: float) -> Figures:
+def measure(cluster: LocalCluster, folder: Path, *, count: int, idle: float) -> Figures:
     """Take all measurements, in an order that treats the rivals alike however the machine's speed drifts.
 
     Each rival delivers its tenants in two halves, A B C C B A, each half on a cluster that has settled. The tenants
     stay: simulated pods that run cost nothing, while the removal of namespaces goes on for minutes.
     """
-    await asyncio.to_thread(cluster.kubectl, "apply", "--server-side", "-k", str(_OVERLAY))
+    cluster.kubectl("apply", "--server-side", "-k", str(OVERLAY))
     crd = f"crd/{naming.PLURAL}.{naming.GROUP}"
-    await asyncio.to_thread(cluster.kubectl, "wait", "--for=condition=Established", crd)
+    cluster.kubectl("wait", "--for=condition=Established", crd)
     figures, half = Figures(tenants=2 * ((count + 1) // 2)), (count + 1) // 2
 
     for leg, rival in enumerate(("loader", "kubectl", "operator", "operator", "kubectl", "loader")):
@@ -59,29 +58,29 @@ async def measure(cluster: LocalCluster, folder: Path, *, count: int, idle: floa
             case "loader":
                 sets = tenants.build(names)
                 figures.objects_per_tenant = sum(len(wave) for wave in sets[0])
-                figures.loader_s += await loader.load(cluster, sets)
+                figures.loader_s += loader.load(cluster, sets)
             case "kubectl":
-                figures.kubectl_s += await asyncio.to_thread(loader.kubectl, cluster, tenants.build(names), folder)
+                figures.kubectl_s += loader.kubectl(cluster, tenants.build(names), folder)
             case _:
-                async with Subject(cluster, directory=folder) as subject:
-                    figures.operator_s += await subject.provision(names)
-                    await subject.wait_ready(names)
-                await _check_count(cluster, names, figures.objects_per_tenant)
-        await _settle(cluster)
+                with Subject(cluster, directory=folder) as subject:
+                    figures.operator_s += subject.provision(names)
+                    subject.wait_ready(names)
+                _check_count(cluster, names, figures.objects_per_tenant)
+        _settle(cluster)
 
-    async with Subject(cluster, directory=folder) as subject:
-        await _idle(cluster, subject, figures, idle)
+    with Subject(cluster, directory=folder) as subject:
+        _idle(cluster, subject, figures, idle)
         figures.operator_rss_mib = subject.resident_mib()
 
     # In one piece each: the operator waits for the paused quota controller in vain, once at the end of a burst.
     cluster.pause()
     say(f"controllers, scheduler and kwok paused, loader: {figures.tenants} tenants")
     names = _names("paused-loader", figures.tenants)
-    figures.loader_paused_s = await loader.load(cluster, tenants.build(names))
+    figures.loader_paused_s = loader.load(cluster, tenants.build(names))
     say(f"controllers, scheduler and kwok paused, operator: {figures.tenants} tenants")
-    async with Subject(cluster, directory=folder) as subject:
+    with Subject(cluster, directory=folder) as subject:
         before = subject.processor_seconds()
-        figures.operator_paused_s = await subject.provision(_names("paused-operator", figures.tenants))
+        figures.operator_paused_s = subject.provision(_names("paused-operator", figures.tenants))
         figures.operator_cpu_paused_s = subject.processor_seconds() - before
     cluster.resume()
     return figures
@@ -91,23 +90,22 @@ def _names(prefix: str, count: int) -> list[str]:
     return [f"{prefix}-{number:03d}" for number in range(count)]
 
 
-async def _settle(cluster: LocalCluster) -> None:
+def _settle(cluster: LocalCluster) -> None:
     """Wait until the control plane has nothing left to do: every workload of every tenant is ready."""
     say("  waiting for all pods …")
     for check in (
         ("--for=condition=Available", "deployment"),
         ("--for=jsonpath={.status.readyReplicas}=1", "statefulset"),
     ):
-        await asyncio.to_thread(cluster.kubectl, "wait", *check, "--all", "--all-namespaces", "--timeout=600s")
+        cluster.kubectl("wait", *check, "--all", "--all-namespaces", "--timeout=600s")
 
 
-async def _check_count(cluster: LocalCluster, names: Sequence[str], expected: int) -> None:
+def _check_count(cluster: LocalCluster, names: Sequence[str], expected: int) -> None:
     """Make sure that the operator wrote as many objects as the rivals: one missing would be a false record."""
     kinds = "secret,configmap,serviceaccount,service,limitrange,resourcequota,deployment,statefulset,"
     kinds += "ingress,networkpolicy,poddisruptionbudget,rolebinding"
     for name in (names[0], names[-1]):
-        text = await asyncio.to_thread(
-            cluster.kubectl,
+        text = cluster.kubectl(
             "get",
             kinds,
             "-n",
@@ -122,14 +120,15 @@ async def _check_count(cluster: LocalCluster, names: Sequence[str], expected: in
             raise RuntimeError(f"the operator wrote {found} objects for {name}, the loader {expected}")
 
 
-async def _idle(cluster: LocalCluster, subject: Subject, figures: Figures, seconds: float) -> None:
+def _idle(cluster: LocalCluster, subject: Subject, figures: Figures, seconds: float) -> None:
     say(f"watching the idle operator for {seconds:.0f} s …")
-    requests, stored = await subject.requests(), await writes(cluster)
-    await asyncio.sleep(seconds)
-    after, stored_after = await subject.requests(), await writes(cluster)
+    requests, stored = subject.requests(), writes(cluster)
+    time.sleep(seconds)
+    after, stored_after = subject.requests(), writes(cluster)
     grown = {verb: int(total - requests.get(verb, 0.0)) for verb, total in after.items()}
     figures.idle_seconds = seconds
     figures.idle_reads = grown.pop("GET", 0)
+    grown.pop("WATCH", None)  # they end in order every few minutes, and begin again
     figures.idle_writes = sum(grown.values())
     figures.idle_cluster_writes = stored_after - stored
 

@@ -2,8 +2,7 @@
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from hack.bench import admin
-from hack.cluster import LocalCluster
+from hack.cluster import Client, LocalCluster
 
 _WRITES = {"POST", "PUT", "PATCH", "APPLY", "DELETE", "DELETECOLLECTION"}
 _TENANTS = {
@@ -24,10 +23,10 @@ _TENANTS = {
 }
 
 
-async def writes(cluster: LocalCluster) -> int:
+def writes(cluster: LocalCluster) -> int:
     """Return how many writes of those objects, by anybody, the API server has answered since its start."""
-    async with admin.connect(cluster, limit=1) as session, session.get("/metrics") as answer:
-        text = await answer.text()
+    with Client(cluster.kubeconfig) as api:
+        text = api.text("/metrics")
     return sum(
         int(sample.value)
         for family in text_string_to_metric_families(text)

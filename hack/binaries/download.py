@@ -85,16 +85,16 @@ def download(program: Program, *, sha256: str, target: Path, on_bytes: Callable[
 def find_checksum(content: str, filename: str) -> str | None:
     """Return the SHA-256 of `filename` in a published list, None when it is not there.
 
-    Understands a lone digest, the output of sha256sum, and GitHub's description of a release (`assets[].digest`).
+    Understands a lone hash, the output of sha256sum, and GitHub's description of a release (`assets[].digest`).
     """
     if content.lstrip().startswith("{"):
-        digests = {asset["name"]: asset.get("digest") or "" for asset in json.loads(content)["assets"]}
-        candidate = digests.get(filename, "").removeprefix("sha256:")
+        hashes = {asset["name"]: asset.get("digest") or "" for asset in json.loads(content)["assets"]}
+        candidate = hashes.get(filename, "").removeprefix("sha256:")
     else:
         rows = [line.split() for line in content.splitlines()]
         candidate = next((row[0] for row in rows if row and row[1:] in ([], [filename], [f"*{filename}"])), "")
-    is_digest = len(candidate) == 64 and all(digit in "0123456789abcdef" for digit in candidate.lower())
-    return candidate.lower() if is_digest else None
+    is_sha256 = len(candidate) == 64 and all(digit in "0123456789abcdef" for digit in candidate.lower())
+    return candidate.lower() if is_sha256 else None
 
 
 def _ask(program: Program, timeout: float, answers: "queue.Queue[tuple[str, str | None]]") -> None:
@@ -109,15 +109,15 @@ def _ask(program: Program, timeout: float, answers: "queue.Queue[tuple[str, str 
 
 def _fetch(url: str, target: Path, on_bytes: Callable[[int], None]) -> str:
     """Write what `url` answers to `target` and return its SHA-256."""
-    digest = hashlib.sha256()
+    result = hashlib.sha256()
     received = 0
     with _open(url, READ_TIMEOUT) as response, target.open("wb") as file:
         while chunk := response.read(CHUNK):
             file.write(chunk)
-            digest.update(chunk)
+            result.update(chunk)
             received += len(chunk)
             on_bytes(received)
-    return digest.hexdigest()
+    return result.hexdigest()
 
 
 def _open(url: str, timeout: float) -> IO[bytes]:

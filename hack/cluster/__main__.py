@@ -5,8 +5,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from hack.binaries import ensure_binaries
-from hack.cluster.components import PROGRAMS
-from hack.cluster.launch import Settings
+from hack.cluster.configuration import PROGRAMS, Settings
 from hack.cluster.local import DEFAULT_NAME, LocalCluster
 from hack.cluster.status import format_table
 from hack.errors import HackError
@@ -35,7 +34,7 @@ def _up(options: argparse.Namespace) -> int:
     with Progress() as progress:
         cluster = LocalCluster(options.name, settings=settings, report=progress.step)
         started = cluster.up()
-    print(f"cluster {options.name!r} {'is up' if started else 'was up already'}: {cluster.recorded_settings()}")
+    print(f"cluster {options.name!r} {'is up' if started else 'was up already'}")
     print(f"export KUBECONFIG={cluster.kubeconfig}")
     return 0
 
@@ -60,7 +59,12 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m hack.cluster", description="A local Kubernetes control plane.")
     commands = parser.add_subparsers(required=True, metavar="up|down|status")
     up = commands.add_parser("up", help="start the cluster, or repair it; it stays until `down`")
-    up.add_argument("--nodes", type=int, default=DEFAULTS.nodes, help="simulated nodes (%(default)s)")
+    up.add_argument(
+        "--nodes",
+        type=int,
+        default=DEFAULTS.nodes,
+        help="simulated nodes, at least (%(default)s); 70 take 1,000 customers",
+    )
     up.add_argument(
         "--start-delay",
         type=float,

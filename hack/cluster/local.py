@@ -4,34 +4,34 @@ import os
 import re
 import subprocess
 from collections.abc import Iterable
-from dataclasses import asdict
 from pathlib import Path
-from signal import SIGCONT, SIGSTOP, Signals
+from signal import SIGCONT, SIGKILL, SIGSTOP, Signals
 from types import TracebackType
 from typing import Self
 
 from hack.binaries import ensure_binaries
-from hack.cluster.api import Client
-from hack.cluster.components import PORTS_NEEDED, PROGRAMS, Component
+from hack.cluster.client import Client, write_token_kubeconfig
+from hack.cluster.configuration import COMPONENTS, PORTS_NEEDED, PROGRAMS, Settings
 from hack.cluster.files import ClusterFiles
-from hack.cluster.kubeconfig import write_kubeconfig
-from hack.cluster.launch import Report, Settings, launch, log_tail, start_component, wait_healthy
+from hack.cluster.kwokctl import start_missing, wait_healthy
+from hack.cluster.launch import Report, add_nodes, launch
 from hack.cluster.status import ComponentStatus, component_statuses
 from hack.errors import ClusterError, DamagedDataError
+from hack.files import log_tail
+from hack.guard import Guard
 from hack.lock import FileLock
 from hack.paths import cache_root
-from hack.processes import end_process
-from hack.supervisor.connection import SupervisorConnection
-from hack.supervisor.state import ComponentState, read_state
+from hack.ports import PortReservation
+from hack.processes import ProcessIdentity, end_programs, find_programs
 
 DEFAULT_NAME = "dev"
 # A DNS label, short enough for any path made of it.
 NAME_PATTERN = re.compile(r"[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?")
 # What competes with the operator for the processors; without them the API server only stores.
-PAUSABLE = ("kube-controller-manager", "kube-scheduler", "kwok")
-TOKEN_LIFETIME = 24 * 3600
-# The supervisor kills its components and ends in a fraction of a second.
-END_GRACE = 5.0
+PAUSABLE = ("kube-controller-manager", "kube-scheduler", "kwok-controller")
+VALID_FOR = "24h"
+# Seconds; a killed process ends in a fraction of one.
+END_TIMEOUT = 5.0
 
 
 def _silent(_: str) -> None:
@@ -60,12 +60,12 @@ class LocalCluster:
                 "with no dash at either end"
             )
         self.name = name
-        self.files = ClusterFiles((base or cache_root() / "clusters").absolute() / name)
+        self.files = ClusterFiles((base or cache_root()).resolve(), name)
         self._settings = settings or Settings()
         self._report = report
         self._lock = FileLock(self.files.lock)
-        self._connection: SupervisorConnection | None = None
-        self._components: dict[str, Component] = {}
+        self._guard: Guard | None = None
+        self._ports: PortReservation | None = None
 
     @property
     def kubeconfig(self) -> Path:
@@ -79,13 +79,16 @@ class LocalCluster:
 
     @property
     def audit_log(self) -> Path:
-        """The API server's audit log, one JSON object per line; only with `Settings(audit=True)`."""
+        """Every request so far, one JSON object per line; only with `Settings(audit=True)`."""
         return self.files.audit_log
 
     @property
     def server(self) -> str:
         """The address of the API server."""
-        return self._state_of("kube-apiserver").endpoint
+        endpoints = self.files.endpoints()
+        if not endpoints:
+            raise ClusterError(f"cluster {self.name!r} is not running: start it with `make cluster-up`")
+        return endpoints["kube-apiserver"]
 
     def __enter__(self) -> Self:
         self.start()
@@ -100,35 +103,36 @@ class LocalCluster:
         """Start a new, empty cluster that lives no longer than this process."""
         self._acquire()
         try:
-            state = read_state(self.files.state)
-            if state and state.supervisor.is_alive():
+            if find_programs(self.files.programs):
                 raise ClusterError(f"cluster {self.name!r} is running already: choose another name or take it down")
-            self._connection = self._launch_empty()
+            self._guard = self._launch_empty()
         except BaseException:
-            self._lock.release()
+            self._release()
             raise
 
     def stop(self) -> None:
         """End the cluster and remove its data; the logs stay."""
-        if self._connection:
-            self._connection.close()
-            self._connection = None
-            self.files.discard_data()
-        self._lock.release()
+        if self._guard:
+            self._guard.close()
+            self._guard = None
+            self.files.discard()
+        self._release()
 
     def up(self) -> bool:
         """Start a cluster that outlives this process; return False when it was running and healthy already.
 
-        One that runs only in part is ended and started again with the objects it has.
+        One that runs only in part is ended and started again with the objects it has; one that runs gets the nodes
+        it lacks.
         """
         self._acquire()
         try:
             if all(status.healthy for status in self.status()):
+                add_nodes(self.files, self._settings.nodes, report=self._report)
                 return False
-            connection = self._launch_again() if self.files.has_data() else self._launch_empty()
-            connection.detach()
+            guard = self._launch_again() if self.files.has_data() else self._launch_empty()
+            guard.detach()
         finally:
-            self._lock.release()
+            self._release()
         return True
 
     def down(self) -> bool:
@@ -137,20 +141,15 @@ class LocalCluster:
             return False
         self._acquire()
         try:
-            self._end_processes()
-            self.files.discard_data()
+            end_programs(self.files.programs)
+            self.files.discard()
         finally:
-            self._lock.release()
+            self._release()
         return True
 
     def status(self) -> list[ComponentStatus]:
         """Return how every component is doing."""
         return component_statuses(self.files)
-
-    def recorded_settings(self) -> Settings | None:
-        """Return the settings the running cluster was started with, None when none runs."""
-        state = read_state(self.files.state)
-        return Settings(**state.settings) if state else None
 
     def pause(self, names: Iterable[str] = PAUSABLE) -> None:
         """Freeze components (SIGSTOP), by default all but etcd and the API server."""
@@ -162,12 +161,15 @@ class LocalCluster:
 
     def stop_component(self, name: str) -> None:
         """Kill one component, as a crash would; its data and its port are kept for `start_component`."""
-        self._own_connection().stop(name)
+        process = self._process(name)
+        process.send_signal(SIGKILL)
+        process.wait(timeout=END_TIMEOUT)
 
     def start_component(self, name: str) -> None:
         """Start a component that was stopped, on the same port, and wait until it is healthy."""
-        start_component(self._own_connection(), self._components[name])
-        wait_healthy(self.files, self._components, names=(name,))
+        start_missing(self.files)
+        with Client(self.kubeconfig) as api:
+            wait_healthy(self.files, api, (name,))
 
     def kubectl(self, *arguments: str, input: str | None = None) -> str:  # noqa: A002 - as subprocess.run calls it
         """Run kubectl as administrator with `input` on its standard input; return its standard output.
@@ -186,17 +188,10 @@ class LocalCluster:
 
     def service_account_kubeconfig(self, namespace: str, name: str, path: Path) -> Path:
         """Write a kubeconfig for a ServiceAccount, valid for a day and readable by the owner only; return `path`."""
-        request = {
-            "apiVersion": "authentication.k8s.io/v1",
-            "kind": "TokenRequest",
-            "spec": {"expirationSeconds": TOKEN_LIFETIME},
-        }
-        api = Client(self.server, pki=self.files.pki)
-        answer = api.create(f"/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token", request)
-        credentials = {"token": answer["status"]["token"]}
+        token = self.kubectl("create", "token", name, f"--namespace={namespace}", f"--duration={VALID_FOR}")
         user = f"system:serviceaccount:{namespace}:{name}"
-        return write_kubeconfig(
-            path, server=self.server, ca=self.ca, user=user, credentials=credentials, namespace=namespace
+        return write_token_kubeconfig(
+            path, administrator=self.kubeconfig, user=user, token=token.strip(), namespace=namespace
         )
 
     def _acquire(self) -> None:
@@ -204,73 +199,58 @@ class LocalCluster:
         if not self._lock.acquire():
             raise ClusterError(f"cluster {self.name!r} is in use by another process: choose another name, or end it")
 
-    def _launch_empty(self) -> SupervisorConnection:
+    def _release(self) -> None:
+        if self._ports:
+            self._ports.release()
+            self._ports = None
+        self._lock.release()
+
+    def _launch_empty(self) -> Guard:
         """Launch a cluster without objects; an attempt that fails leaves nothing but its logs."""
-        self.files.discard_data()
+        self.files.discard()
         try:
             return self._launch()
         except BaseException:
-            self.files.discard_data()
+            self.files.discard()
             raise
 
-    def _launch_again(self) -> SupervisorConnection:
+    def _launch_again(self) -> Guard:
         """Launch a cluster that was not running completely, with the objects it had if they can be read."""
         dead = [status.name for status in self.status() if not status.healthy]
         self._report(f"cluster {self.name!r} is incomplete ({', '.join(dead)}): starting it again with its objects")
-        self._end_processes()
+        end_programs(self.files.programs)
         try:
             return self._launch()
         except DamagedDataError as error:
             self._report(f"{error}\nstarting cluster {self.name!r} afresh, without the objects it had")
             return self._launch_empty()
 
-    def _launch(self) -> SupervisorConnection:
+    def _launch(self) -> Guard:
+        """Launch on ports that stay ours while this object has them, so that a stopped component gets its own back."""
         programs = ensure_binaries(PROGRAMS)
-        self.files.create()
-        self.files.rotate_logs()
-        connection = SupervisorConnection(
-            self.files.directory,
-            logs=self.files.logs,
-            state=self.files.state,
-            port_count=PORTS_NEEDED,
-            settings=asdict(self._settings),
-        )
+        self._ports = self._ports or PortReservation(PORTS_NEEDED)
+        guard = Guard(self.files.programs)
         try:
-            self._components = launch(
+            launch(
                 self.files,
                 settings=self._settings,
                 programs=programs,
-                connection=connection,
+                ports=self._ports.ports,
                 report=self._report,
             )
         except BaseException:
-            connection.close()
+            guard.close()
             raise
-        return connection
-
-    def _end_processes(self) -> None:
-        """End the recorded supervisor and whatever it may have left behind, never a stranger with the same pid."""
-        state = read_state(self.files.state)
-        if state is None:
-            return
-        end_process(state.supervisor, grace=END_GRACE)
-        for component in state.components.values():
-            if component.process:
-                end_process(component.process, grace=END_GRACE)
+        return guard
 
     def _signal(self, names: Iterable[str], number: Signals) -> None:
         for name in names:
-            process = self._state_of(name).process
-            if process is None or not process.send_signal(number):
-                raise ClusterError(f"{name} does not run\n{log_tail(self.files, name)}")
+            self._process(name).send_signal(number)
 
-    def _state_of(self, name: str) -> ComponentState:
-        state = read_state(self.files.state)
-        if state is None or name not in state.components:
-            raise ClusterError(f"cluster {self.name!r} is not running: start it with `make cluster-up`")
-        return state.components[name]
-
-    def _own_connection(self) -> SupervisorConnection:
-        if self._connection is None:
-            raise ClusterError("only the process that started a cluster can stop and start its components")
-        return self._connection
+    def _process(self, name: str) -> ProcessIdentity:
+        if name not in COMPONENTS:
+            raise ClusterError(f"{name!r} is no component: there are {', '.join(COMPONENTS)}")
+        process = find_programs(self.files.programs).get(name)
+        if process is None:
+            raise ClusterError(f"{name} does not run\n{log_tail(self.files.logs / f'{name}.log')}")
+        return process

@@ -1,19 +1,19 @@
 """A CustomerInstance as the demo shows it, read from the API server's watch."""
 
-import json
-import ssl
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import Generator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-import httpx
+from urllib3.exceptions import HTTPError, ReadTimeoutError
 
-from hack.cluster import LocalCluster
-from hack.cluster.launch import log_tail
+from hack.cluster import Client, LocalCluster
 from hack.demo.errors import DemoError
+from hack.errors import Refused
+from hack.files import log_tail
 
 RESOURCE = "/apis/iotistic.cloud/v1alpha1/customerinstances"
-CONNECT_TIMEOUT = 5.0
+SILENCE = 1.0
 
 
 @dataclass(frozen=True)
@@ -57,31 +57,23 @@ class Snapshot:
         )
 
 
-async def watch(cluster: LocalCluster, name: str) -> AsyncGenerator[Snapshot]:
-    """Yield the instance `name` as it is, or as soon as it exists, and then after every change.
+def watch(cluster: LocalCluster, name: str) -> Generator[Snapshot]:
+    """Yield the instance `name` as it is, and again after every change and every SILENCE seconds without one.
 
-    Ends when the API server ends the watch, which it does after half an hour. Raises DemoError when the instance is
-    deleted or the connection breaks.
+    Before it exists, that is a snapshot without anything in it. Raises DemoError when the instance is deleted or the
+    connection breaks.
     """
-    query = {"watch": "true", "fieldSelector": f"metadata.name={name}"}
-    timeout = httpx.Timeout(CONNECT_TIMEOUT, read=None)
+    params, snapshot = {"fieldSelector": f"metadata.name={name}"}, Snapshot()
     try:
-        async with (
-            httpx.AsyncClient(base_url=cluster.server, verify=_administrator(cluster), trust_env=False) as client,
-            client.stream("GET", RESOURCE, params=query, timeout=timeout) as response,
-        ):
-            response.raise_for_status()
-            async for line in response.aiter_lines():
-                event = json.loads(line)
-                if event["type"] not in {"ADDED", "MODIFIED"}:
-                    raise DemoError(f"the watch of customerinstance {name} says {event['type']}")
-                yield Snapshot.parse(event["object"])
-    except httpx.HTTPError as error:
-        last_words = log_tail(cluster.files, "kube-apiserver")
+        with Client(cluster.kubeconfig) as api:
+            while True:
+                with suppress(ReadTimeoutError):
+                    for kind, resource in api.events(RESOURCE, params=params, timeout=SILENCE):
+                        if kind not in {"ADDED", "MODIFIED"}:
+                            raise DemoError(f"the watch of customerinstance {name} says {kind}")
+                        snapshot = Snapshot.parse(resource)
+                        yield snapshot
+                yield snapshot
+    except (HTTPError, Refused) as error:
+        last_words = log_tail(cluster.files.logs / "kube-apiserver.log")
         raise DemoError(f"the watch of customerinstance {name} broke: {error}\n{last_words}") from error
-
-
-def _administrator(cluster: LocalCluster) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=str(cluster.ca))
-    context.load_cert_chain(cluster.files.pki / "admin.crt", cluster.files.pki / "admin.key")
-    return context

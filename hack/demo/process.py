@@ -1,6 +1,5 @@
 """A program as a process that is never left behind: started, awaited, ended, its last words shown when it fails."""
 
-import asyncio
 import ctypes
 import os
 import signal
@@ -9,12 +8,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import httpx
 
-from hack.cluster.files import ClusterFiles
-from hack.cluster.launch import log_tail
 from hack.demo.errors import DemoError
+from hack.files import log_tail
 from hack.paths import PROJECT_ROOT
 from hack.processes import dying_with_parent
 
@@ -44,7 +43,7 @@ class Running:
 
     program: Program
     process: subprocess.Popen[bytes]
-    files: ClusterFiles
+    log: Path
 
     def wait_ready(self) -> None:
         """Wait until it is ready; raises DemoError when it ends, or is not ready in READY_TIMEOUT seconds."""
@@ -55,17 +54,6 @@ class Running:
                 raise self.ended()
             if time.monotonic() > deadline:
                 raise DemoError(f"{self.program.name} is not ready after {READY_TIMEOUT:.0f} s\n{self._last_words()}")
-
-    async def wait_ended(self) -> None:
-        """Wait until it ends by itself."""
-        loop, ended = asyncio.get_running_loop(), asyncio.Event()
-        descriptor = os.pidfd_open(self.process.pid)
-        loop.add_reader(descriptor, ended.set)
-        try:
-            await ended.wait()
-        finally:
-            loop.remove_reader(descriptor)
-            os.close(descriptor)
 
     def ended(self) -> DemoError:
         """Return the error that says how it ended, which it must have."""
@@ -81,17 +69,18 @@ class Running:
             self.process.wait()
 
     def _last_words(self) -> str:
-        return log_tail(self.files, self.program.name)
+        return log_tail(self.log)
 
 
 @contextmanager
-def running(program: Program, *, files: ClusterFiles) -> Iterator[Running]:
+def running(program: Program, *, logs: Path) -> Iterator[Running]:
     """Run a program until the end of the block, or of this process, in whatever way that ends.
 
-    Its output is logged beside that of the cluster's components. To be called from the main thread, as
+    Its output is logged in the folder `logs`. To be called from the main thread, as
     `dying_with_parent` demands.
     """
-    with (files.logs / f"{program.name}.log").open("ab") as log:
+    path = logs / f"{program.name}.log"
+    with path.open("ab") as log:
         process = subprocess.Popen(
             program.arguments,
             stdin=subprocess.DEVNULL,
@@ -102,7 +91,7 @@ def running(program: Program, *, files: ClusterFiles) -> Iterator[Running]:
             start_new_session=True,  # Ctrl-C in the terminal reaches this process only, which then ends that one
             preexec_fn=_ending_with_parent(),
         )
-    started = Running(program=program, process=process, files=files)
+    started = Running(program=program, process=process, log=path)
     try:
         yield started
     finally:

@@ -11,8 +11,9 @@ from typing import Any
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 
 from customer_operator import naming
+from customer_operator.credentials.authority import AuthorityStore
 from customer_operator.credentials.references import ReferencedSecrets
-from customer_operator.credentials.store import AuthorityStore, CredentialStore
+from customer_operator.credentials.store import CredentialStore
 from customer_operator.errors import ClusterError
 from customer_operator.kube.client import KubeClient, connect
 from customer_operator.kube.fence import Fence
@@ -192,8 +193,9 @@ class Operator:
         await self._workers.run(self._reconciler(client))
 
     def _reconciler(self, client: KubeClient) -> Reconciler:
-        settings, platform = self._settings, platform_of(self._settings)
-        references = ReferencedSecrets(client, namespace=settings.operator_namespace)
+        settings = self._settings
+        platform = settings.platform(license_jwks=self._keys.document())
+        references = ReferencedSecrets(client, settings.operator_namespace)
         return Reconciler(
             cache=self._cache,
             convergence=self._convergence(client, platform, references),
@@ -226,19 +228,3 @@ class Operator:
 
 def _now() -> datetime:
     return datetime.now(UTC)
-
-
-def platform_of(settings: Settings) -> Platform:
-    """Return what the builders need to know of the settings."""
-    return Platform(
-        base_domain=settings.base_domain,
-        images=settings.images,
-        web_host_template=settings.web_host_template,
-        mqtt_host_template=settings.mqtt_host_template,
-        ingress_class=settings.ingress_class,
-        cluster_issuer=settings.cluster_issuer,
-        ingress_namespace=settings.ingress_namespace,
-        router_namespace=settings.router_namespace,
-        monitoring_namespace=settings.monitoring_namespace,
-        operator_namespace=settings.operator_namespace,
-    )

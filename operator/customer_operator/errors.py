@@ -1,13 +1,15 @@
 """Everything that can go wrong, as one small tree.
 
 OperatorError
-├── SettingInvalid     an environment variable of the operator cannot be used
+├── SettingInvalid     environment variables of the operator cannot be used
 ├── UserError          the resource asks for something impossible: a condition, never retried in a loop
 │   ├── InstanceInvalid    a field of spec that cannot be understood
 │   ├── LicenseRejected    a licence that cannot be trusted
 │   ├── NamespaceTaken     the namespace belongs to somebody else
-│   └── CredentialsLost    the generated passwords are gone, the data they protect is not
+│   ├── HostnameTaken      an older instance has the hostname
+│   └── CredentialsLost    the database's password is gone, the data it protects is not
 └── TransientError     an outage: retried with backoff
+    ├── SecretBroken       a Secret of the operator's own holds what it cannot use
     └── ClusterError       the API server refused
         ├── ClusterUnreachable  it does not answer, or cannot work now
         │   └── LeadershipLost      a write that must not leave: another replica may lead
@@ -18,16 +20,19 @@ OperatorError
             └── AlreadyExists       it was to be created
 """
 
+from collections.abc import Mapping
+
 
 class OperatorError(Exception):
     """Base of every error the operator raises on purpose."""
 
 
 class SettingInvalid(OperatorError):
-    """An environment variable whose value cannot be used; the operator does not start."""
+    """Environment variables whose values cannot be used; the operator does not start."""
 
-    def __init__(self, variable: str, message: str) -> None:
-        super().__init__(f"{variable} {message}")
+    def __init__(self, problems: Mapping[str, str]) -> None:
+        """Take what is wrong with each variable, and how it must be."""
+        super().__init__("\n".join(f"{variable} {problem}" for variable, problem in problems.items()))
 
 
 class UserError(OperatorError):
@@ -70,28 +75,41 @@ class NamespaceTaken(UserError):
 
 
 class HostnameTaken(UserError):
-    """An older instance uses the same hostname."""
+    """An older instance, which may be another customer's, asks for the same hostname."""
 
     def __init__(self, hostname: str) -> None:
         super().__init__(
-            "HostnameTaken", "spec.hostname", f"{hostname} is in use by another instance; choose another or remove it"
+            "HostnameTaken",
+            "spec.hostname",
+            f"{hostname} is in use by another instance of this platform; choose another hostname, or remove the field "
+            "for the platform's own. If the domain is yours, ask the platform's operators to release it",
         )
 
 
 class CredentialsLost(UserError):
-    """The Secret with the generated passwords was deleted while the database that was set up with them lives on."""
+    """The Secret `credentials`, or the database's password in it, is gone while the database's volume lives on."""
 
     def __init__(self, namespace: str) -> None:
         super().__init__(
             "CredentialsLost",
             "metadata.name",
-            f"Secret credentials in namespace {namespace} is gone, but its database still needs the passwords; "
-            "restore the Secret from a backup",
+            f"Secret credentials in namespace {namespace} is gone or lacks postgres_password, but the volume of the "
+            "database needs it; restore the Secret from a backup, or delete the volume claim to begin with no data",
         )
 
 
 class TransientError(OperatorError):
     """Something outside did not answer as it should; the same attempt may succeed later."""
+
+
+class SecretBroken(TransientError):
+    """A Secret of the operator's own holds what it cannot use; retried, for only an edit of the Secret can cure it.
+
+    `problem` names the key and never shows its value, `cure` says what to do.
+    """
+
+    def __init__(self, name: str, *, namespace: str, problem: str, cure: str) -> None:
+        super().__init__(f"Secret {name} in namespace {namespace}: {problem}; {cure}")
 
 
 class ClusterError(TransientError):

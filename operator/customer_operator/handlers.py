@@ -47,7 +47,7 @@ async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: Any) -> N
     try:
         memo.operator = Operator(from_environment())
     except SettingInvalid as error:
-        raise SystemExit(f"the operator cannot start: {error}") from None
+        raise SystemExit(f"the operator cannot start:\n{error}") from None
     await memo.operator.start()
 
 

@@ -39,8 +39,6 @@ OPERATOR_SERVICE_ACCOUNT: Final = "customer-operator"
 TENANT_ROLE: Final = "customer-operator-tenant"
 
 NAMESPACE_PREFIX: Final = "customer-"
-WEB_HOST_TEMPLATE: Final = "{name}.{base_domain}"
-MQTT_HOST_TEMPLATE: Final = "mqtt.{name}.{base_domain}"
 
 
 def namespace_of(name: str) -> str:
@@ -87,17 +85,17 @@ def owner_reference(name: str, uid: str) -> Manifest:
     }
 
 
-def web_host(instance_name: str, base_domain: str, template: str = WEB_HOST_TEMPLATE) -> str:
+def web_host(instance_name: str, base_domain: str, template: str) -> str:
     """Return the host of dashboard and API; the template knows {name} and {base_domain}."""
     return template.format(name=instance_name, base_domain=base_domain)
 
 
-def mqtt_host(instance_name: str, base_domain: str, template: str = MQTT_HOST_TEMPLATE) -> str:
+def mqtt_host(instance_name: str, base_domain: str, template: str) -> str:
     """Return the host that devices name in TLS (SNI); the template knows {name} and {base_domain}."""
     return template.format(name=instance_name, base_domain=base_domain)
 
 
-def broker_hosts(name: str, base_domain: str, template: str = MQTT_HOST_TEMPLATE) -> list[str]:
+def broker_hosts(name: str, base_domain: str, template: str) -> list[str]:
     """Return the hosts that the broker's certificate must cover: the devices' first, then those within the cluster."""
     namespace = namespace_of(name)
     services = [

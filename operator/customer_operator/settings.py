@@ -1,134 +1,160 @@
 """The operator's settings: one flat list, read once from the environment."""
 
-import math
-import os
-import re
 import socket
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Final
+
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, ValidationInfo, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from customer_operator import naming
 from customer_operator.errors import SettingInvalid
+from customer_operator.model import brokers, hostnames, images, metadata
+from customer_operator.model.platform import Platform, Ranges
 
-# Image names from the documents; versions of third-party images from their current releases (November 2026).
-DEFAULT_IMAGES = {
-    "postgres": "postgres:18.6-alpine",
-    "postgresExporter": "quay.io/prometheuscommunity/postgres-exporter:v0.20.1",
-    "mosquitto": "ghcr.io/lhns/mosquitto-go-auth:3.5.0",
-    "mqttExporter": "iotistic/mqtt-exporter:latest",
-    "api": "iotistic/api:latest",
-    "dashboard": "iotistic/dashboard:latest",
+_SHOWN: Final = 200  # characters of a value that is wrong
+_LEASE_JITTER: Final = 1.2  # as in kubernetes.aio.leaderelection
+
+# How pydantic's complaints read here, by their type.
+_COMPLAINTS: Final[Mapping[str, str]] = {
+    "int_parsing": "must be a whole number",
+    "int_parsing_size": "must be a whole number of fewer digits",
+    "float_parsing": "must be a number",
+    "bool_parsing": "must be true or false",
+    "finite_number": "must be a finite number",
+    "greater_than_equal": "must be at least {ge:g}",
+    "less_than_equal": "must be at most {le:g}",
 }
 
 
-# The least that makes sense; the lease's are those of kubernetes.aio.leaderelection.
-_LEAST = {
-    "license_grace": 0,
-    "queue_concurrency": 1,
-    "queue_max_retries": 1,
-    "queue_retry_delay": 0.001,
-    "queue_age_step": 0.001,
-    "resync_interval": 0.001,
-    "quota_wait": 0,
-    "apply_concurrency": 1,
-    "lease_retry_period": 1,
-}
-_LEASE_JITTER = 1.2
-_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")  # RFC 1123
+def _namespace(name: str) -> str:
+    if "." in name or not hostnames.is_domain(name):
+        raise ValueError("must be the name of a namespace: a-z, 0-9 and '-', at most 63 characters")
+    return name
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """Every setting has the environment variable of its name in capitals; times are seconds."""
+def _from_text(parse: Callable[[str], Any]) -> BeforeValidator:
+    """Return what reads a variable; defaults are no text."""
+    return BeforeValidator(lambda value: parse(value) if isinstance(value, str) else value)
 
-    base_domain: str = "iotistic.cloud"
+
+Namespace = Annotated[str, AfterValidator(_namespace)]
+Domain = Annotated[str, AfterValidator(hostnames.domain)]
+Domains = Annotated[tuple[str, ...], _from_text(hostnames.domains)]
+Count = Annotated[int, Field(ge=1)]
+Seconds = Annotated[float, Field(ge=0.001, allow_inf_nan=False)]
+SecondsOrNone = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Image = Annotated[str, AfterValidator(images.pinned)]
+Images = Annotated[tuple[str, ...], _from_text(images.prefixes)]
+AddressRanges = Annotated[Ranges, _from_text(brokers.ranges)]
+Labels = Annotated[Mapping[str, str], _from_text(metadata.labels)]
+Annotations = Annotated[Mapping[str, str], _from_text(metadata.annotations)]
+
+
+class Settings(BaseSettings):
+    """Every setting has the environment variable of its name in capitals; an empty one counts as not set.
+
+    Times are seconds. A field with `repr=False` is never shown, neither here nor in an error.
+    """
+
+    model_config = SettingsConfigDict(frozen=True, env_ignore_empty=True, enable_decoding=False)
+
+    base_domain: Domain = "iotistic.cloud"
+    reserved_hosts: Domains = ()
     web_host_template: str = "{name}.{base_domain}"
     mqtt_host_template: str = "mqtt.{name}.{base_domain}"
     ingress_class: str = ""
-    cluster_issuer: str = "letsencrypt-prod"
-    ingress_namespace: str = "ingress"
-    router_namespace: str = "mqtt-router"
-    monitoring_namespace: str = "monitoring"
-    operator_namespace: str = naming.OPERATOR_NAMESPACE
+    # Some controllers take passwords in annotations.
+    ingress_annotations: Annotations = Field(default_factory=dict, repr=False)
+    cluster_issuer: Annotated[str, AfterValidator(lambda name: "" if name == "none" else name)] = "letsencrypt-prod"
+    ingress_namespace: Namespace = "ingress"
+    router_namespace: Namespace = "mqtt-router"
+    monitoring_namespace: Namespace = "monitoring"
+    dns_namespace: Namespace = "kube-system"
+    dns_pod_labels: Labels = Field(default_factory=lambda: {"k8s-app": "kube-dns"})
+    front_door: bool = False
+    cluster_ranges: AddressRanges = brokers.PRIVATE
+    operator_namespace: Namespace = naming.OPERATOR_NAMESPACE
     license_jwks_path: Path | None = None
     license_issuer: str = "https://billing.iotistic.cloud"
-    license_grace: float = 3 * 86400.0
-    queue_concurrency: int = 10
-    queue_max_retries: int = 3  # requirements 002: QUEUE_MAX_RETRIES
-    queue_retry_delay: float = 60.0  # requirements 002: QUEUE_RETRY_DELAY, there in milliseconds
-    queue_age_step: float = 60.0
-    resync_interval: float = 600.0
-    quota_wait: float = 2.0
-    apply_concurrency: int = 16
+    license_grace: SecondsOrNone = 3 * 86400.0
+    queue_concurrency: Count = 10
+    queue_max_retries: Count = 3
+    queue_retry_delay: Seconds = 60.0
+    queue_age_step: Seconds = 60.0
+    resync_interval: Seconds = 600.0
+    quota_wait: SecondsOrNone = 2.0
+    apply_concurrency: Count = 16
     probe_host: str = "0.0.0.0"  # noqa: S104 - the kubelet and Prometheus come from outside the pod
-    probe_port: int = 8080
-    lease_duration: int = 15  # whole seconds: the Lease has no others
-    lease_renew_deadline: float = 10.0
-    lease_retry_period: float = 2.0
-    identity: str = field(default_factory=socket.gethostname)
+    probe_port: Annotated[int, Field(ge=0, le=65535)] = 8080
+    lease_retry_period: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 2.0
+    lease_renew_deadline: Seconds = 10.0
+    lease_duration: Count = 15  # whole seconds: the Lease has no others
+    identity: str = Field(default_factory=socket.gethostname)
     kubeconfig: Path | None = None
-    images: Mapping[str, str] = field(default_factory=lambda: dict(DEFAULT_IMAGES))
+    image_registries: Images = ()
+    image_postgres: Image = "postgres:18.6-alpine"
+    image_postgres_exporter: Image = "quay.io/prometheuscommunity/postgres-exporter:v0.20.1"
+    image_mosquitto: Image = "ghcr.io/lhns/mosquitto-go-auth:3.5.0"
+    image_mqtt_exporter: Image = "iotistic/mqtt-exporter:0.1.0"
+    image_api: Image = "iotistic/api:1.0.0"
+    image_dashboard: Image = "iotistic/dashboard:1.0.0"
 
-    def __post_init__(self) -> None:
-        """Refuse what cannot work."""
-        for name, least in _LEAST.items():
-            if not least <= getattr(self, name) < math.inf:
-                raise SettingInvalid(name.upper(), f"must be at least {least:g}, not {getattr(self, name)}")
-        if not 0 <= self.probe_port <= 65535:
-            raise SettingInvalid("PROBE_PORT", f"must be a port from 0 to 65535, not {self.probe_port}")
-        if not _LEASE_JITTER * self.lease_retry_period < self.lease_renew_deadline < self.lease_duration:
-            raise SettingInvalid(
-                "LEASE_DURATION",
-                f"must exceed LEASE_RENEW_DEADLINE, and that {_LEASE_JITTER} * LEASE_RETRY_PERIOD, "
-                "or two replicas may lead",
-            )
-        for name in ("web_host_template", "mqtt_host_template"):
-            _check_host(name.upper(), getattr(self, name), self.base_domain)
+    @property
+    def images(self) -> Mapping[str, str]:
+        """The platform's images, keyed like spec.images."""
+        return {
+            "postgres": self.image_postgres,
+            "postgresExporter": self.image_postgres_exporter,
+            "mosquitto": self.image_mosquitto,
+            "mqttExporter": self.image_mqtt_exporter,
+            "api": self.image_api,
+            "dashboard": self.image_dashboard,
+        }
+
+    def platform(self, *, license_jwks: str | None) -> Platform:
+        """Return what the builders need to know; the key set is the text of the file at `license_jwks_path`."""
+        names = {item.name for item in fields(Platform)} - {"license_jwks"}
+        return Platform(**{name: getattr(self, name) for name in names}, license_jwks=license_jwks)
+
+    # A field sees those above it, as far as they are right. A validator of the whole would run only if all of them are.
+
+    @field_validator("web_host_template", "mqtt_host_template")
+    @classmethod
+    def _gives_each_instance_a_host(cls, template: str, info: ValidationInfo) -> str:
+        base_domain = info.data.get("base_domain", "example.com")
+        try:
+            hosts = {template.format(name=name, base_domain=base_domain) for name in ("a" * 40, "b" * 40)}
+        except (LookupError, AttributeError, ValueError) as error:
+            raise ValueError("may contain {name} and {base_domain} only") from error
+        if len(hosts) < 2:
+            raise ValueError("must contain {name}, or all instances share one host")
+        if not hostnames.is_domain(max(hosts)):
+            raise ValueError(f"must give a DNS name in lower case, and gives {max(hosts)!r}")
+        return template
+
+    @field_validator("lease_duration")
+    @classmethod
+    def _has_one_leader(cls, duration: int, info: ValidationInfo) -> int:
+        deadline, period = info.data.get("lease_renew_deadline"), info.data.get("lease_retry_period")
+        if deadline and period and not _LEASE_JITTER * period < deadline < duration:
+            limits = f"LEASE_RENEW_DEADLINE, and that {_LEASE_JITTER} * LEASE_RETRY_PERIOD"
+            raise ValueError(f"must exceed {limits}, or two replicas may lead")
+        return duration
 
 
-def from_environment(environment: Mapping[str, str] | None = None) -> Settings:
-    """Read the settings; an empty variable counts as absent.
-
-    Images come from IMAGE_POSTGRES, IMAGE_MQTT_EXPORTER and so on. Raises SettingInvalid naming the variable.
-    """
-    environment = os.environ if environment is None else environment
-    values: dict[str, Any] = {}
-    for item in fields(Settings):
-        text = environment.get(item.name.upper(), "")
-        if text and item.name != "images":
-            values[item.name] = _convert(item.name.upper(), text, _converter(item))
-    images = {key: environment.get(f"IMAGE_{_snake(key)}") or image for key, image in DEFAULT_IMAGES.items()}
-    return Settings(**values, images=images)
-
-
-def _check_host(variable: str, template: str, base_domain: str) -> None:
-    """Refuse a template that gives no host, or one host to two instances; a wrong base domain shows here as well."""
+def from_environment() -> Settings:
+    """Return the settings of this process's environment; raises SettingInvalid, which names all that are wrong."""
     try:
-        hosts = {template.format(name=name, base_domain=base_domain) for name in ("a" * 40, "b" * 40)}
-    except (LookupError, AttributeError, ValueError) as error:
-        raise SettingInvalid(variable, f"may contain {{name}} and {{base_domain}} only, not {template!r}") from error
-    if len(hosts) < 2:
-        raise SettingInvalid(variable, f"must contain {{name}}, or all instances share one host; it is {template!r}")
-    host = max(hosts)
-    if len(host) > 253 or not all(_LABEL.fullmatch(label) for label in host.split(".")):
-        raise SettingInvalid(variable, f"with BASE_DOMAIN must give a DNS name in lower case, not {host!r}")
+        return Settings()
+    except ValidationError as error:
+        # Not as its cause: pydantic's own text shows every value.
+        raise SettingInvalid({str(item["loc"][0]).upper(): _explain(item) for item in error.errors()}) from None
 
 
-def _converter(item: Any) -> Callable[[str], Any]:
-    if item.type in (Path, Path | None):
-        return Path
-    return str if item.default is MISSING else type(item.default)
-
-
-def _convert(variable: str, text: str, convert: Callable[[str], Any]) -> Any:
-    try:
-        return convert(text)
-    except ValueError as error:
-        kind = "whole number" if convert is int else "number"
-        raise SettingInvalid(variable, f"must be a {kind}, not {text!r}") from error
-
-
-def _snake(key: str) -> str:
-    return "".join(f"_{letter}" if letter.isupper() else letter for letter in key).upper()
+def _explain(item: Any) -> str:
+    context = item.get("ctx", {})
+    wrong = str(context.get("error", "")) or _COMPLAINTS.get(item["type"], item["msg"]).format(**context)
+    return wrong + (f"; it is {str(item['input'])[:_SHOWN]!r}" if Settings.model_fields[item["loc"][0]].repr else "")

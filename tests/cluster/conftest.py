@@ -14,7 +14,7 @@ from hack.cluster import LocalCluster, Settings
 from hack.paths import PROJECT_ROOT
 from tests.support import licences
 from tests.support.audit import AuditLog
-from tests.support.kubernetes import PATIENCE, Kubernetes, Refused, administrator, bearer, order
+from tests.support.kubernetes import PATIENCE, Kubernetes, Refused, administrator, order
 from tests.support.operators import OperatorProcess, Operators
 from tests.support.tenants import Tenants
 
@@ -71,9 +71,9 @@ def operator_kubeconfig(cluster: LocalCluster, tmp_path_factory: pytest.TempPath
 
 
 @pytest.fixture(scope="session")
-def operator_access(cluster: LocalCluster, operator_kubeconfig: Path) -> Iterator[Kubernetes]:
+def operator_access(operator_kubeconfig: Path) -> Iterator[Kubernetes]:
     """The operator's own rights in the hands of a test."""
-    with bearer(cluster, operator_kubeconfig) as access:
+    with Kubernetes(operator_kubeconfig) as access:
         yield access
 
 

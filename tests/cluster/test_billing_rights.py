@@ -10,11 +10,12 @@ from customer_operator import naming
 from customer_operator.naming import Manifest
 from hack.cluster import LocalCluster
 from tests.support.audit import BILLING
-from tests.support.kubernetes import Kubernetes, bearer, omnipotent, order
+from tests.support.kubernetes import Kubernetes, omnipotent, order
 from tests.support.rights import DRY, Act, Allowed, Forbidden, assert_refused, owner, standing_rights, thing
 
-OWN, OTHERS = "billing-own", "billing-others"
+OWN, GIVEN, OTHERS = "billing-own", "billing-given", "billing-others"
 MARK, FOREIGN = "app.kubernetes.io/managed-by", "example.com/backup"
+REFERENCE = {"secretRef": {"name": "mqtt-ca"}}
 IMAGES = {"images": {"api": "registry.example/evil:1"}}
 INVALID = "ValidatingAdmissionPolicy 'billing-api-instances' .* denied request: "
 
@@ -38,20 +39,24 @@ def manifest(name: str = "billing-new", *, metadata: Manifest | None = None, **s
 def access(cluster: LocalCluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kubernetes]:
     """The billing API's own token."""
     path = tmp_path_factory.mktemp("billing") / "kubeconfig"
-    with bearer(cluster, cluster.service_account_kubeconfig("billing", "billing-api", path)) as own:
+    with Kubernetes(cluster.service_account_kubeconfig("billing", "billing-api", path)) as own:
         yield own
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _found(api: Kubernetes, access: Kubernetes) -> Iterator[None]:
-    """An instance that the billing API has ordered and others have marked, and one that others have ordered."""
+    """An instance that the billing API has ordered and others have marked, one handed over to it, and one of others."""
     access.apply(manifest(OWN), fieldManager=instances.FIELD_MANAGER)
     marks = {"labels": {"team": "a"}, "annotations": {"note": "a"}, "finalizers": [FOREIGN]}
-    api.patch(naming.KIND, OWN, {"metadata": marks, "spec": {"paused": True, "mqtt": {"exposure": "NodePort"}}})
+    spec = {"paused": True, "mqtt": {"exposure": "NodePort"}, "images": {"api": "registry.example/api:2"}}
+    api.patch(naming.KIND, OWN, {"metadata": marks, "spec": spec})
     api.create(order(OTHERS, paused=True))
+    given = order(GIVEN, paused=True, license=REFERENCE)
+    given["metadata"]["labels"] = {MARK: "billing-api"}
+    api.create(given)
     yield
     api.edit(naming.KIND, OWN, {"op": "remove", "path": "/metadata/finalizers"})
-    for name in (OWN, OTHERS):
+    for name in (OWN, GIVEN, OTHERS):
         api.delete(naming.KIND, name)
 
 
@@ -72,7 +77,6 @@ def labels(**values: str | None) -> Manifest:
 
 
 STATUS = {**order(OWN), "status": {"phase": "Ready"}}
-REFERENCE = {"secretRef": {"name": "mqtt-ca"}}
 INLINE = "may give a licence only inline, in spec.license.key"
 OWN_LABELS = {MARK: "billing-api"}
 
@@ -120,6 +124,7 @@ CHANGES: Forbidden = {
         for field, value in {**FIELDS, "paused": False}.items()
         if field != "storage"  # fixed by the contract itself
     },
+    "spec.images away": (change(spec={"images": None}), r"not spec\.images"),
     "what the default would be": (change(spec={"mqtt": None}), r"not spec\.mqtt"),
     "the licence to a reference": (change(spec={"license": {**REFERENCE, "key": None}}), INLINE),
     "its mark away": (change(**labels(**{MARK: None})), "must be billing-api and stay so"),
@@ -153,6 +158,7 @@ ALLOWED: Allowed = {
     "renew the licence": change(spec={"license": {"key": "header00.payload1.signature"}}),
     "take the licence away": change(spec={"license": None}),
     "suspend": change(spec={"suspend": True}),
+    "suspend what was handed over with a reference": change(GIVEN, spec={"suspend": True}),
     "give a domain": change(spec={"hostname": "iot.acme.example"}),
     "change the address": change(spec={"customer": {"email": "ada@example.com"}}),
     "ask for another try": change(metadata={"annotations": {naming.RETRY_AT_ANNOTATION: "2026-11-21T13:00:00Z"}}),

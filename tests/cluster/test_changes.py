@@ -265,12 +265,17 @@ def test_an_external_broker_takes_the_place_of_our_own(
 
     live = api.wait_for(naming.KIND, name, in_phase("Failed"))
     message = condition_of(live, "Stalled")["message"]
-    assert f"there is no Secret login-of-{name} in namespace {naming.OPERATOR_NAMESPACE}; create it there" in message
+    refusal = f"namespace {naming.OPERATOR_NAMESPACE} has no Secret login-of-{name} for this instance"
+    assert f"{refusal}; create it there with the label {naming.INSTANCE_LABEL}={name}" in message
     assert api.find("StatefulSet", "mosquitto", namespace=namespace) is not None
 
-    api.create(secret(f"login-of-{name}", username="fake-user", password="fake-password"))
-    moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    api.patch(naming.KIND, name, {"metadata": {"annotations": {naming.RETRY_AT_ANNOTATION: moment}}})
+    login = secret(f"login-of-{name}", instance=name, username="fake-user", password="fake-password")
+    api.create({**login, "metadata": {**login["metadata"], "labels": {}}})
+    unlabelled = api.wait_for(naming.KIND, name, tried_again(api, name, seconds_ago=1))
+    assert condition_of(unlabelled, "Stalled")["message"] == message
+
+    api.patch("Secret", f"login-of-{name}", login, namespace=naming.OPERATOR_NAMESPACE)
+    api.wait_for(naming.KIND, name, tried_again(api, name, seconds_ago=0))
     live = ready(api, name)
     assert live["status"]["urls"]["mqtt"] == "mqtts://broker.example:8884"
     assert condition_of(live, "MosquittoReady")["message"] == "not part of this instance"
@@ -287,6 +292,14 @@ def test_the_operator_asked_for_nothing_that_it_may_not_do(audit: AuditLog, orde
     assert audit.overreaches(*orders.values()) == []
 
 
-def secret(name: str, **values: str) -> Manifest:
-    metadata = {"name": name, "namespace": naming.OPERATOR_NAMESPACE}
+def tried_again(api: Kubernetes, name: str, *, seconds_ago: int) -> Condition:
+    """Ask for another try, at a moment of its own, and return the condition that it has been made."""
+    moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - seconds_ago))
+    api.patch(naming.KIND, name, {"metadata": {"annotations": {naming.RETRY_AT_ANNOTATION: moment}}})
+    return lambda live: live is not None and live["status"].get("lastHandledRetryAt") == moment
+
+
+def secret(name: str, *, instance: str, **values: str) -> Manifest:
+    labels = {naming.INSTANCE_LABEL: instance}
+    metadata = {"name": name, "namespace": naming.OPERATOR_NAMESPACE, "labels": labels}
     return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": values}

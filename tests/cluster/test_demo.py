@@ -11,15 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from hack.cluster.files import ClusterFiles
+from hack.cluster import LocalCluster
 from hack.demo.__main__ import main
+from hack.demo.environment import Environment
 from hack.demo.errors import DemoError
 from hack.demo.instance import Snapshot
 from hack.demo.process import Program, running
 from hack.demo.programs import end_database
 from hack.paths import PROJECT_ROOT
+from hack.ports import PortReservation
 from hack.processes import ProcessIdentity, identify
-from hack.supervisor.ports import PortReservation
 
 TIMEOUT = 120.0
 END_TIMEOUT = 15.0
@@ -28,14 +29,13 @@ END_TIMEOUT = 15.0
 STARTER = """
 import sys
 from pathlib import Path
-from hack.cluster.files import ClusterFiles
 from hack.demo.process import Program, running
 
 folder, port = sys.argv[1:]
 settings = {"DATA_DIR": folder, "PORT": port}
 url = f"http://127.0.0.1:{port}/health/ready"
 billing = Program(name="billing-api", arguments=(sys.executable, "-m", "billing_api"), settings=settings, ready_url=url)
-with running(billing, files=ClusterFiles(Path(folder))) as started:
+with running(billing, logs=Path(folder)) as started:
     started.wait_ready()
     print("ready", flush=True)
     sys.stdin.read()
@@ -46,7 +46,6 @@ with running(billing, files=ClusterFiles(Path(folder))) as started:
 def folder() -> Iterator[Path]:
     """An empty folder with a short name: pytest's own is too long for PostgreSQL's socket."""
     with tempfile.TemporaryDirectory(prefix="demo-") as name:
-        ClusterFiles(Path(name)).create()
         yield Path(name)
         end_database(Path(name))
 
@@ -138,7 +137,7 @@ def test_the_billing_api_ends_with_its_database_when_its_starter_is_killed(folde
 
 
 def test_the_database_of_a_killed_billing_api_is_ended(folder: Path, port: int) -> None:
-    with running(billing_api(folder, port), files=ClusterFiles(folder)) as started:
+    with running(billing_api(folder, port), logs=folder) as started:
         started.wait_ready()
         started.process.kill()
         assert "billing-api ended with exit code -9" in str(started.ended())
@@ -156,26 +155,29 @@ def test_a_program_that_ends_before_it_is_ready_is_an_error_with_its_last_words(
         ready_url=f"http://127.0.0.1:{port}/",
     )
     with (
-        running(program, files=ClusterFiles(folder)) as started,
+        running(program, logs=folder) as started,
         pytest.raises(DemoError, match=r"(?s)code 1.*such luck"),
     ):
         started.wait_ready()
 
 
-async def test_the_end_of_a_program_is_noticed_at_once(folder: Path) -> None:
-    program = Program(name="idle", arguments=("sleep", "60"), settings={}, ready_url="")
-    with running(program, files=ClusterFiles(folder)) as started:
-        started.process.send_signal(signal.SIGTERM)
-        await started.wait_ended()
-        assert "idle ended with exit code -15" in str(started.ended())
+def test_the_end_of_the_operator_or_the_billing_api_is_noticed_at_once(folder: Path) -> None:
+    programs = [Program(name=name, arguments=("sleep", "60"), settings={}, ready_url="") for name in ("left", "right")]
+    with running(programs[0], logs=folder) as left, running(programs[1], logs=folder) as right:
+        cluster = LocalCluster("absent", base=folder)
+        environment = Environment(cluster=cluster, billing=left, billing_url="", operator=right, operator_url="")
+        environment.check()
+        right.process.send_signal(signal.SIGTERM)
+        with pytest.raises(DemoError, match="right ended with exit code -15"):
+            environment.wait_ended()
 
 
 def test_a_program_does_not_see_the_settings_of_the_users_shell(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", "postgresql://production.example/billing")
     program = Program(name="env", arguments=("env",), settings={"PORT": "3100"}, ready_url="")
-    with running(program, files=ClusterFiles(folder)) as started:
+    with running(program, logs=folder) as started:
         started.process.wait(END_TIMEOUT)
-    seen = (folder / "logs" / "env.log").read_text()
+    seen = (folder / "env.log").read_text()
     assert "PORT=3100" in seen
     assert "DATABASE_URL" not in seen
 

@@ -83,6 +83,15 @@ SEEN = {
     "a variable added": Drift(
         "Deployment", "api", (add("/spec/template/spec/containers/0/env/-", {"name": "DEBUG", "value": "1"}),)
     ),
+    # The policy customer-operator-workloads refuses what a server-side apply would leave of this: it is overwritten.
+    "another image that mounts its node's files": Drift(
+        "Deployment",
+        "dashboard",
+        (
+            replace("/spec/template/spec/containers/0/image", "example.test/miner:1"),
+            add("/spec/template/spec/volumes/-", {"name": "node", "hostPath": {"path": "/"}}),
+        ),
+    ),
     "a workload scaled down": Drift("StatefulSet", "mosquitto", (replace("/spec/replicas", 0),)),
     "a label removed": Drift("Service", "postgres", (remove(label(naming.COMPONENT_LABEL)),)),
     "a quota raised": Drift("ResourceQuota", "quota", (replace("/spec/hard/pods", "500"),)),

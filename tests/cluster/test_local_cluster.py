@@ -20,10 +20,11 @@ from hack.binaries.catalogue import Download, Program, read_catalogue
 from hack.binaries.store import BinaryStore
 from hack.cluster import LocalCluster, Settings
 from hack.cluster.__main__ import main
+from hack.cluster.configuration import COMPONENTS
+from hack.cluster.launch import PODS_PER_NODE, add_nodes, is_schedulable
 from hack.errors import ClusterError
 from hack.paths import PROJECT_ROOT
-from hack.processes import ProcessIdentity
-from hack.supervisor.state import read_state
+from hack.processes import ProcessIdentity, end_programs, find_programs
 
 SETTINGS = Settings(nodes=2, start_delay=0.2, audit=True)
 PATIENCE = "--timeout=30s"
@@ -104,11 +105,9 @@ def stateful_set(name: str) -> dict[str, Any]:
 
 
 def processes_of(cluster: LocalCluster) -> list[ProcessIdentity]:
-    state = read_state(cluster.files.state)
-    assert state is not None
-    components = [component.process for component in state.components.values() if component.process]
-    assert len(components) == 5
-    return [state.supervisor, *components]
+    running = find_programs(cluster.files.programs)
+    assert sorted(running) == sorted(COMPONENTS)
+    return sorted(running.values(), key=lambda process: process.pid)
 
 
 def test_two_clusters_live_side_by_side(clusters: tuple[LocalCluster, LocalCluster]) -> None:
@@ -180,7 +179,7 @@ def test_the_audit_log_tells_who_wrote_what_but_not_the_content(cluster: LocalCl
     log = cluster.audit_log.read_text(encoding="utf-8")
     entries = [entry for line in log.splitlines() if (entry := json.loads(line))["verb"] == "create"]
     writers = [entry["user"]["username"] for entry in entries if entry["objectRef"].get("name") == "hidden"]
-    assert writers == ["admin"]
+    assert writers == ["kwok-admin"]
     assert "very-secret" not in log
 
 
@@ -209,7 +208,7 @@ def test_the_api_server_comes_back_on_the_same_port_with_the_same_objects(
 
 
 def test_a_cluster_in_use_cannot_be_started_or_ended_by_another(clusters: tuple[LocalCluster, LocalCluster]) -> None:
-    other = LocalCluster("left", base=clusters[0].files.directory.parent)
+    other = LocalCluster("left", base=clusters[0].files.base)
     for method in (other.start, other.up, other.down):
         with pytest.raises(ClusterError, match="'left' is in use by another process"):
             method()
@@ -225,10 +224,7 @@ def test_a_cluster_that_stays_is_repaired_with_its_objects_and_taken_down(
     cluster.kubectl("create", "namespace", "kept")
     assert main(["status", "--name", "stays"]) == 0
 
-    state = read_state(cluster.files.state)
-    assert state is not None
-    scheduler = state.components["kube-scheduler"].process
-    assert scheduler is not None
+    scheduler = find_programs(cluster.files.programs)["kube-scheduler"]
     scheduler.send_signal(signal.SIGKILL)
     assert scheduler.wait(timeout=TIMEOUT)
     assert main(["status", "--name", "stays"]) == 1
@@ -244,7 +240,37 @@ def test_a_cluster_that_stays_is_repaired_with_its_objects_and_taken_down(
     assert main(["down", "--name", "stays"]) == 0
     assert [process for process in processes if process.is_alive()] == []
     assert main(["status", "--name", "stays"]) == 1
-    assert sorted(entry.name for entry in cluster.files.directory.iterdir()) == ["lock", "logs"]
+    assert sorted(entry.name for entry in cluster.files.directory.iterdir()) == ["logs", "logs.previous"]
+
+
+@pytest.mark.parametrize("folder", ["etcd", "pki"])
+def test_a_cluster_whose_data_is_damaged_starts_afresh(
+    folder: str, programs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BINARIES_DIR", str(programs))
+    reports: list[str] = []
+    cluster = LocalCluster("damaged", base=tmp_path, settings=Settings(nodes=1), report=reports.append)
+    try:
+        assert cluster.up()
+        cluster.kubectl("create", "namespace", "lost")
+        end_programs(cluster.files.programs)
+        for file in (cluster.files.directory / folder).rglob("*"):
+            if file.is_file():
+                file.write_bytes(b"damaged" * 1000)
+        assert cluster.up()
+        assert any("afresh, without the objects it had" in line for line in reports)
+        with pytest.raises(ClusterError, match='"lost" not found'):
+            cluster.kubectl("get", "namespace", "lost")
+    finally:
+        cluster.down()
+
+
+def test_a_running_cluster_gets_the_nodes_it_lacks(cluster: LocalCluster) -> None:
+    add_nodes(cluster.files, 12, report=print)
+    nodes = json.loads(cluster.kubectl("get", "nodes", "--output", "json"))["items"]
+    assert len(nodes) == 12
+    assert all(is_schedulable(node) for node in nodes)
+    assert sum(int(node["status"]["allocatable"]["pods"]) for node in nodes) == 12 * PODS_PER_NODE
 
 
 def test_killing_the_starter_leaves_no_process(tmp_path: Path) -> None:

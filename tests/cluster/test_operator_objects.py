@@ -160,7 +160,9 @@ ALLOWED: Allowed = {
     "scale what others have spoilt": lambda access: access.patch(
         "Deployment", "spoilt", {"spec": {"replicas": 1}}, namespace=OURS, **DRY
     ),
-    "leave an address that others have added": lambda access: access.apply(service("spoilt", namespace=OURS), **DRY),
+    "leave an address that others have added": lambda access: access.apply(
+        service("spoilt", namespace=OURS), fieldManager=naming.FIELD_MANAGER, **DRY
+    ),
     **{
         f"write a Service of type {kind}": create(service("new", namespace=OURS, type=kind))
         for kind in ("ClusterIP", "NodePort", "LoadBalancer")

@@ -74,7 +74,8 @@ def lease(name: str, namespace: str) -> Manifest:
 
 
 def apply(manifest: Manifest, **params: str) -> Act:
-    return lambda access: access.apply(manifest, **DRY, **params)
+    """Return the apply by the operator's own field manager, which leaves alone what others have written."""
+    return lambda access: access.apply(manifest, fieldManager=naming.FIELD_MANAGER, **DRY, **params)
 
 
 def create(manifest: Manifest) -> Act:
@@ -97,6 +98,9 @@ def with_owners(*owners: Manifest) -> Act:
 OUTSIDE = "the operator may write only into namespaces customer-\\* and iotistic-system, not into "
 AT_HOME = "may create and update only its Lease customer-operator and its Secret mqtt-ca, not "
 NAMELESS = {**customers_namespace("scope"), "metadata": {"generateName": "customer-", "labels": LEVELS}}
+
+TOKEN = thing("Secret", namespace=OURS, type="kubernetes.io/service-account-token")
+TOKEN["metadata"]["annotations"] = {"kubernetes.io/service-account.name": "api"}
 
 PLACES: Forbidden = {
     "a ConfigMap in kube-system": (apply(thing("ConfigMap", namespace="kube-system")), OUTSIDE + "namespace kube-sys"),
@@ -158,6 +162,7 @@ PLACES: Forbidden = {
         ),
         "not serviceaccounts/token of api",
     ),
+    "a Secret that gets such a token": (create(TOKEN), "must not be kubernetes.io/service-account-token"),
     "the status of a namespace": (
         apply(thing("Namespace", OURS, status={"phase": "Active"}), subresource="status"),
         "not namespaces/status",
@@ -214,7 +219,7 @@ BINDINGS: Forbidden = {
     "for somebody else too": (apply(binding(subjects=[account(), _OTHER], namespace=OURS)), "subjects of a Role"),
     "for a namesake": (apply(binding(subjects=[account(namespace=OURS)], namespace=OURS)), "subjects of a Role"),
     "for a user of its name": (
-        apply(binding(subjects=[{"kind": "User", "name": "customer-operator"}], namespace=OURS)),
+        apply(binding(subjects=[account() | {"kind": "User"}], namespace=OURS)),
         "subjects of a Role",
     ),
     "for nobody": (apply(binding(subjects=[], namespace=OURS)), "subjects of a RoleBinding"),
@@ -230,7 +235,7 @@ ALLOWED: Allowed = {
     "write an instance's namespace": apply(customers_namespace("scope", owners=[owner("scope")])),
     "put back the customer's label": apply(customers_namespace("scope-label")),
     "put back the instance's label": apply(customers_namespace("scope-customer")),
-    "put back both labels, by the owner": apply(customers_namespace("scope-owner", owners=[owner("scope-owner")])),
+    "put back both labels, by the owner": apply(customers_namespace("scope-owner")),
     "leave the version and the owner of others": apply(
         customers_namespace("scope-pinned", owners=[owner("scope-pinned", controller=False)])
     ),

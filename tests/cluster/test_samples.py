@@ -25,9 +25,10 @@ RESTING = {"paused": "Pending", "suspended": "Suspended"}
 def applied(cluster: LocalCluster, operators: Operators) -> Iterator[None]:
     """All samples, and what their comments say must be there first."""
     operators.stop()
-    operators.start("domain", BASE_DOMAIN="iot.example.com")
-    secret("globex-mqtt", cluster, username="fake-user", password="fake-password")
-    secret("initech-licence", cluster, license=licences.sign(aud=audience("initech"), plan="professional"))
+    operators.start("domain", BASE_DOMAIN="iot.example.com", IMAGE_REGISTRIES="registry.example/iotistic")
+    secret("globex-mqtt", cluster, instance="globex", username="fake-user", password="fake-password")
+    licence = licences.sign(aud=audience("initech"), plan="professional")
+    secret("initech-licence", cluster, instance="initech", license=licence)
     storage_class = json.loads(cluster.kubectl("get", "storageclass", "standard", "-o", "json"))
     cluster.kubectl("apply", "-f", "-", input=json.dumps({**storage_class, "metadata": {"name": "fast-ssd"}}))
     cluster.kubectl("apply", "-f", str(FOLDER))
@@ -36,9 +37,11 @@ def applied(cluster: LocalCluster, operators: Operators) -> Iterator[None]:
     cluster.kubectl("delete", "-f", str(FOLDER), "--wait=false")
 
 
-def secret(name: str, cluster: LocalCluster, **values: str) -> None:
+def secret(name: str, cluster: LocalCluster, *, instance: str, **values: str) -> None:
     literals = [f"--from-literal={key}={value}" for key, value in values.items()]
-    cluster.kubectl("create", "secret", "generic", name, "-n", naming.OPERATOR_NAMESPACE, *literals)
+    home = ("--namespace", naming.OPERATOR_NAMESPACE)
+    cluster.kubectl("create", "secret", "generic", name, *home, *literals)
+    cluster.kubectl("label", "secret", name, *home, f"{naming.INSTANCE_LABEL}={instance}")
 
 
 @pytest.mark.usefixtures("applied")

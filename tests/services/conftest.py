@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -60,6 +61,12 @@ class LoginAs(Protocol):
     """Connects to the database as a role (api, broker, exporter) with the password generated for it."""
 
     def __call__(self, role: str) -> Connection: ...
+
+
+class EnterAs(Protocol):
+    """Connects to any database of these tests as a role."""
+
+    def __call__(self, database: TenantDatabase, role: str) -> Connection: ...
 
 
 class AddDevice(Protocol):
@@ -149,16 +156,32 @@ def api_url(tenant: Tenant, tenant_database: TenantDatabase) -> str:
 
 
 @pytest.fixture
-def login_as(tenant: Tenant, tenant_database: TenantDatabase) -> Iterator[LoginAs]:
+def new_database(tenant: Tenant, folder: Path) -> Iterator[TenantDatabase]:
+    """A server on a new volume, without the bootstrap."""
+    database = TenantDatabase(tenant.manifests, root=new_root(folder))
+    try:
+        database.start()
+        yield database
+    finally:
+        database.close()
+
+
+@pytest.fixture
+def enter_as(tenant: Tenant) -> Iterator[EnterAs]:
     with ExitStack() as connections:
 
-        def connect(role: str) -> Connection:
+        def connect(database: TenantDatabase, role: str) -> Connection:
             password = getattr(tenant.context.credentials, f"{role}_db_password")
-            connection = psycopg.connect(tenant_database.dsn(role, password), autocommit=True)
+            connection = psycopg.connect(database.dsn(role, password), autocommit=True)
             connections.callback(connection.close)
             return connection
 
         yield connect
+
+
+@pytest.fixture
+def login_as(tenant_database: TenantDatabase, enter_as: EnterAs) -> LoginAs:
+    return partial(enter_as, tenant_database)
 
 
 @pytest.fixture(scope="session")
@@ -184,3 +207,10 @@ def add_device(api_url: str, device_hash: str) -> Iterator[AddDevice]:
     yield add
     with psycopg.connect(api_url) as connection:
         connection.execute("DELETE FROM mqtt_users WHERE username = ANY(%s)", [added])
+
+
+def secrets_in(text: str, tenant: Tenant) -> list[str]:
+    """Return the names of the generated passwords and hashes that occur in a text."""
+    credentials = tenant.context.credentials
+    names = [name for name in credentials.__slots__ if name.endswith(("_password", "_hash"))]
+    return [name for name in names if getattr(credentials, name) in text]

@@ -1,5 +1,6 @@
 """The generated database: its bootstrap and its schema, with PostgreSQL itself."""
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
@@ -7,10 +8,8 @@ import pytest
 from psycopg import errors
 
 from customer_operator.components import bootstrap
-from tests.services.conftest import AddDevice, Connection, LoginAs, Tenant
+from tests.services.conftest import AddDevice, Connection, LoginAs, Tenant, secrets_in
 from tests.support.tenant_database import TenantDatabase
-
-PASSWORDS = ("api_db_password", "broker_db_password", "exporter_db_password", "postgres_password")
 
 
 def contents(database: TenantDatabase) -> list[list[tuple[object, ...]]]:
@@ -21,9 +20,13 @@ def contents(database: TenantDatabase) -> list[list[tuple[object, ...]]]:
             for query in (
                 "SELECT rolname, rolsuper, rolcanlogin FROM pg_roles WHERE rolname !~ '^pg_' ORDER BY 1",
                 "SELECT datname, datdba::regrole::text, datacl::text FROM pg_database ORDER BY 1",
-                "SELECT relname, relowner::regrole::text, relacl::text FROM pg_class WHERE relname ~ '^mqtt_'",
-                "SELECT * FROM mqtt_users ORDER BY username",
-                "SELECT * FROM mqtt_acls ORDER BY username",
+                "SELECT setdatabase, setrole::regrole::text, setconfig::text FROM pg_db_role_setting ORDER BY 2",
+                "SELECT nspname, nspowner::regrole::text, nspacl::text FROM pg_namespace ORDER BY 1",
+                "SELECT oid, relname, relowner::regrole::text, relacl::text FROM pg_class WHERE relname ~ '^mqtt_'",
+                "SELECT oid, proowner::regrole::text, proacl::text FROM pg_proc WHERE proname ~ '^mqtt_'",
+                "SELECT oid, tgrelid::regclass::text, tgname FROM pg_trigger ORDER BY 1",
+                "SELECT * FROM mqtt.mqtt_users ORDER BY username",
+                "SELECT * FROM mqtt.mqtt_acls ORDER BY username",
             )
         ]
 
@@ -51,12 +54,15 @@ def test_the_bootstrap_waits_for_the_server(tenant_database: TenantDatabase) -> 
 
 def test_the_bootstrap_restores_what_somebody_broke(tenant_database: TenantDatabase, login_as: LoginAs) -> None:
     with tenant_database.superuser() as connection:
-        connection.execute("ALTER ROLE api NOLOGIN PASSWORD 'forgotten'")
+        connection.execute("ALTER ROLE api CREATEROLE NOLOGIN PASSWORD 'forgotten'")
+        connection.execute("ALTER ROLE api IN DATABASE iotistic RESET ALL")
+        connection.execute("DROP TRIGGER keep_apart ON mqtt.mqtt_users")
+        connection.execute("GRANT TRIGGER ON mqtt.mqtt_users TO api")
         connection.execute(
-            "UPDATE mqtt_users SET password_hash = '', is_active = false, is_superuser = NOT is_superuser"
+            "UPDATE mqtt.mqtt_users SET password_hash = '', is_active = false, is_superuser = NOT is_superuser"
         )
-        connection.execute("UPDATE mqtt_acls SET access = 7")
-        connection.execute("REVOKE SELECT ON mqtt_users FROM broker")
+        connection.execute("UPDATE mqtt.mqtt_acls SET access = 7")
+        connection.execute("REVOKE SELECT ON mqtt.mqtt_users FROM broker")
 
     assert tenant_database.bootstrap().returncode == 0
 
@@ -72,14 +78,35 @@ def test_the_bootstrap_restores_what_somebody_broke(tenant_database: TenantDatab
     assert login_as("broker").execute("SELECT count(*) FROM mqtt_users WHERE password_hash = ''").fetchone() == (0,)
 
 
+@pytest.fixture
+def read_only(tenant_database: TenantDatabase) -> Iterator[None]:
+    """A server that refuses every write."""
+    with tenant_database.superuser() as connection:
+        for statement in ("ALTER SYSTEM SET default_transaction_read_only = on", "SELECT pg_reload_conf()"):
+            connection.execute(statement.encode())
+        yield
+        connection.execute("SET default_transaction_read_only = off")
+        for statement in ("ALTER SYSTEM RESET default_transaction_read_only", "SELECT pg_reload_conf()"):
+            connection.execute(statement.encode())
+
+
+@pytest.mark.usefixtures("read_only")
 def test_a_bootstrap_that_fails_says_so_and_tells_no_password(tenant: Tenant, tenant_database: TenantDatabase) -> None:
-    done = tenant_database.bootstrap(PGOPTIONS="-c default_transaction_read_only=on")
+    done = tenant_database.bootstrap()
 
     assert done.returncode != 0
     assert "cannot execute ALTER ROLE in a read-only transaction" in done.stderr
     tenant_database.server.wait_for("cannot execute ALTER ROLE in a read-only transaction")
-    told = done.stdout + done.stderr + tenant_database.server.log
-    assert [name for name in PASSWORDS if getattr(tenant.context.credentials, name) in told] == []
+    assert secrets_in(done.stdout + done.stderr + tenant_database.server.log, tenant) == []
+
+
+def test_the_password_of_the_superuser_is_that_of_the_secret(tenant: Tenant, tenant_database: TenantDatabase) -> None:
+    with tenant_database.superuser() as connection:
+        connection.execute("ALTER ROLE postgres PASSWORD 'of another time'")
+
+    assert tenant_database.bootstrap().returncode == 0
+
+    psycopg.connect(tenant_database.dsn("postgres", tenant.context.credentials.postgres_password)).close()
 
 
 def test_the_server_sorts_alike_on_every_c_library_and_keeps_unicode(login_as: LoginAs) -> None:
@@ -126,6 +153,17 @@ def test_no_two_devices_have_names_that_the_cache_of_the_broker_mixes_up(
         add_device(pair[1])
     with pytest.raises(errors.CheckViolation):
         login_as("api").execute("UPDATE mqtt_users SET username = %s WHERE username = 'somebody'", [pair[1]])
+
+
+def test_no_search_path_of_a_writer_lets_such_names_in(login_as: LoginAs, add_device: AddDevice) -> None:
+    add_device("sensor")
+    api = login_as("api")
+
+    with api.transaction(force_rollback=True):
+        api.execute("CREATE FUNCTION starts_with(text, text) RETURNS boolean RETURN false")
+        api.execute("SET LOCAL search_path = public, pg_catalog, mqtt")
+        with pytest.raises(errors.CheckViolation):
+            api.execute("INSERT INTO mqtt_users (username, password_hash) VALUES ('sensor-2', '')")
 
 
 def test_of_two_such_names_that_arrive_at_once_one_is_refused(

@@ -41,33 +41,76 @@ def test_a_role_that_is_not_of_the_stack_has_no_access(tenant_database: TenantDa
             connection.execute("DROP ROLE stranger")
 
 
-def test_the_broker_may_read_its_two_tables_and_nothing_else(
-    tenant_database: TenantDatabase, login_as: LoginAs, private_table: str
-) -> None:
+def test_the_roles_have_these_rights_on_the_tables_of_the_broker_and_no_others(tenant_database: TenantDatabase) -> None:
     query = """
-        SELECT table_name, privilege_type
+        SELECT grantee, table_schema, table_name, string_agg(privilege_type, ' ' ORDER BY privilege_type)
           FROM information_schema.table_privileges
-         WHERE grantee IN ('broker', 'PUBLIC') AND table_schema NOT IN ('pg_catalog', 'information_schema')
-         ORDER BY 1
+         WHERE table_schema NOT IN ('pg_catalog', 'information_schema') AND grantee <> 'mqtt_owner'
+         GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
     """
     with tenant_database.superuser() as connection:
         granted = connection.execute(query).fetchall()
 
-    assert granted == [("mqtt_acls", "SELECT"), ("mqtt_users", "SELECT")]
-    assert login_as("broker").execute("SELECT count(*) FROM mqtt_users").fetchone() is not None
+    assert granted == [
+        ("api", "mqtt", "mqtt_acls", "DELETE INSERT SELECT UPDATE"),
+        ("api", "mqtt", "mqtt_users", "DELETE INSERT SELECT UPDATE"),
+        ("broker", "mqtt", "mqtt_acls", "SELECT"),
+        ("broker", "mqtt", "mqtt_users", "SELECT"),
+    ]
+
+
+def test_all_in_the_schema_of_the_broker_belongs_to_its_owner_who_cannot_log_in(
+    tenant_database: TenantDatabase,
+) -> None:
+    query = """
+        SELECT nspowner FROM pg_namespace WHERE nspname = 'mqtt'
+         UNION SELECT relowner FROM pg_class WHERE relnamespace = 'mqtt'::regnamespace
+         UNION SELECT proowner FROM pg_proc WHERE pronamespace = 'mqtt'::regnamespace
+    """
+    with tenant_database.superuser() as connection:
+        owners = connection.execute(f"SELECT rolname, rolcanlogin FROM pg_roles WHERE oid IN ({query})").fetchall()
+
+    assert owners == [("mqtt_owner", False)]
+
+
+@pytest.mark.parametrize(
+    ("role", "path"), [("api", ["public", "mqtt"]), ("broker", ["mqtt"]), ("exporter", ["pg_catalog"])]
+)
+def test_only_the_api_finds_what_the_api_creates_without_asking_for_it(
+    login_as: LoginAs, role: str, path: list[str]
+) -> None:
+    assert login_as(role).execute("SELECT current_schemas(false)::text[]").fetchone() == (path,)
+
+
+@pytest.mark.parametrize("database", ["postgres", "template1"])
+@pytest.mark.parametrize("role", ["api", "broker", "exporter"])
+def test_no_role_enters_the_databases_of_the_server(
+    tenant: Tenant, tenant_database: TenantDatabase, role: str, database: str
+) -> None:
+    password = getattr(tenant.context.credentials, f"{role}_db_password")
+
+    with pytest.raises(psycopg.OperationalError, match="permission denied for database"):
+        psycopg.connect(tenant_database.dsn(role, password, database=database))
+
+
+def test_the_broker_reads_its_tables_and_no_table_of_the_api(login_as: LoginAs, private_table: str) -> None:
+    broker = login_as("broker")
+
+    assert broker.execute("SELECT count(*) FROM mqtt_users JOIN mqtt_acls USING (username)").fetchone() is not None
     with pytest.raises(errors.InsufficientPrivilege):
-        login_as("broker").execute(sql.SQL("SELECT FROM {}").format(sql.Identifier(private_table)))
+        broker.execute(sql.SQL("SELECT FROM public.{}").format(sql.Identifier(private_table)))
 
 
 @pytest.mark.parametrize("role", ["broker", "exporter"])
 @pytest.mark.parametrize(
     "statement",
     [
-        "INSERT INTO mqtt_users (username, password_hash, is_superuser) VALUES ('me', '', true)",
-        "UPDATE mqtt_users SET is_superuser = true",
-        "DELETE FROM mqtt_acls",
-        "TRUNCATE mqtt_acls",
-        "CREATE TABLE mine ()",
+        "INSERT INTO mqtt.mqtt_users (username, password_hash, is_superuser) VALUES ('me', '', true)",
+        "UPDATE mqtt.mqtt_users SET is_superuser = true",
+        "DELETE FROM mqtt.mqtt_acls",
+        "TRUNCATE mqtt.mqtt_acls",
+        "CREATE TABLE mqtt.mine ()",
+        "CREATE TABLE public.mine ()",
         "CREATE TEMPORARY TABLE mine ()",
         "CREATE SCHEMA mine",
         "ALTER ROLE api PASSWORD 'mine'",
@@ -98,19 +141,20 @@ def test_the_exporter_comes_in_by_its_variables_and_sees_the_statistics(
 
 
 @pytest.mark.usefixtures("private_table")
-@pytest.mark.parametrize("table", ["mqtt_users", "mqtt_acls", "private"])
+@pytest.mark.parametrize("table", ["mqtt.mqtt_users", "mqtt.mqtt_acls", "public.private"])
 def test_the_exporter_cannot_read_the_tables_of_the_api(login_as: LoginAs, table: str) -> None:
     with pytest.raises(errors.InsufficientPrivilege):
-        login_as("exporter").execute(sql.SQL("SELECT FROM {}").format(sql.Identifier(table)))
+        login_as("exporter").execute(sql.SQL("SELECT FROM {}").format(sql.Identifier(*table.split("."))))
 
 
-def test_the_api_owns_its_database_and_may_do_there_as_it_likes(login_as: LoginAs) -> None:
+def test_the_api_may_do_with_its_own_as_it_likes(login_as: LoginAs) -> None:
     with login_as("api").transaction(force_rollback=True) as transaction:
         for statement in (
             "CREATE TABLE devices (id uuid PRIMARY KEY DEFAULT gen_random_uuid(), shadow jsonb)",
             "CREATE FUNCTION answer() RETURNS integer LANGUAGE plpgsql AS 'BEGIN RETURN 42; END'",
             "CREATE SCHEMA history",
-            "ALTER TABLE mqtt_users ADD COLUMN note text",
+            "ALTER TABLE devices ADD COLUMN note text",
+            "CREATE VIEW logins AS SELECT username FROM mqtt_users",
             "CREATE TEMPORARY TABLE scratch ()",
         ):
             transaction.connection.execute(statement.encode())

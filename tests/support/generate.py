@@ -4,14 +4,17 @@ import json
 from dataclasses import replace
 from typing import Any
 
-from customer_operator import naming, settings
+from customer_operator import naming
 from customer_operator.components.context import Context
 from customer_operator.model.credentials import Credentials
 from customer_operator.model.instance import CustomerInstance, Plan, parse
+from customer_operator.model.plans import PLANS
 from customer_operator.model.platform import Platform
+from customer_operator.settings import Settings
 
 INSTANCE = "acme"
 LICENSE_KEY = "fake-header.fake-payload.fake-signature"
+LICENSE_JWKS = json.dumps({"keys": [{"kty": "RSA", "kid": "fake", "n": "AQAB", "e": "AQAB"}]})
 
 
 def make_resource(name: str = INSTANCE, *, annotations: dict[str, str] | None = None, **spec: Any) -> dict[str, Any]:
@@ -40,16 +43,16 @@ def make_instance(name: str = INSTANCE, **spec: Any) -> CustomerInstance:
 
 
 def make_platform(**overrides: Any) -> Platform:
-    """Return a production platform under example.com."""
-    values = {
+    """Return a production platform under example.com, with a front door."""
+    values: dict[str, Any] = {
         "base_domain": "iot.example.com",
-        "images": {**settings.DEFAULT_IMAGES},
         "ingress_class": "traefik",
+        "front_door": True,
         "ingress_annotations": {"example.com/body-size": "50m"},
         "cluster_issuer": "letsencrypt",
-        "license_jwks": json.dumps({"keys": [{"kty": "RSA", "kid": "fake", "n": "AQAB", "e": "AQAB"}]}),
     }
-    return Platform(**{**values, **overrides})
+    platform = Settings.model_construct(**values).platform(license_jwks=LICENSE_JWKS)
+    return replace(platform, **overrides)
 
 
 def make_credentials(**overrides: str) -> Credentials:
@@ -76,6 +79,8 @@ def make_context(instance: CustomerInstance | None = None, **overrides: Any) -> 
     values = {
         "instance": instance,
         "plan": instance.plan,
+        "features": PLANS[instance.plan].features,
+        "limits": PLANS[instance.plan].limits,
         "platform": make_platform(),
         "credentials": make_credentials(),
         "license_key": LICENSE_KEY,
@@ -85,7 +90,8 @@ def make_context(instance: CustomerInstance | None = None, **overrides: Any) -> 
 
 def with_plan(context: Context, plan: Plan) -> Context:
     """Return the same instance under another plan."""
-    return replace(context, plan=plan, instance=replace(context.instance, plan=plan))
+    instance, row = replace(context.instance, plan=plan), PLANS[plan]
+    return replace(context, plan=plan, features=row.features, limits=row.limits, instance=instance)
 
 
 def _fake_pem(label: str, body: str) -> str:

@@ -1,21 +1,21 @@
-"""A thin client of the API server for tests: plain objects, refusals as exceptions, and waiting by watch."""
+"""The API server for tests: objects by kind and name, and waiting by watch."""
 
-import json
-import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from http import HTTPStatus
-from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
-import httpx
 import yaml
+from urllib3.exceptions import ProtocolError
+from urllib3.exceptions import TimeoutError as NoAnswer
 
 from customer_operator import naming
 from customer_operator.kube.kinds import KINDS
 from customer_operator.naming import Manifest
 from hack.cluster import LocalCluster
+from hack.cluster.client import APPLY, JSON_PATCH, MERGE_PATCH, Client
+from hack.errors import Refused as Refused
 
 Condition = Callable[[Manifest | None], object]  # given the object, None when there is none; true when awaited
 
@@ -36,30 +36,12 @@ _PATHS: Mapping[str, tuple[str, str, bool]] = {
 }
 
 
-class Refused(Exception):
-    """The API server refused a request; the text is its message."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(f"{status}: {message}")
-        self.status = status
-
-
-class Kubernetes:
+class Kubernetes(Client):
     """One user's access to the API server."""
-
-    def __init__(self, server: str, *, tls: ssl.SSLContext, headers: Mapping[str, str] | None = None) -> None:
-        """Take the address, what to trust and perhaps a client certificate, and headers that say who this is."""
-        self._http = httpx.Client(base_url=server, verify=tls, headers=headers, timeout=30)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._http.close()
 
     def get(self, kind: str, name: str, *, namespace: str | None = None) -> Manifest:
         """Return an object; Refused (404) when there is none."""
-        return self._send("GET", _path(kind, namespace, name))
+        return self.send("GET", _path(kind, namespace, name))
 
     def find(self, kind: str, name: str, *, namespace: str | None = None) -> Manifest | None:
         """Return an object, None when there is none."""
@@ -72,40 +54,40 @@ class Kubernetes:
 
     def items(self, kind: str, *, namespace: str | None = None, labels: str = "") -> list[Manifest]:
         """Return all objects of a kind that carry the labels, written as a selector."""
-        answer = self._send("GET", _path(kind, namespace), params={"labelSelector": labels})
+        answer = self.send("GET", _path(kind, namespace), params={"labelSelector": labels})
         return [{"kind": kind, **item} for item in answer["items"]]
 
     def apply(self, manifest: Manifest, *, subresource: str = "", **params: str) -> Manifest:
         """Server-side apply an object with strict field validation, by force."""
         metadata = manifest["metadata"]
-        return self._send(
+        return self.send(
             "PATCH",
             _path(manifest["kind"], metadata.get("namespace"), metadata["name"], subresource),
             body=manifest,
-            media_type="application/apply-patch+yaml",
+            media_type=APPLY,
             params={"fieldManager": MANAGER, "force": "true", "fieldValidation": "Strict", **params},
         )
 
     def create(self, manifest: Manifest, **params: str) -> Manifest:
         """Create an object with strict field validation."""
         path = _path(manifest["kind"], manifest["metadata"].get("namespace"))
-        return self._send("POST", path, body=manifest, params={"fieldValidation": "Strict", **params})
+        return self.send("POST", path, body=manifest, params={"fieldValidation": "Strict", **params})
 
     def patch(self, kind: str, name: str, patch: Manifest, *, namespace: str | None = None, **params: str) -> Manifest:
         """Merge a patch into an object, as a person with `kubectl patch --type merge` would."""
-        return self._patch(_path(kind, namespace, name), patch, media_type="application/merge-patch+json", **params)
+        return self._patch(kind, name, patch, namespace, media_type=MERGE_PATCH, **params)
 
     def post(self, kind: str, name: str, subresource: str, *, namespace: str, body: Manifest | None = None) -> Manifest:
         """Ask something of an object, such as exec of a Pod, or a token of a ServiceAccount."""
-        return self._send("POST", _path(kind, namespace, name, subresource), body=body)
+        return self.send("POST", _path(kind, namespace, name, subresource), body=body)
 
     def edit(self, kind: str, name: str, *operations: Manifest, namespace: str | None = None) -> Manifest:
         """Change an object by JSON patch operations (RFC 6902)."""
-        return self._patch(_path(kind, namespace, name), operations, media_type="application/json-patch+json")
+        return self._patch(kind, name, operations, namespace, media_type=JSON_PATCH)
 
     def delete(self, kind: str, name: str, *, namespace: str | None = None, **params: str) -> None:
         """Ask for an object's deletion; the end of it is not awaited."""
-        self._send("DELETE", _path(kind, namespace, name), params=params)
+        self.send("DELETE", _path(kind, namespace, name), params=params)
 
     def wait_for(
         self,
@@ -150,79 +132,47 @@ class Kubernetes:
 
     def version(self, kind: str, *, namespace: str | None = None) -> str:
         """Return the resource version of a kind's list as it is now."""
-        return str(self._send("GET", _path(kind, namespace), params={"limit": "1"})["metadata"]["resourceVersion"])
+        return str(self.send("GET", _path(kind, namespace), params={"limit": "1"})["metadata"]["resourceVersion"])
 
     def _versions(self, path: str, name: str, since: str | None, *, deadline: float) -> Iterator[Manifest | None]:
         """Yield an object as it is and then its changes; when the watch breaks off, another one is begun."""
         only = {"fieldSelector": f"metadata.name={name}"}
         while True:
             if since is None:
-                answer = self._send("GET", path, params=only, timeout=_until(deadline))
+                answer = self.send("GET", path, params=only, timeout=_until(deadline))
                 yield next(iter(answer["items"]), None)
                 since = str(answer["metadata"]["resourceVersion"])
-            with suppress(httpx.ReadError, httpx.RemoteProtocolError):
+            with suppress(ProtocolError, Refused):
                 yield from self._changes(path, only, since, deadline)
             since = None
 
     def _changes(self, path: str, only: Mapping[str, str], version: str, deadline: float) -> Iterator[Manifest | None]:
-        params = {**only, "watch": "true", "resourceVersion": version}
+        params = {**only, "resourceVersion": version}
         try:
-            with self._http.stream("GET", path, params=params, timeout=_until(deadline)) as answer:
-                for line in answer.iter_lines() if answer.is_success else ():
-                    _until(deadline)
-                    event = json.loads(line)
-                    if event["type"] == "ERROR":
-                        return
-                    yield None if event["type"] == "DELETED" else event["object"]
-        except httpx.TimeoutException as error:
+            for kind, item in self.events(path, params=params, timeout=_until(deadline)):
+                _until(deadline)
+                if kind == "ERROR":
+                    return
+                yield None if kind == "DELETED" else item
+        except NoAnswer as error:
             raise TimeoutError from error
 
-    def _patch(self, path: str, body: Any, *, media_type: str, **rest: str) -> Manifest:
-        params = {"fieldManager": MANAGER, "fieldValidation": "Strict", **rest}
-        return self._send("PATCH", path, body=body, media_type=media_type, params=params)
-
-    def _send(
-        self,
-        method: str,
-        path: str,
-        *,
-        body: Any = None,
-        media_type: str = "application/json",
-        params: Mapping[str, str] | None = None,
-        timeout: float = 30,
+    def _patch(
+        self, kind: str, name: str, body: Any, namespace: str | None, *, media_type: str, **rest: str
     ) -> Manifest:
-        request = self._http.build_request(
-            method,
-            path,
-            content=json.dumps(body) if body is not None else None,
-            headers={"Content-Type": media_type},
-            params=params,
-            timeout=timeout,
-        )
-        while (answer := self._http.send(request)).status_code == HTTPStatus.TOO_MANY_REQUESTS:
-            # It has just started, and says itself when to come again.
-            time.sleep(float(answer.headers.get("Retry-After", 1)))
-        if answer.is_error:
-            raise Refused(answer.status_code, answer.json().get("message", ""))
-        return dict(answer.json())
+        params = {"fieldManager": MANAGER, "fieldValidation": "Strict", **rest}
+        return self.send("PATCH", _path(kind, namespace, name), body=body, media_type=media_type, params=params)
 
 
 def administrator(cluster: LocalCluster) -> Kubernetes:
     """Return the administrator's access."""
-    return Kubernetes(cluster.server, tls=_administrators_tls(cluster))
+    return Kubernetes(cluster.kubeconfig)
 
 
 def omnipotent(cluster: LocalCluster, user: str) -> Kubernetes:
     """Return access under a user's name that no role bounds: what is refused is refused by admission."""
     headers = {"Impersonate-User": user, "Impersonate-Group": "system:masters"}
-    return Kubernetes(cluster.server, tls=_administrators_tls(cluster), headers=headers)
-
-
-def bearer(cluster: LocalCluster, kubeconfig: Path) -> Kubernetes:
-    """Return the access of the user whose token is in a kubeconfig."""
-    token = yaml.safe_load(kubeconfig.read_text())["users"][0]["user"]["token"]
-    tls = ssl.create_default_context(cafile=str(cluster.ca))
-    return Kubernetes(cluster.server, tls=tls, headers={"Authorization": f"Bearer {token}"})
+    return Kubernetes(cluster.kubeconfig, headers=headers)
 
 
 def condition_of(resource: Manifest | None, kind: str) -> Manifest:
@@ -267,12 +217,6 @@ def order(name: str, **spec: Any) -> Manifest:
         "metadata": {"name": name},
         "spec": {"customer": customer, **spec},
     }
-
-
-def _administrators_tls(cluster: LocalCluster) -> ssl.SSLContext:
-    tls = ssl.create_default_context(cafile=str(cluster.ca))
-    tls.load_cert_chain(cluster.files.pki / "admin.crt", cluster.files.pki / "admin.key")
-    return tls
 
 
 def _path(kind: str, namespace: str | None = None, name: str | None = None, subresource: str = "") -> str:

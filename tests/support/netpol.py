@@ -79,7 +79,7 @@ def _peers_match(peers: list[Manifest] | None, policy: Manifest, peer: Endpoint)
 
 def _peer_matches(item: Manifest, policy: Manifest, peer: Endpoint) -> bool:
     if "ipBlock" in item:
-        return ip_address(peer.address) in ip_network(item["ipBlock"]["cidr"])
+        return _in_block(item["ipBlock"], peer.address)
     if peer.namespace is None:
         return False
     if "namespaceSelector" in item:
@@ -87,6 +87,14 @@ def _peer_matches(item: Manifest, policy: Manifest, peer: Endpoint) -> bool:
     else:
         in_namespace = peer.namespace == policy["metadata"]["namespace"]
     return in_namespace and _selects(item.get("podSelector", {}), peer.labels)
+
+
+def _in_block(block: Manifest, address: str) -> bool:
+    """Tell whether an address is in the block and in none of what is cut out, as the API server requires it to be."""
+    whole, holes = ip_network(block["cidr"]), [ip_network(item) for item in block.get("except", ())]
+    if not all(item.version == whole.version and item != whole and item.subnet_of(whole) for item in holes):  # type: ignore[arg-type]
+        raise ValueError(f"the API server refuses this block: {block}")
+    return ip_address(address) in whole and not any(ip_address(address) in item for item in holes)
 
 
 def _selects(selector: Manifest, labels: Mapping[str, str]) -> bool:

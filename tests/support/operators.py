@@ -18,8 +18,8 @@ from customer_operator import naming
 from customer_operator.kube import leader
 from customer_operator.naming import Manifest
 from hack.paths import PROJECT_ROOT
+from hack.ports import PortReservation
 from hack.processes import dying_with_parent
-from hack.supervisor.ports import PortReservation
 from tests.support.kubernetes import PATIENCE, Kubernetes
 
 _END = 15.0  # seconds; kopf's own limit for its clean-up is shorter
@@ -33,6 +33,7 @@ USUAL: Mapping[str, str] = {
     "QUEUE_RETRY_DELAY": "0.5",
     "LICENSE_GRACE": "1",
     "RESYNC_INTERVAL": "600",
+    "IMAGE_REGISTRIES": "example.test",
 }
 
 

@@ -8,7 +8,7 @@ from customer_operator.model.instance import CustomerInstance
 from customer_operator.observed.readiness import READY, Readiness
 from customer_operator.observed.state import ComponentState, ObservedState
 from customer_operator.status import compute as status
-from customer_operator.status.record import read_status
+from customer_operator.status.record import StatusRecord, read_status
 from tests.support.generate import make_instance
 from tests.support.schema import status_schema, violations
 
@@ -19,7 +19,7 @@ WAITING = Readiness(ready=False, message="0 of 1 replicas are available")
 STUCK = Readiness(ready=False, message="the rollout is stuck", stuck=True)
 
 
-def an_instance(*, generation: int = 1, retry_at: str | None = None) -> CustomerInstance:
+def make_generation(*, generation: int = 1, retry_at: str | None = None) -> CustomerInstance:
     return replace(make_instance(), generation=generation, retry_at=retry_at)
 
 
@@ -28,8 +28,8 @@ def component(readiness: Readiness | None = READY, name: str = "postgres") -> Co
     return ComponentState(name=name, condition=condition, readiness=readiness)
 
 
-def a_picture(**overrides: Any) -> ObservedState:
-    """Return a healthy observed, changed by the overrides."""
+def make_observed_state(**overrides: Any) -> ObservedState:
+    """Return a healthy instance as observed, changed by the overrides."""
     healthy: dict[str, Any] = {
         "plan": "starter",
         "namespace": "customer-acme",
@@ -53,11 +53,15 @@ def compute(
     now: datetime = NOW,
 ) -> dict[str, Any]:
     """Compute a status, and check what must hold of every one."""
-    instance = instance or an_instance()
-    record = read_status({"status": previous or {}})
-    computed = status.compute(instance=instance, observed=observed, previous=record, now=now)
+    instance = instance or make_generation()
+    computed = status.compute(instance=instance, observed=observed, previous=record(previous or {}), now=now)
     check(computed)
     return computed
+
+
+def record(written: status.Status) -> StatusRecord:
+    """Return a written status as the next pass reads it."""
+    return read_status({"status": written})
 
 
 def check(computed: status.Status) -> None:

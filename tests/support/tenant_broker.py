@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from customer_operator.naming import Manifest
-from customer_operator.settings import DEFAULT_IMAGES
-from hack.supervisor.ports import PortReservation
+from customer_operator.settings import Settings
+from hack.ports import PortReservation
 from tests.support.pods import Pod, replace_each
 from tests.support.servers import Server
 
@@ -40,8 +40,9 @@ def find_plugin() -> Path:
     """Return mosquitto-go-auth; skips the test when there is none. No package registry has it."""
     path = Path(os.environ.get("BINARIES_DIR", "")).absolute() / _PLUGIN
     if not os.environ.get("BINARIES_DIR") or not path.is_file():
+        image = Settings.model_construct().image_mosquitto
         pytest.skip(
-            f"mosquitto-go-auth is missing: copy {_PLUGIN_IN_IMAGE} of the image {DEFAULT_IMAGES['mosquitto']} "
+            f"mosquitto-go-auth is missing: copy {_PLUGIN_IN_IMAGE} of the image {image} "
             f"to a folder as {_PLUGIN}, and set BINARIES_DIR to that folder"
         )
     return path

@@ -17,7 +17,7 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 
 from customer_operator.naming import Manifest
-from hack.supervisor.ports import PortReservation
+from hack.ports import PortReservation
 from tests.support.pods import Pod, replace_each
 from tests.support.servers import PATIENCE, Server
 
@@ -25,6 +25,7 @@ _SERVER, _EXPORTER = "postgres", "postgres-exporter"
 _DATA = "/var/lib/postgresql/18/docker"  # PGDATA of the image since version 18
 # PostgreSQL runs as nobody when root runs the tests: initdb refuses a user without an account.
 _ACCOUNT = "nobody"
+_SCRIPTS = ("/etc/postgres/bootstrap.sql", "/etc/postgres/adoption.sql")
 _HBA_OF_THE_IMAGE = "host all all all scram-sha-256\n"
 
 
@@ -76,13 +77,20 @@ class TenantDatabase:
             self._server.stop(signal.SIGINT)
         self._port.release()
 
-    def bootstrap(self, **environment: str) -> subprocess.CompletedProcess[str]:
-        """Run what the kubelet runs beside the server; the variables are added to those of the pod."""
-        path = "/etc/postgres/bootstrap.sql"
+    def bootstrap(self) -> subprocess.CompletedProcess[str]:
+        """Run what the kubelet runs beside the server."""
         *shell, script = self.pod.container(_SERVER)["lifecycle"]["postStart"]["exec"]["command"]
+        return self._run([*shell, replace_each(script, {path: str(self.pod.file(_SERVER, path)) for path in _SCRIPTS})])
+
+    def run_script(self, script: str) -> subprocess.CompletedProcess[str]:
+        """Run a script of psql as the superuser, as it is."""
+        return self._run([self._bin / "psql", "-q", "-X", "-U", "postgres", "-d", "postgres"], script)
+
+    def _run(self, command: Sequence[str | Path], text: str = "") -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [*shell, replace_each(script, {path: str(self.pod.file(_SERVER, path))})],
-            env=self._environment() | environment,
+            command,
+            env=self._environment(),
+            input=text,
             capture_output=True,
             text=True,
             timeout=PATIENCE,

@@ -2,8 +2,14 @@
 
 The image must listen on PORT, answer /api/health with 200 when it can serve, run as uid 1000 (`node` in Node's images)
 and write to /tmp only. An init container waits for the database; the broker is waited for by the MQTT library.
+
+It is told what the plan or the license grants in IOTISTIC_PLAN, IOTISTIC_FEATURES and IOTISTIC_LIMITS, the latter two
+as JSON objects, with or without a license; -1 and null in the limits mean that there is none.
 """
 
+import json
+from collections.abc import Mapping
+from typing import Any
 from urllib.parse import quote
 
 from customer_operator.components import bootstrap, mosquitto, objects, pods, postgres
@@ -20,6 +26,8 @@ URL = f"http://{NAME}:{PORT}"
 _LICENSE_SECRET = "license"  # noqa: S105 - the name of a Secret
 _LICENSE = "IOTISTIC_LICENSE_KEY"
 _LICENSE_KEYS = "IOTISTIC_LICENSE_JWKS"
+_FEATURES = "IOTISTIC_FEATURES"
+_LIMITS = "IOTISTIC_LIMITS"
 _HEALTH = "/api/health"
 _USER = 1000
 
@@ -70,10 +78,19 @@ def _mqtt(context: Context) -> dict[str, str]:
 
 
 def _license(context: Context) -> Manifest:
-    """A Secret of its own: its renewal concerns no other pod. Without a licence it is empty."""
-    values = {_LICENSE: context.license_key, _LICENSE_KEYS: context.platform.license_jwks}
+    """A Secret of its own: its renewal concerns no other pod."""
+    values = {
+        _LICENSE: context.license_key,
+        _LICENSE_KEYS: context.platform.license_jwks,
+        _FEATURES: _json(context.features),
+        _LIMITS: _json(context.limits),
+    }
     given = {key: value for key, value in values.items() if value}
     return objects.secret(context, COMPONENT, name=_LICENSE_SECRET, values=given)
+
+
+def _json(value: Mapping[str, Any]) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))
 
 
 def _deployment(context: Context, *, settings: Manifest, license_: Manifest) -> Manifest:
@@ -120,6 +137,8 @@ def _environment(context: Context) -> list[Manifest]:
         pods.env("IOTISTIC_PLAN", context.plan.value),
         pods.secret_env(_LICENSE, _LICENSE_SECRET, optional=True),
         pods.secret_env(_LICENSE_KEYS, _LICENSE_SECRET, optional=True),
+        pods.secret_env(_FEATURES, _LICENSE_SECRET),
+        pods.secret_env(_LIMITS, _LICENSE_SECRET),
         pods.secret_env("CUSTOMER_ID", NAME),
         pods.secret_env("CUSTOMER_EMAIL", NAME),
         pods.secret_env("CUSTOMER_COMPANY", NAME),

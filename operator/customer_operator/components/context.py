@@ -5,18 +5,21 @@ from dataclasses import dataclass, field
 from customer_operator import naming
 from customer_operator.model.credentials import Credentials, Login
 from customer_operator.model.instance import CustomerInstance, Exposure, Plan
+from customer_operator.model.plans import Features, Limits
 from customer_operator.model.platform import Platform
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Context:
-    """All that the builders of one instance know. `plan` is the plan in force, whatever spec asks for.
+    """All that the builders of one instance know. `plan`, `features` and `limits` are in force, whatever spec asks for.
 
     `scaled_down` keeps every object and all data, with no pod running. `external_login` belongs to spec.mqtt.external.
     """
 
     instance: CustomerInstance
     plan: Plan
+    features: Features
+    limits: Limits
     platform: Platform
     credentials: Credentials
     license_key: str | None = field(default=None, repr=False)
@@ -35,8 +38,8 @@ class Context:
 
     @property
     def exposure(self) -> Exposure:
-        """How devices reach the broker here."""
-        return self.platform.exposure_of(self.instance)
+        """How devices reach the broker here, whatever spec asks for."""
+        return self.platform.exposure(self.instance.mqtt.exposure)
 
     @property
     def web_host(self) -> str:

@@ -15,7 +15,7 @@ from customer_operator.naming import CERTIFICATE_HASH_ANNOTATION, CONFIG_HASH_AN
 
 COMPONENT = "mosquitto"
 NAME = "mosquitto"
-FRONT_DOOR = "mqtt"  # the Service that devices reach
+DEVICE_SERVICE = "mqtt"  # the Service that devices reach
 PORT = 1883
 TLS_PORT = 8883
 WEBSOCKET_PORT = 9001
@@ -68,9 +68,9 @@ auth_opt_pg_user $database_user
 auth_opt_pg_password $database_password
 auth_opt_pg_sslmode disable
 auth_opt_pg_connect_tries -1
-auth_opt_pg_userquery SELECT password_hash FROM mqtt_users WHERE username=$$1 AND is_active LIMIT 1
-auth_opt_pg_superquery SELECT count(*) FROM mqtt_users WHERE username=$$1 AND is_superuser AND is_active
-auth_opt_pg_aclquery SELECT topic FROM mqtt_acls WHERE username=$$1 AND (access & $$2) <> 0
+auth_opt_pg_userquery SELECT password_hash FROM $schema.mqtt_users WHERE username=$$1 AND is_active LIMIT 1
+auth_opt_pg_superquery SELECT count(*) FROM $schema.mqtt_users WHERE username=$$1 AND is_superuser AND is_active
+auth_opt_pg_aclquery SELECT topic FROM $schema.mqtt_acls WHERE username=$$1 AND (access & $$2) <> 0
 auth_opt_hasher bcrypt
 auth_opt_hasher_cost 10
 auth_opt_cache true
@@ -96,7 +96,7 @@ def build(context: Context) -> list[Manifest]:
         config,
         certificate,
         _internal_service(context),
-        _front_door(context),
+        _device_service(context),
         _stateful_set(context, config=config, certificate=certificate),
     ]
 
@@ -112,6 +112,7 @@ def _config(context: Context) -> Manifest:
         database_host=postgres.NAME,
         database_port=postgres.PORT,
         database=postgres.DATABASE,
+        schema=postgres.BROKER_SCHEMA,
         database_user=postgres.BROKER_USER,
         database_password=context.credentials.broker_db_password,
     )
@@ -119,6 +120,7 @@ def _config(context: Context) -> Manifest:
 
 
 def _certificate(context: Context) -> Manifest:
+    """The certificate, and in ca.crt what devices are to trust (see credentials/authority.py for a change of it)."""
     values = {
         "tls.crt": context.credentials.tls_certificate_pem,
         "tls.key": context.credentials.tls_private_key_pem,
@@ -133,14 +135,14 @@ def _internal_service(context: Context) -> Manifest:
     return objects.service(context, COMPONENT, name=NAME, ports=ports)
 
 
-def _front_door(context: Context) -> Manifest:
+def _device_service(context: Context) -> Manifest:
     """What devices reach. Plain connections only on a local platform; elsewhere browsers come through the Ingress."""
     kinds = {Exposure.NODE_PORT: "NodePort", Exposure.LOAD_BALANCER: "LoadBalancer"}
     ports = [objects.port("mqtts", TLS_PORT)]
     if context.platform.exposure_is_local:
         ports += [objects.port("mqtt", PORT), objects.port("websocket", WEBSOCKET_PORT)]
     kind = kinds.get(context.exposure, "ClusterIP")
-    return objects.service(context, COMPONENT, name=FRONT_DOOR, ports=ports, kind=kind)
+    return objects.service(context, COMPONENT, name=DEVICE_SERVICE, ports=ports, kind=kind)
 
 
 def _stateful_set(context: Context, *, config: Manifest, certificate: Manifest) -> Manifest:

@@ -6,6 +6,7 @@ from ipaddress import ip_address
 from customer_operator import naming
 from customer_operator.components import api, dashboard, mosquitto, mqtt_exporter, objects, postgres
 from customer_operator.components.context import Context
+from customer_operator.model import brokers
 from customer_operator.model.instance import Exposure, ExternalBroker
 from customer_operator.naming import Manifest
 
@@ -93,7 +94,11 @@ def _api(context: Context) -> Manifest:
         egress=[
             _dns(context),
             _to([_pods(context, postgres.COMPONENT)], postgres.PORT),
-            _external(external) if external else _to([_pods(context, mosquitto.COMPONENT)], mosquitto.PORT),
+            *(
+                _external(context, external)
+                if external
+                else [_to([_pods(context, mosquitto.COMPONENT)], mosquitto.PORT)]
+            ),
         ],
     )
 
@@ -125,13 +130,19 @@ def _web(context: Context, port: int) -> list[Manifest]:
     return [_from([_namespace(context.platform.ingress_namespace)], port)]
 
 
-def _external(target: ExternalBroker) -> Manifest:
-    """Return the flow to somebody else's broker; a policy knows addresses only, so a host name leaves just the port."""
+def _external(context: Context, target: ExternalBroker) -> list[Manifest]:
+    """Return the flow to somebody else's broker.
+
+    A policy knows addresses only: a host name, which may come to stand for any, leaves the port and all that is outside
+    the platform.
+    """
     try:
         address = ip_address(target.host)
     except ValueError:
-        return _to([_block("0.0.0.0/0"), _block("::/0")], target.port)
-    return _to([_block(f"{address}/{address.max_prefixlen}")], target.port)
+        blocks = [_block(cidr, holes) for cidr, holes in brokers.outside(context.platform.cluster_ranges).items()]
+        # A rule without peers would allow every one.
+        return [_to(blocks, target.port)] if blocks else []
+    return [_to([_block(f"{address}/{address.max_prefixlen}")], target.port)]
 
 
 def _policy(
@@ -163,8 +174,11 @@ def _to(peers: Sequence[Manifest], port: int) -> Manifest:
 
 
 def _dns(context: Context) -> Manifest:
+    platform = context.platform
+    # One peer with two selectors: both must match. Two peers would allow either.
+    pods = {"podSelector": {"matchLabels": dict(platform.dns_pod_labels)}} if platform.dns_pod_labels else {}
     return {
-        "to": [_namespace(context.platform.dns_namespace)],
+        "to": [{**_namespace(platform.dns_namespace), **pods}],
         "ports": [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}],
     }
 
@@ -181,5 +195,5 @@ def _monitoring(context: Context) -> Manifest:
     return _namespace(context.platform.monitoring_namespace)
 
 
-def _block(cidr: str) -> Manifest:
-    return {"ipBlock": {"cidr": cidr}}
+def _block(cidr: str, holes: Sequence[str] = ()) -> Manifest:
+    return {"ipBlock": {"cidr": cidr, **({"except": list(holes)} if holes else {})}}

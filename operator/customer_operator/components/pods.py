@@ -39,7 +39,8 @@ def container(
     return {
         "name": name,
         "image": image,
-        "imagePullPolicy": pull_policy(image),
+        # No image can come to mean another one: see model/images.py.
+        "imagePullPolicy": "IfNotPresent",
         "resources": resources.manifest(),
         "securityContext": _security(user),
         **{key: value for key, value in parts.items() if value},
@@ -54,13 +55,6 @@ def _security(user: int | None) -> Manifest:
         "capabilities": {"drop": ["ALL"]},
         **own_user,
     }
-
-
-def pull_policy(image: str) -> str:
-    """Return Always for an image whose name can come to mean another one (no tag, or latest), else IfNotPresent."""
-    tag = image.rpartition("/")[2].partition(":")[2]
-    movable = "@" not in image and tag in ("", "latest")
-    return "Always" if movable else "IfNotPresent"
 
 
 def template(

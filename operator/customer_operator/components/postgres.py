@@ -19,22 +19,27 @@ METRICS_PORT = 9187
 DATABASE = bootstrap.DATABASE
 API_USER = bootstrap.API_ROLE
 BROKER_USER = bootstrap.BROKER_ROLE
+BROKER_SCHEMA = bootstrap.SCHEMA
 
 # Not 999, which is Debian's: one volume must never see both (facts section 5).
 _USER = 70
 _EXPORTER_USER = 65534
 
 _BOOTSTRAP_FILE = "bootstrap.sql"
+_ADOPTION_FILE = "adoption.sql"
 _BOOTSTRAP_PATH = "/etc/postgres"
 _EXPORTER_PATH = "/etc/postgres-exporter"
 
 # Runs beside every start of the server; the container counts as running, and is probed, only when this has succeeded,
 # and is started again when it fails. The image's own /docker-entrypoint-initdb.d runs once in a volume's life: a node
 # lost in that moment would leave a database without tables for good. The wait is for TCP, which the temporary
-# server of the image's first start does not open.
+# server of the image's first start does not open. What PGOPTIONS says has precedence over the settings of a database or
+# a role. The adoption runs code of the API, as the API; it may neither fail the start nor hold it up for good.
 _BOOTSTRAP_COMMAND = (
     "until pg_isready -q -h 127.0.0.1; do sleep 1; done; "
-    f"exec psql -q -X -U postgres -d postgres -f {_BOOTSTRAP_PATH}/{_BOOTSTRAP_FILE}"
+    "export PGOPTIONS='-c search_path=pg_catalog,pg_temp'; "
+    f"psql -q -X -U postgres -d postgres -f {_BOOTSTRAP_PATH}/{_BOOTSTRAP_FILE} && "
+    f"{{ timeout 120 psql -q -X -U {API_USER} -d {DATABASE} -f {_BOOTSTRAP_PATH}/{_ADOPTION_FILE} || true; }}"
 )
 
 # Passwords over TCP, also from the exporter beside it; the socket is reached from this container alone.
@@ -82,6 +87,7 @@ def _secret(context: Context) -> Manifest:
             "password": context.credentials.postgres_password,
             "exporter-password": context.credentials.exporter_db_password,
             _BOOTSTRAP_FILE: bootstrap.sql(context.credentials),
+            _ADOPTION_FILE: bootstrap.adoption_sql(),
         },
     )
 
@@ -155,7 +161,7 @@ def _exporter(context: Context) -> Manifest:
 
 def _volumes() -> Sequence[Manifest]:
     return [
-        pods.secret_volume("bootstrap", NAME, ["password", _BOOTSTRAP_FILE]),
+        pods.secret_volume("bootstrap", NAME, ["password", _BOOTSTRAP_FILE, _ADOPTION_FILE]),
         pods.secret_volume("exporter", NAME, ["exporter-password"]),
         pods.scratch("run", "16Mi"),
         pods.scratch("tmp", "64Mi"),

@@ -1,1 +1,1 @@
-"""What is secret: generated once, kept in one Secret per instance, read by nobody else."""
+"""What is secret: passwords and certificates, generated once; and the Secrets that instances refer to."""

@@ -1,20 +1,25 @@
-"""Passwords and certificates of an instance: generated once, kept in one Secret of its namespace, never changed.
+"""Passwords and certificates of an instance: generated once, in one Secret of its namespace, never changed.
 
 Pods never mount that Secret: each component gets a Secret of its own with just what it needs, built from these values.
 """
 
-import base64
 import secrets
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Final
 
 import bcrypt
 
 from customer_operator import naming
-from customer_operator.credentials import certificates
+from customer_operator.credentials import certificates, encoding
 from customer_operator.credentials.certificates import KeyPair
+from customer_operator.errors import SecretBroken
+from customer_operator.model import credentials
 from customer_operator.model.credentials import Credentials
 from customer_operator.naming import Manifest
+
+# The one value that exists twice: in the Secret, and in the database that was set up with it.
+DATABASE_PASSWORD: Final = "postgres_password"  # noqa: S105 - the name of a value
 
 # mosquitto-go-auth puts the database password unquoted into its DSN: [A-Za-z0-9_-] only. 32 bytes are 256 bits.
 _PASSWORD_BYTES = 32
@@ -34,71 +39,87 @@ _HASHES = {
     "mqtt_exporter_password_hash": "mqtt_exporter_password",
 }
 _TLS = ("tls_certificate_pem", "tls_private_key_pem", "tls_ca_pem")
+NAMES: Final = (*_PASSWORDS, *_HASHES, *_TLS)
 
 Values = Mapping[str, str]
 
 
 def complete(existing: Values, *, authority: KeyPair, hosts: Sequence[str], now: datetime) -> dict[str, str]:
-    """Return the values with all that is missing added; what exists stays, but for a certificate that is due."""
+    """Return the values with all that is missing added; what exists stays, but for a certificate that must go.
+
+    All but DATABASE_PASSWORD may be made anew: the database's bootstrap sets the others at each start.
+    """
     values = dict(existing)
     for name in _PASSWORDS:
         values.setdefault(name, secrets.token_urlsafe(_PASSWORD_BYTES))
     for name, password in _HASHES.items():
-        if name not in values:
+        if name not in existing or password not in existing:
             values[name] = bcrypt.hashpw(values[password].encode(), bcrypt.gensalt(_HASH_COST)).decode()
-    if not _certificate_holds(values, hosts=hosts, now=now):
+    if not _certificate_holds(values, authority=authority, hosts=hosts, now=now):
         pair = certificates.issue(authority, hosts=hosts, now=now)
         values |= dict(zip(_TLS, (pair.certificate, pair.private_key, authority.certificate), strict=True))
     return values
 
 
+def is_complete(values: Values) -> bool:
+    """Tell whether nothing is missing."""
+    return all(name in values for name in NAMES)
+
+
 def parse(values: Values) -> Credentials:
     """Return the complete values as the builders take them."""
-    return Credentials(**{name: values[name] for name in (*_PASSWORDS, *_HASHES, *_TLS)})
+    return Credentials(**{name: values[name] for name in NAMES})
 
 
-def decode(secret: Manifest) -> dict[str, str]:
-    """Return the values of a live Secret."""
-    return {name: base64.b64decode(value).decode() for name, value in (secret.get("data") or {}).items()}
+def decode(data: Mapping[str, str], *, instance_name: str) -> dict[str, str]:
+    """Return those values of the Secret's data that are known here.
+
+    Raises SecretBroken, which names the key, for a value that cannot be one.
+    """
+    return {name: _decode(name, data[name], instance_name=instance_name) for name in NAMES if name in data}
 
 
-def manifest(values: Values, *, instance_name: str) -> Manifest:
-    """Return the Secret that keeps the values."""
-    return {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": {
-            "name": naming.CREDENTIALS_SECRET,
-            "namespace": naming.namespace_of(instance_name),
-            "labels": naming.labels(instance_name, "credentials"),
-        },
-        "type": "Opaque",
-        "data": {name: base64.b64encode(value.encode()).decode() for name, value in values.items()},
+def manifest(data: Mapping[str, str], *, instance_name: str, live: Manifest | None = None) -> Manifest:
+    """Return the Secret with the data (base64); with `live`, to be applied to that very version of it."""
+    metadata: Manifest = {
+        "name": naming.CREDENTIALS_SECRET,
+        "namespace": naming.namespace_of(instance_name),
+        "labels": naming.labels(instance_name, "credentials"),
     }
+    if live is not None:
+        metadata |= {key: live["metadata"][key] for key in ("uid", "resourceVersion")}
+    # A Secret's type is immutable, so one that somebody restored stays as it is.
+    kind = (live or {}).get("type", "Opaque")
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": kind, "data": dict(data)}
 
 
-def authority_manifest(pair: KeyPair, *, namespace: str) -> Manifest:
-    """Return the Secret that keeps the certificate authority, in the operator's own namespace."""
-    return {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": {"name": naming.AUTHORITY_SECRET, "namespace": namespace},
-        "type": "kubernetes.io/tls",
-        "data": {
-            "tls.crt": base64.b64encode(pair.certificate.encode()).decode(),
-            "tls.key": base64.b64encode(pair.private_key.encode()).decode(),
-        },
-    }
+def _decode(name: str, value: str, *, instance_name: str) -> str:
+    try:
+        text = encoding.decode(value)
+        _check(name, text)
+    except ValueError as error:
+        restore = "restore the Secret from a backup"
+        raise SecretBroken(
+            naming.CREDENTIALS_SECRET,
+            namespace=naming.namespace_of(instance_name),
+            problem=f"{name} {error}",
+            cure=restore if name == DATABASE_PASSWORD else f"{restore}, or remove this key to have it made anew",
+        ) from None
+    return text
 
 
-def authority(secret: Manifest) -> KeyPair:
-    """Return the certificate authority that a live Secret keeps."""
-    values = decode(secret)
-    return KeyPair(certificate=values["tls.crt"], private_key=values["tls.key"])
+def _check(name: str, text: str) -> None:
+    if name == "tls_private_key_pem":
+        certificates.load_key(text)
+    elif name in _TLS:
+        certificates.load_certificate(text)
+    elif problem := credentials.problem(name, text):
+        raise ValueError(problem)
 
 
-def _certificate_holds(values: Values, *, hosts: Sequence[str], now: datetime) -> bool:
-    if not all(name in values for name in _TLS):
+def _certificate_holds(values: Values, *, authority: KeyPair, hosts: Sequence[str], now: datetime) -> bool:
+    """Tell whether the certificate may stay. The authority is compared as a text, too: devices read it in ca.crt."""
+    if not all(name in values for name in _TLS) or values["tls_ca_pem"] != authority.certificate:
         return False
-    certificate = values["tls_certificate_pem"]
-    return now < certificates.renew_at(certificate) and certificates.covers(certificate, hosts=hosts)
+    pair = KeyPair(certificate=values["tls_certificate_pem"], private_key=values["tls_private_key_pem"])
+    return certificates.is_current(pair, authority=authority, hosts=hosts, now=now)

@@ -1,120 +1,158 @@
-"""Reads and keeps what is secret: an instance's generated credentials, its licence, the platform's authority."""
+"""The generated credentials of instances: read or made once, then remembered, and written again if they get lost."""
 
 import asyncio
-from dataclasses import asdict
-from datetime import UTC, datetime
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 
 from customer_operator import naming
-from customer_operator.credentials import certificates
-from customer_operator.credentials import generation as credentials
+from customer_operator.components import postgres
+from customer_operator.credentials import certificates, generation
+from customer_operator.credentials.authority import AuthorityStore
 from customer_operator.credentials.certificates import KeyPair
+from customer_operator.credentials.client import SecretClient
+from customer_operator.credentials.encoding import data_of, encode
 from customer_operator.errors import AlreadyExists, CredentialsLost
-from customer_operator.kube.client import KubeClient, patiently
+from customer_operator.kube.client import patiently
 from customer_operator.model.credentials import Credentials
 from customer_operator.model.instance import CustomerInstance
 from customer_operator.model.platform import Platform
 from customer_operator.naming import Manifest
 
+# The claim of the StatefulSet's first and only pod (<template>-<pod>).
+_DATABASE_CLAIM = f"data-{postgres.NAME}-0"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Known:
+    """What is remembered: the Secret's data whole (base64), and the authority's certificate it was checked against.
+
+    `checked` is None when it has only been read. `stale` says that the Secret is to be read again.
+    """
+
+    credentials: Credentials
+    data: Mapping[str, str] = field(repr=False)
+    checked: str | None = None
+    renew_at: datetime | None = None
+    stale: bool = False
+
+    def holds(self, authority: KeyPair, *, now: datetime) -> bool:
+        """Tell whether it may be used without another look."""
+        in_time = self.renew_at is not None and now < self.renew_at
+        return in_time and not self.stale and self.checked == authority.certificate
+
 
 class CredentialStore:
-    """Credentials by instance, read once and then remembered; they never change but for a renewed certificate."""
+    """Credentials by instance; they never change but for a renewed certificate."""
 
-    def __init__(self, client: KubeClient, *, platform: Platform, authority: "AuthorityStore") -> None:
-        """Take the authority that signs the brokers' certificates (see `open_authority`)."""
-        self._cluster = client
+    def __init__(self, client: SecretClient, platform: Platform, authority: AuthorityStore) -> None:
+        """Take the authority that signs the brokers' certificates."""
+        self._client = client
         self._platform = platform
         self._authority = authority
-        self._known: dict[str, tuple[Credentials, datetime]] = {}
-
-    def invalidate(self, name: str) -> None:
-        """Read again."""
+        self._known: dict[str, _Known] = {}
 
     def forget(self, name: str) -> None:
         """Drop what is remembered of an instance that is gone."""
         self._known.pop(name, None)
 
-    async def get_or_create(self, instance: CustomerInstance, *, new_namespace: bool, now: datetime) -> Credentials:
-        """Return the instance's credentials, generated if there are none yet.
-
-        `new_namespace` says that there is nothing to read. Raises CredentialsLost when there are
-        none although `has_data` says that there is a database that was set up with them.
-        """
-        known = self._known.get(instance.name)
-        if known is not None and now < known[1] and not new_namespace:
-            return known[0]
-        live = None if new_namespace else await self._read(instance.name)
-        if live is None and not new_namespace:
-            raise CredentialsLost(naming.namespace_of(instance.name))
-        existing = credentials.decode(live) if live else {}
-        values = await asyncio.to_thread(
-            credentials.complete,
-            existing,
-            authority=await self._authority.get(now=now),
-            hosts=naming.broker_hosts(instance.name, self._platform.base_domain, self._platform.mqtt_host_template),
-            now=now,
-        )
-        if values != existing:
-            values = await self._write(instance.name, values, replace=live is not None)
-        return self._remember(instance.name, values)
-
-    async def restore(self, name: str) -> None:
-        """Write the credentials Secret again when it was deleted under a running operator, which still knows them."""
+    def invalidate(self, name: str) -> None:
+        """Have the Secret read again; what is remembered of it is kept for the case that it was deleted."""
         if (known := self._known.get(name)) is not None:
-            await self._write(name, asdict(known[0]), replace=False)
+            self._known[name] = replace(known, stale=True)
+
+    async def get_or_create(self, instance: CustomerInstance, *, new_namespace: bool, now: datetime) -> Credentials:
+        """Return the instance's credentials, generated if there are none yet, and completed if some are missing.
+
+        `new_namespace` says that it is empty: nothing is read, and nothing remembered counts. Raises CredentialsLost
+        when the password of a database that has data is gone, SecretBroken for values that cannot be used.
+        """
+        name = instance.name
+        if new_namespace:
+            self.forget(name)
+        authority = await self._authority.get(now=now)
+        known = self._known.get(name)
+        if known is not None and known.holds(authority, now=now):
+            return known.credentials
+        live = None if new_namespace else await self._read(name)
+        data = self._data(name, live)
+        values = generation.decode(data, instance_name=name)
+        if generation.DATABASE_PASSWORD not in values and not new_namespace and await self._has_data(name):
+            raise CredentialsLost(naming.namespace_of(name))
+        hosts = naming.broker_hosts(name, self._platform.base_domain, self._platform.mqtt_host_template)
+        # In a thread: the hashes take milliseconds even at the lowest cost.
+        values = await asyncio.to_thread(generation.complete, values, authority=authority, hosts=hosts, now=now)
+        data |= encode(values)
+        try:
+            await self._write(name, data, live=live)
+        except AlreadyExists:
+            # Another replica, just before it lost the lead: its values win, pods may have them already.
+            return await self.get_or_create(instance, new_namespace=False, now=now)
+        end = certificates.renew_at(values["tls_certificate_pem"], authority=authority)
+        return self._remember(name, data, values, checked=authority.certificate, renew_at=end)
 
     async def get(self, name: str) -> Credentials | None:
-        """Return the instance's credentials if there are any; generates and writes nothing."""
-        if (known := self._known.get(name)) is not None:
-            return known[0]
+        """Return the instance's credentials if all are there; generates and writes nothing.
+
+        Raises SecretBroken for values that cannot be used.
+        """
+        known = self._known.get(name)
+        if known is not None and not known.stale:
+            return known.credentials
         live = await self._read(name)
-        return self._remember(name, credentials.decode(live)) if live else None
+        if live is None:
+            return known.credentials if known else None
+        data = self._data(name, live)
+        values = generation.decode(data, instance_name=name)
+        return self._remember(name, data, values) if generation.is_complete(values) else None
+
+    async def restore(self, name: str) -> None:
+        """Write the Secret again from memory if it was deleted; one that is there, or is not known, stays as it is."""
+        known = self._known.get(name)
+        if known is None:
+            return
+        try:
+            await patiently(self._client.create, generation.manifest(known.data, instance_name=name))
+        except AlreadyExists:
+            self.invalidate(name)
 
     async def _read(self, name: str) -> Manifest | None:
         namespace = naming.namespace_of(name)
-        return await patiently(self._cluster.get, "Secret", naming.CREDENTIALS_SECRET, namespace=namespace)
+        return await patiently(self._client.get, "Secret", naming.CREDENTIALS_SECRET, namespace=namespace)
 
-    async def _write(self, name: str, values: dict[str, str], *, replace: bool) -> dict[str, str]:
-        manifest = credentials.manifest(values, instance_name=name)
-        if replace:
-            await self._cluster.apply(manifest)
-            return values
-        try:
-            await patiently(self._cluster.create, manifest)
-        except AlreadyExists:
-            # Another replica, just before it lost the lead: its values win, pods may have them already.
-            live = await self._read(name)
-            return credentials.decode(live) if live else values
-        return values
+    def _data(self, name: str, live: Manifest | None) -> dict[str, str]:
+        """Return the Secret's data, with what it lacks taken from memory; values of unknown names are kept, too.
 
-    def _remember(self, name: str, values: dict[str, str]) -> Credentials:
-        parsed = credentials.parse(values)
-        self._known[name] = (parsed, certificates.renew_at(parsed.tls_certificate_pem))
-        return parsed
+        A newer version of the operator may have written them, and come back.
+        """
+        known = self._known.get(name)
+        return {**(known.data if known else {}), **data_of(live)}
 
+    async def _has_data(self, name: str) -> bool:
+        """Tell whether the database has a volume that stays: a claim that was bound once, and is not being deleted."""
+        namespace = naming.namespace_of(name)
+        claim = await patiently(self._client.get, "PersistentVolumeClaim", _DATABASE_CLAIM, namespace=namespace)
+        if claim is None or claim["metadata"].get("deletionTimestamp"):
+            return False
+        phase = (claim.get("status") or {}).get("phase")
+        return phase in ("Bound", "Lost") or bool((claim.get("spec") or {}).get("volumeName"))
 
-async def open_authority(cluster: KubeClient, *, namespace: str) -> KeyPair:
-    """Return the platform's certificate authority, created on first start, from the operator's namespace."""
-    live = await cluster.get("Secret", naming.AUTHORITY_SECRET, namespace=namespace)
-    if live is None:
-        pair = await asyncio.to_thread(certificates.create_authority, now=datetime.now(UTC))
-        try:
-            live = await cluster.create(credentials.authority_manifest(pair, namespace=namespace))
-        except AlreadyExists:
-            return await open_authority(cluster, namespace=namespace)
-    return credentials.authority(live)
+    async def _write(self, name: str, data: Mapping[str, str], *, live: Manifest | None) -> None:
+        """Write what differs from the live Secret. Raises Conflict when that has been changed since."""
+        if live is None:
+            await patiently(self._client.create, generation.manifest(data, instance_name=name))
+        elif data != data_of(live):
+            await self._client.apply(generation.manifest(data, instance_name=name, live=live))
 
-
-class AuthorityStore:
-    """The platform's authority."""
-
-    def __init__(self, client: KubeClient, *, namespace: str, reread: float) -> None:
-        """Take where."""
-        self._client = client
-        self._namespace = namespace
-        self._known: KeyPair | None = None
-
-    async def get(self, *, now: datetime) -> KeyPair:
-        """Return it."""
-        if self._known is None:
-            self._known = await open_authority(self._client, namespace=self._namespace)
-        return self._known
+    def _remember(
+        self,
+        name: str,
+        data: Mapping[str, str],
+        values: Mapping[str, str],
+        *,
+        checked: str | None = None,
+        renew_at: datetime | None = None,
+    ) -> Credentials:
+        credentials = generation.parse(values)
+        self._known[name] = _Known(credentials=credentials, data=data, checked=checked, renew_at=renew_at)
+        return credentials

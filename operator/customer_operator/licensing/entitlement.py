@@ -7,6 +7,7 @@ from typing import Final
 from customer_operator.errors import LicenseRejected
 from customer_operator.licensing.token import Entitlement, Keys, LicenseState, verify
 from customer_operator.model.instance import CustomerInstance, Plan
+from customer_operator.model.plans import PLANS, Features, Limits
 from customer_operator.model.timestamps import format_time
 
 
@@ -25,11 +26,16 @@ class LicenseStatus:
 NO_LICENSE: Final = LicenseStatus()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """The plan in force, how the licence reads, why the instance is suspended (None: it is not), when to look again."""
+    """The plan in force and what it brings, how the licence reads, and why the instance is suspended (None: it is not).
+
+    `again_at` is when the answer will be another one, None for not by itself.
+    """
 
     plan: Plan
+    features: Features
+    limits: Limits
     license: LicenseStatus
     suspended: str | None
     next_change: datetime | None = None
@@ -44,12 +50,17 @@ def evaluate(
     """
     asked_to_rest = "suspended by spec.suspend; all data is kept" if instance.suspend else None
     if token is None:
-        return Decision(plan=instance.plan, license=NO_LICENSE, suspended=asked_to_rest)
+        row = PLANS[instance.plan]
+        return Decision(
+            plan=instance.plan, features=row.features, limits=row.limits, license=NO_LICENSE, suspended=asked_to_rest
+        )
     entitlement = verify(token, keys=keys, issuer=issuer, instance_name=instance.name)
     state = entitlement.state(now=now, grace=grace)
     expired = _expired(entitlement) if state is LicenseState.EXPIRED else None
     return Decision(
         plan=entitlement.plan,
+        features=entitlement.features,
+        limits=entitlement.limits,
         license=_read(instance, entitlement, state, grace),
         suspended=asked_to_rest or expired,
         next_change=_next_change(entitlement, state, grace),

@@ -28,9 +28,8 @@ class KeySet:
             try:
                 self._read(path)
             except (OSError, ValueError) as error:
-                raise SettingInvalid(
-                    "LICENSE_JWKS_PATH", f"must name a JWKS file of public RSA keys; {error}"
-                ) from error
+                problem = f"must name a JWKS file of public RSA keys; {error}"
+                raise SettingInvalid({"LICENSE_JWKS_PATH": problem}) from error
 
     @property
     def path(self) -> Path | None:

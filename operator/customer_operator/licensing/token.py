@@ -3,16 +3,20 @@
 The form is RFC 7519 (`iss`, `aud`, `iat`, `nbf`, `exp`) with the platform's claims plan, features and limits.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import jwt
 
 from customer_operator.errors import LicenseRejected
+from customer_operator.licensing import claims as read_claim
 from customer_operator.model.instance import Plan
+from customer_operator.model.plans import PLANS, Features, Limits
+
+T = TypeVar("T")
 
 ALGORITHM = "RS256"
 LEEWAY_SECONDS = 30  # between the clocks of billing and operator
@@ -30,11 +34,16 @@ class LicenseState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Entitlement:
-    """What a verified licence grants, until when, and by which key it was signed."""
+    """What a verified licence grants, until when, and by which key it was signed.
+
+    Features and limits that it does not name are its plan's.
+    """
 
     plan: Plan
     expires_at: datetime
     key_id: str
+    features: Features
+    limits: Limits
 
     def state(self, *, now: datetime, grace: timedelta) -> LicenseState:
         """Return Valid, then Grace for the given time after the expiry, then Expired."""
@@ -94,7 +103,22 @@ def _entitlement(claims: Mapping[str, Any], key_id: str) -> Entitlement:
         raise LicenseRejected(
             f"its claims plan or exp cannot be read; plan must be one of {plans}, exp a time"
         ) from error
-    return Entitlement(plan=plan, expires_at=expires_at, key_id=key_id)
+    return Entitlement(
+        plan=plan,
+        expires_at=expires_at,
+        key_id=key_id,
+        features=_claim(claims, "features", read=read_claim.features, default=PLANS[plan].features),
+        limits=_claim(claims, "limits", read=read_claim.limits, default=PLANS[plan].limits),
+    )
+
+
+def _claim(claims: Mapping[str, Any], name: str, *, read: Callable[[Any], T], default: T) -> T:
+    if claims.get(name) is None:
+        return default
+    try:
+        return read(claims[name])
+    except ValueError as error:
+        raise LicenseRejected(f"its claim {name} {error}; issue it again") from error
 
 
 def _explain(error: jwt.PyJWTError, *, issuer: str, instance_name: str) -> str:

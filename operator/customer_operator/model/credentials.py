@@ -6,6 +6,7 @@ from typing import Final
 
 # mosquitto-go-auth builds its DSN without quoting (backends/postgres.go); the other passwords share the generator.
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_-]+")
+_BCRYPT: Final = re.compile(r"\$2[aby]\$\d\d\$[./A-Za-z0-9]{53}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,10 +28,17 @@ class Credentials:
     def __post_init__(self) -> None:
         """Refuse what would break out of the configuration files it is written into; never shows the value."""
         for name in self.__slots__:
-            if name.endswith("_password") and not _PLAIN.fullmatch(getattr(self, name)):
-                raise ValueError(f"{name} must consist of letters, digits, '_' and '-' only")
-            if name.endswith("_hash") and not re.fullmatch(r"\$2[aby]\$\d\d\$[./A-Za-z0-9]{53}", getattr(self, name)):
-                raise ValueError(f"{name} must be a bcrypt hash")
+            if trouble := problem(name, getattr(self, name)):
+                raise ValueError(f"{name} {trouble}")
+
+
+def problem(name: str, value: str) -> str | None:
+    """Return what is wrong with the value of a field of Credentials, without showing it; None for nothing."""
+    if name.endswith("_password") and not _PLAIN.fullmatch(value):
+        return "must consist of letters, digits, '_' and '-' only"
+    if name.endswith("_hash") and not _BCRYPT.fullmatch(value):
+        return "must be a bcrypt hash"
+    return None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -7,10 +7,14 @@ so that a change of plan moves no database. Storage is the same too: a volume cl
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Final
+from typing import Final, TypeAlias
 
 from customer_operator.model import quantity
 from customer_operator.model.instance import CustomerInstance, Plan, ResourceOverride
+
+Scalar: TypeAlias = bool | int | float | str
+Features: TypeAlias = Mapping[str, Scalar]
+Limits: TypeAlias = Mapping[str, int | None]
 
 # Components by their keys in the contract.
 CORE: Final = ("postgres", "postgresExporter", "mosquitto", "mqttExporter", "api", "dashboard", "openCost")
@@ -64,16 +68,34 @@ _SURGING: Final = ("api", "dashboard", "openCost", "grafana")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """A plan: which components it has, how many dashboards, and the least its namespace's quota grants."""
+    """A plan: which components it has, how many dashboards, and the least its namespace's quota grants.
+
+    Features and limits are for the API to enforce, and hold when no license says otherwise; -1 means no limit.
+    """
 
     components: tuple[str, ...]
     dashboard_replicas: int
     quota: Resources
     pods: int
     volumes: int
+    features: Features
+    limits: Limits
     # For containers that name no amounts; none of ours.
     container_default: Resources = Resources(cpu="50m", memory="64Mi", cpu_limit="200m", memory_limit="128Mi")
-    dedicated_monitoring: bool = False
+
+
+def _features(*, devices: int, days: int, webhooks: bool) -> Features:
+    return {
+        "maxDevices": devices,
+        "dataRetentionDays": days,
+        "alerting": True,
+        "apiAccess": True,
+        "webhooks": webhooks,
+    }
+
+
+def _limits(*, messages: int, requests: int) -> Limits:
+    return {"mqttMessagesPerDay": messages, "apiRequestsPerDay": requests}
 
 
 # The documents' quota is 4 CPU, 4Gi and 5 volumes for all; Enterprise starves on that (facts section 0), they say 8.
@@ -86,6 +108,8 @@ PLANS: Final[Mapping[Plan, Row]] = {
         quota=Resources(cpu="2", memory="2Gi", cpu_limit="4", memory_limit="4Gi"),
         pods=15,
         volumes=5,
+        features=_features(devices=10, days=90, webhooks=False),
+        limits=_limits(messages=100_000, requests=10_000),
     ),
     Plan.STARTER: Row(
         components=CORE,
@@ -93,6 +117,8 @@ PLANS: Final[Mapping[Plan, Row]] = {
         quota=Resources(cpu="2", memory="2Gi", cpu_limit="4", memory_limit="4Gi"),
         pods=15,
         volumes=5,
+        features=_features(devices=10, days=90, webhooks=False),
+        limits=_limits(messages=100_000, requests=10_000),
     ),
     Plan.PROFESSIONAL: Row(
         components=CORE,
@@ -100,6 +126,8 @@ PLANS: Final[Mapping[Plan, Row]] = {
         quota=Resources(cpu="2", memory="3Gi", cpu_limit="4", memory_limit="4Gi"),
         pods=15,
         volumes=5,
+        features=_features(devices=100, days=365, webhooks=True),
+        limits=_limits(messages=1_000_000, requests=100_000),
     ),
     Plan.ENTERPRISE: Row(
         components=CORE + MONITORING,
@@ -107,7 +135,8 @@ PLANS: Final[Mapping[Plan, Row]] = {
         quota=Resources(cpu="4", memory="4Gi", cpu_limit="8", memory_limit="8Gi"),
         pods=20,
         volumes=5,
-        dedicated_monitoring=True,
+        features=_features(devices=-1, days=730, webhooks=True),
+        limits=_limits(messages=-1, requests=-1),
     ),
 }
 

@@ -1,14 +1,16 @@
 """The platform as the builders see it: what is the same for all instances, from the operator's settings."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Final
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network
+from typing import Final, TypeAlias
 
-from customer_operator import naming
-from customer_operator.model.instance import CustomerInstance, Exposure
+from customer_operator.model.instance import Exposure
 
 # Base domain of a cluster on somebody's own machine: no DNS, no certificates, node ports for everything.
 LOCAL_DOMAIN: Final = "localhost"
+
+Ranges: TypeAlias = tuple[IPv4Network | IPv6Network, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -16,31 +18,39 @@ class Platform:
     """What is the same for all instances; `images` is keyed like spec.images (postgres, postgresExporter, …).
 
     `license_jwks` is the public key set (JWKS document) by which a tenant's API verifies its licence.
+    `front_door` says whether there is a shared entrance for MQTT that chooses the broker by SNI.
+    Without `dns_pod_labels` any pod of the DNS namespace counts.
     An empty ingress class means the cluster's default; an empty issuer, that the ingress controller has a certificate.
     """
 
     base_domain: str
+    reserved_hosts: tuple[str, ...]
     images: Mapping[str, str]
-    web_host_template: str = naming.WEB_HOST_TEMPLATE
-    mqtt_host_template: str = naming.MQTT_HOST_TEMPLATE
-    ingress_class: str = ""
-    ingress_annotations: Mapping[str, str] = field(default_factory=dict)
-    cluster_issuer: str = ""
-    ingress_namespace: str = "ingress"
-    router_namespace: str = "mqtt-router"
-    monitoring_namespace: str = "monitoring"
-    dns_namespace: str = "kube-system"
-    operator_namespace: str = naming.OPERATOR_NAMESPACE
-    license_jwks: str | None = None
+    image_registries: tuple[str, ...]
+    web_host_template: str
+    mqtt_host_template: str
+    ingress_class: str
+    ingress_annotations: Mapping[str, str]
+    cluster_issuer: str
+    ingress_namespace: str
+    front_door: bool
+    router_namespace: str
+    cluster_ranges: Ranges
+    monitoring_namespace: str
+    dns_namespace: str
+    dns_pod_labels: Mapping[str, str]
+    operator_namespace: str
+    license_jwks: str | None
 
     @property
     def exposure_is_local(self) -> bool:
         """Whether there is no domain: node ports instead of Ingress, front door and load balancers."""
         return self.base_domain == LOCAL_DOMAIN
 
-    def exposure_of(self, instance: CustomerInstance) -> Exposure:
-        """Return how devices reach an instance's broker here: locally there are no front door and load balancers."""
-        wanted = instance.mqtt.exposure
-        if self.exposure_is_local and wanted is not Exposure.EXTERNAL:
+    def exposure(self, wanted: Exposure) -> Exposure:
+        """Return how devices reach a broker here: by a node's port where there is no other way to do as wanted."""
+        if wanted is Exposure.EXTERNAL:
+            return wanted
+        if self.exposure_is_local or (wanted is Exposure.SNI and not self.front_door):
             return Exposure.NODE_PORT
         return wanted

@@ -7,8 +7,10 @@ steady instance alone without one request, and small enough for thousands of ins
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any, NamedTuple
 
+from customer_operator.model import hostnames
 from customer_operator.model.hostnames import Claim
 from customer_operator.naming import Manifest
 from customer_operator.observed import drift, packing, readiness
@@ -49,14 +51,22 @@ class CachedInstance:
 
     uid: str
     version: int
-    created_at: str
     hostname: str | None
+    claim: Claim
     packed: bytes
 
 
 def key_of(manifest: Mapping[str, Any]) -> Key:
     """Return the key of a desired or live object."""
     return Key(manifest["kind"], manifest["metadata"]["name"])
+
+
+def hostname_of(body: Mapping[str, Any]) -> str | None:
+    """Return the hostname a resource asks for, as names are compared; None for none, and for what is no name."""
+    try:
+        return hostnames.canonical((body.get("spec") or {})["hostname"])
+    except (KeyError, ValueError, AttributeError):
+        return None
 
 
 def version_of(live: Mapping[str, Any]) -> int:
@@ -117,13 +127,9 @@ class ObjectCache:
         known = self._instances.get(name)
         return known.uid if known else None
 
-    def claims(self, hostname: str) -> list[Claim]:
-        """Return the claims of all instances that ask for this hostname."""
-        return [
-            Claim(name=name, created_at=known.created_at, uid=known.uid)
-            for name, known in self._instances.items()
-            if known.hostname == hostname
-        ]
+    def claims(self, hostname: str) -> dict[str, Claim]:
+        """Return the claims, by name, of all instances that ask for a hostname, written as names are compared."""
+        return {name: known.claim for name, known in self._instances.items() if known.hostname == hostname}
 
     def hostname(self, name: str) -> str | None:
         """Return the hostname that an instance asks for, if any."""
@@ -141,8 +147,8 @@ class ObjectCache:
         self._instances[metadata["name"]] = CachedInstance(
             uid=metadata["uid"],
             version=version_of(body),
-            created_at=metadata["creationTimestamp"],
-            hostname=(body.get("spec") or {}).get("hostname"),
+            hostname=hostname_of(body),
+            claim=Claim(created_at=datetime.fromisoformat(metadata["creationTimestamp"]), uid=metadata["uid"]),
             packed=packing.pack(drift.without_managed_fields(body)),
         )
         return True
@@ -182,6 +188,9 @@ class ObjectCache:
         if known is not None and known.version >= version_of(live):
             return False
         same = known is not None and known.uid == live["metadata"]["uid"]
+        if key.kind == "Namespace" and not same:
+            # Another namespace than the one that was listed: what is not watched may not be in it.
+            self.invalidate(name)
         objects[key] = seen = read(live, verified_hash=known.verified_hash if known and same else None)
         return known is None or replace(seen, version=known.version, live=known.live) != known
 
@@ -193,9 +202,7 @@ class ObjectCache:
             return False
         self.remove(name, key)
         if key.kind == "Namespace" and live["metadata"].get("deletionTimestamp"):
-            # Everything in it has gone with it, what is not watched included.
-            self._objects.pop(name, None)
-            self.invalidate(name)
+            self.forget_objects(name)
         return True
 
     def prune(self, kind: str, *, uids: Collection[str], version: int) -> list[str]:
@@ -209,6 +216,8 @@ class ObjectCache:
             ]
             for key in ghosts:
                 self.remove(name, key)
+            if ghosts and kind == "Namespace":
+                self.forget_objects(name, until=version)
             affected += [name] if ghosts else []
         return affected
 
@@ -234,6 +243,16 @@ class ObjectCache:
         objects.pop(key, None)
         if not objects:
             self._objects.pop(name, None)
+
+    def forget_objects(self, name: str, *, until: int | None = None) -> None:
+        """Forget all objects of an instance, of no later version than `until`: they have gone with its namespace.
+
+        No watch tells of the kinds that are not watched.
+        """
+        for key, known in tuple(self.objects(name).items()):
+            if until is None or known.version <= until:
+                self.remove(name, key)
+        self.invalidate(name)
 
     def retain(self, name: str, kinds: Collection[str], keys: Collection[Key]) -> None:
         """Forget all objects of these kinds but those listed: a full list has shown what exists."""

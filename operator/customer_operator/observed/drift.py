@@ -13,9 +13,9 @@ _BOOKKEEPING = ("apiVersion", "kind", "metadata", "status")
 
 
 def with_hash(manifest: Manifest) -> Manifest:
-    """Return a copy of the manifest that carries its own digest as an annotation.
+    """Return a copy of the manifest that carries its own hash as an annotation.
 
-    The digest tells a later pass that the desired object has changed, also by losing a field, which a comparison
+    The hash tells a later pass that the desired object has changed, also by losing a field, which a comparison
     with the live object alone cannot see.
     """
     metadata = manifest["metadata"]
@@ -24,13 +24,13 @@ def with_hash(manifest: Manifest) -> Manifest:
 
 
 def applied_hash(live: Mapping[str, Any]) -> str | None:
-    """Return the digest of the manifest that was last applied to a live object, if any."""
+    """Return the hash of the manifest that was last applied to a live object, if any."""
     value = (live["metadata"].get("annotations") or {}).get(naming.APPLIED_HASH_ANNOTATION)
     return value if isinstance(value, str) else None
 
 
 def content_hash(live: Mapping[str, Any]) -> str:
-    """Return a digest of a live object's content: everything but status and the server's bookkeeping.
+    """Return a hash of a live object's content: everything but status and the server's bookkeeping.
 
     The notes that the deployment controller keeps in annotations are left out (deployment.kubernetes.io/revision).
     """
@@ -63,8 +63,12 @@ def contains(live: Any, desired: Any) -> bool:
 
 
 def in_sync(live: Mapping[str, Any], desired: Manifest) -> bool:
-    """Tell whether a live object is what the (with_hash) manifest asks for, and was applied from this very manifest."""
-    return applied_hash(live) == applied_hash(desired) and contains(live, desired)
+    """Tell whether a live object is what the manifest asks for, and was applied from this very manifest.
+
+    Owners are compared both ways: by one too many, garbage collection takes the object.
+    """
+    same_manifest = applied_hash(live) == applied_hash(desired)
+    return same_manifest and contains(live, desired) and _owners(live) == _owners(desired)
 
 
 def _owners(manifest: Mapping[str, Any]) -> list[str]:

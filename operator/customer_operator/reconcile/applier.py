@@ -51,6 +51,9 @@ class Applier:
             if live["metadata"].get("deletionTimestamp"):
                 raise Conflict(f"namespace {namespace['metadata']['name']} is being deleted")
             await self._confirm(instance)
+        else:
+            # Nothing is left of what was in a former one; not every kind is watched.
+            self._cache.forget_objects(instance.name)
         await self._apply(instance.name, namespace)
         return live is None
 

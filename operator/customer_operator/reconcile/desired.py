@@ -39,6 +39,8 @@ class ContextBuilder:
         context = Context(
             instance=instance,
             plan=decision.plan,
+            features=decision.features,
+            limits=decision.limits,
             platform=replace(self._platform, license_jwks=self._keys.document()),
             credentials=credentials,
             license_key=await self._references.license_key(instance),

@@ -103,7 +103,7 @@ def _readiness(keys: Sequence[Key], objects: Mapping[Key, CachedObject]) -> Read
 
 def route(instance: CustomerInstance, platform: Platform) -> Readiness:
     """Return whether devices have a way to the broker; by SNI they have one only once a route is published."""
-    match platform.exposure_of(instance):
+    match platform.exposure(instance.mqtt.exposure):
         case Exposure.SNI:
             return Readiness(
                 ready=False,

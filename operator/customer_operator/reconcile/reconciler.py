@@ -152,8 +152,8 @@ class Reconciler:
         """Refuse what the platform does not allow its instances to ask for; raises a UserError."""
         admission.check(instance, self._platform)
         if instance.hostname is not None:
-            holder = hostnames.holder(self._cache.claims(instance.hostname))
-            if holder is not None and holder.name != instance.name:
+            claims = self._cache.claims(hostnames.canonical(instance.hostname))
+            if claims and hostnames.holder(claims.values()).uid != instance.uid:
                 raise HostnameTaken(instance.hostname)
 
     async def _decide(self, instance: CustomerInstance) -> Decision:

@@ -77,8 +77,8 @@ class Intake:
 
     def _hand_over(self, hostname: str | None) -> None:
         if hostname is not None and self._leads():
-            for claim in self._cache.claims(hostname):
-                self._workers.compare_again(claim.name, within=0.0)
+            for name in self._cache.claims(hostname):
+                self._workers.compare_again(name, within=0.0)
 
 
 def instance_of(live: Mapping[str, Any]) -> str | None:

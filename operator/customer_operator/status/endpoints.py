@@ -50,7 +50,7 @@ def _local(scheme: str, port: int | None) -> str | None:
 
 def _mqtt(instance: CustomerInstance, platform: Platform, ports: Mapping[str, int]) -> str | None:
     host = naming.mqtt_host(instance.name, platform.base_domain, platform.mqtt_host_template)
-    match instance.mqtt.exposure:
+    match platform.exposure(instance.mqtt.exposure):
         case Exposure.EXTERNAL:
             return _external(instance)
         case Exposure.NODE_PORT:

@@ -7,6 +7,7 @@ import pytest
 from customer_operator import errors
 from customer_operator.errors import (
     CredentialsLost,
+    HostnameTaken,
     InstanceInvalid,
     LicenseRejected,
     NamespaceTaken,
@@ -21,8 +22,10 @@ from customer_operator.errors import (
     [
         (InstanceInvalid("spec.plan", "'gold' is unknown; use one of trial"), "InvalidSpec", "spec.plan", "use one of"),
         (LicenseRejected("it is not a JWT; copy it again"), "LicenseInvalid", "spec.license", "copy it again"),
+        (HostnameTaken("iot.example"), "HostnameTaken", "spec.hostname", "choose another"),
         (NamespaceTaken("customer-acme", "bob"), "NamespaceTaken", "metadata.name", "choose another name"),
         (NamespaceTaken("customer-acme", None), "NamespaceTaken", "metadata.name", "belongs to no customer"),
+        (HostnameTaken("iot.acme.example"), "HostnameTaken", "spec.hostname", "choose another hostname"),
         (CredentialsLost("customer-acme"), "CredentialsLost", "metadata.name", "restore the Secret"),
     ],
 )
@@ -33,7 +36,7 @@ def test_a_mistake_names_the_field_and_the_cure(error: UserError, reason: str, f
 
 
 def test_a_setting_is_named_by_its_variable() -> None:
-    assert str(SettingInvalid("QUEUE_CONCURRENCY", "must be at least 1")) == "QUEUE_CONCURRENCY must be at least 1"
+    assert str(SettingInvalid({"QUEUE_CONCURRENCY": "must be at least 1"})) == "QUEUE_CONCURRENCY must be at least 1"
 
 
 def test_the_tree_in_the_documentation_is_the_tree() -> None:

@@ -1,1 +1,0 @@
-"""Processes that never outlive their purpose: a small parent process that starts, records and ends them."""

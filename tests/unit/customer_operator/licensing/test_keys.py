@@ -1,0 +1,130 @@
+"""The operator's key file: rotation, broken files, and keys that must not be in it."""
+
+import json
+import logging
+import os
+from pathlib import Path
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from jwt.algorithms import RSAAlgorithm
+
+from customer_operator.errors import SettingInvalid
+from customer_operator.licensing.keys import KeySet, parse_jwks
+from tests.support.licences import check, claims, jwk, private_key, refusal, sign, write_jwks
+
+
+def test_keys_are_rotated_without_a_restart(tmp_path: Path) -> None:
+    path = write_jwks(tmp_path / "jwks.json", jwk("k1"))
+    keys = KeySet(path)
+    assert check(sign("k1"), keys)
+
+    write_jwks(path, jwk("k1"), jwk("k2"))
+    assert check(sign("k1"), keys).key_id == "k1"
+    assert check(sign("k2"), keys).key_id == "k2"
+
+    write_jwks(path, jwk("k2"))
+    assert check(sign("k2"), keys)
+    assert "which the operator does not know" in refusal(sign("k1"), keys)
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        "",
+        '{"keys": [',
+        "[]",
+        "null",
+        "7",
+        "{}",
+        '{"keys": null}',
+        '{"keys": {}}',
+        '{"keys": ["k1"]}',
+        '{"keys": [{"kty": "RSA", "kid": "k1"}]}',
+        '{"keys": [{"kty": "RSA", "kid": "k1", "n": 7, "e": "AQAB"}]}',
+        "\udcff",
+    ],
+)
+def test_a_broken_file_leaves_the_known_keys_in_force_and_is_logged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, broken: str
+) -> None:
+    path = write_jwks(tmp_path / "jwks.json", jwk("k1"))
+    keys = KeySet(path)
+    keys.get("k1")
+    path.write_bytes(broken.encode(errors="surrogateescape"))
+
+    with caplog.at_level(logging.WARNING):
+        assert check(sign("k1"), keys)
+    assert "cannot be read, those known before stay" in caplog.text
+
+    write_jwks(path, jwk("k2"))
+    assert check(sign("k2"), keys)
+
+
+def test_a_missing_file_leaves_the_known_keys_in_force(tmp_path: Path) -> None:
+    path = write_jwks(tmp_path / "jwks.json", jwk("k1"))
+    keys = KeySet(path)
+    keys.get("k1")
+    path.unlink()
+
+    assert check(sign("k1"), keys)
+
+
+def test_an_unchanged_file_is_not_read_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = write_jwks(tmp_path / "jwks.json", jwk("k1"))
+    keys = KeySet(path)
+    known = keys.get("k1")
+    stat = path.stat()
+    path.write_text("x" * stat.st_size)
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+
+    assert keys.get("k1") is known
+    assert not caplog.text, "reading this file would have failed"
+
+
+def test_only_rsa_keys_with_an_id_are_taken() -> None:
+    elliptic = {"kty": "EC", "kid": "ec", "crv": "P-256", "x": "AA", "y": "AA"}
+    symmetric = {"kty": "oct", "kid": "hmac", "k": "c2VjcmV0"}
+    document = {"keys": [jwk("k1"), jwk("k2", kid=None), jwk("k2", kid=[1]), elliptic, symmetric]}
+
+    assert set(parse_jwks(json.dumps(document))) == {"k1"}
+
+
+def test_a_private_key_is_refused_without_being_shown() -> None:
+    """The operator hands its JWKS to the tenants; a private key in it would let them sign their own licences."""
+    private = {**RSAAlgorithm.to_jwk(private_key("k1"), as_dict=True), "kid": "k1"}
+
+    with pytest.raises(ValueError, match="the key 'k1' is a private key") as caught:
+        parse_jwks(json.dumps({"keys": [private]}))
+    assert private["d"] not in str(caught.value)
+
+
+def test_tenants_are_given_the_document_as_it_stands(tmp_path: Path) -> None:
+    path = write_jwks(tmp_path / "jwks.json", jwk("k1"), jwk("k2"))
+
+    assert KeySet(path).document() == path.read_text()
+    assert KeySet(None).document() is None
+
+
+@pytest.mark.parametrize(
+    "content", ["{}", '{"keys": [{"kty": "RSA", "kid": "k1", "n": "AQAB", "e": "AQAB", "d": "AQAB"}]}']
+)
+def test_a_document_that_tenants_must_not_be_given_is_refused_by_the_settings_name(
+    tmp_path: Path, content: str
+) -> None:
+    path = tmp_path / "jwks.json"
+    path.write_text(content)
+
+    for each in (path, tmp_path / "missing.json"):
+        with pytest.raises(SettingInvalid, match="LICENSE_JWKS_PATH must name a JWKS file of public RSA keys"):
+            KeySet(each)
+
+
+def test_an_elliptic_key_under_the_id_of_a_licence_is_no_way_in(tmp_path: Path) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    public = {**jwt.algorithms.ECAlgorithm.to_jwk(key.public_key(), as_dict=True), "kid": "ec"}
+    keys = KeySet(write_jwks(tmp_path / "jwks.json", public))
+    token = jwt.encode(claims(), key, algorithm="ES256", headers={"kid": "ec"})
+
+    assert "which the operator does not know" in refusal(token, keys)
