@@ -15,6 +15,7 @@ from kubernetes.aio.client import ApiClient, Configuration
 from prometheus_client import CollectorRegistry
 
 from customer_operator.kube.client import KubeClient
+from customer_operator.kube.fence import Fence
 from customer_operator.metrics import Metrics
 from customer_operator.naming import Manifest
 
@@ -210,4 +211,4 @@ async def serving(server: ListWatchServer) -> AsyncIterator[KubeClient]:
         TestServer(app) as address,
         ApiClient(Configuration(host=str(address.make_url("")).rstrip("/"))) as client,
     ):
-        yield KubeClient(client, metrics=Metrics(CollectorRegistry()))
+        yield KubeClient(client, metrics=Metrics(CollectorRegistry()), fence=Fence.always_open())
