@@ -132,7 +132,6 @@ def has_note(api: Connection, table: str) -> bool:
 def shadow_functions(api: Connection) -> None:
     """Functions that fit as well as those of the system, found before them by all who connect."""
     for function in (
-        'format(text, VARIADIC "any")',
         "format(text, name)",
         "to_regclass(text)",
         "starts_with(text, text)",
