@@ -57,6 +57,10 @@ docs: environment ## Generate docs/api.md
 bench: setup ## Measure the operator beside a raw loader and kubectl, with N=40 tenants each
 	@$(PYTHON) -m hack.bench --tenants $(N)
 
+.PHONY: bench-scale
+bench-scale: setup ## Measure how an operator starts beside N=1000 instances: seconds, memory, requests
+	@$(PYTHON) -m hack.bench.scale --instances $(if $(filter command line,$(origin N)),$(N),1000)
+
 .PHONY: cluster-up
 cluster-up: setup ## Start the local control plane NAME=dev with NODES=4, or repair it; it stays until cluster-down
 	@$(PYTHON) -m hack.cluster up --name $(NAME) $(NODES:%=--nodes %)

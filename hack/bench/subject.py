@@ -22,7 +22,6 @@ from hack.ports import PortReservation
 from hack.processes import dying_with_parent
 
 NAMESPACE, ACCOUNT = "iotistic-system", "customer-operator"
-_READY_WITHIN = 60.0  # seconds
 _GLANCE = 0.5  # seconds between two looks at the operator's metrics, which nothing announces
 _CONNECTIONS = 20
 _INSTANCES = f"/apis/{naming.API_VERSION}/{naming.PLURAL}"
@@ -32,8 +31,20 @@ _LEASES = f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases"
 class Subject:
     """One operator process, and the administrator's view of what it does."""
 
-    def __init__(self, cluster: LocalCluster, *, directory: Path) -> None:
-        """Take the cluster, with the rights applied, and a folder for the operator's kubeconfig and log."""
+    def __init__(
+        self,
+        cluster: LocalCluster,
+        *,
+        directory: Path,
+        environment: Mapping[str, str] | None = None,
+        patience: float = 60.0,
+    ) -> None:
+        """Take the cluster, with the rights applied, a folder for the operator's kubeconfig and log, and settings.
+
+        `patience` is how long (seconds) it may take to look at all instances that exist.
+        """
+        self._settings = dict(environment or {})
+        self._patience = patience
         self._cluster = cluster
         self._directory = directory
         self._port = PortReservation(1)
@@ -55,7 +66,7 @@ class Subject:
         self._stack.enter_context(self._process)  # waits for its end
         self._stack.callback(self._process.terminate)
         self._api = self._stack.enter_context(Client(self._cluster.kubeconfig))
-        self._watch(_LEASES, self._leads, timeout=_READY_WITHIN)
+        self._watch(_LEASES, self._leads, timeout=self._patience)
         self.wait_quiet()
         return self
 
@@ -81,16 +92,17 @@ class Subject:
 
     def wait_quiet(self) -> None:
         """Wait until the operator has looked at every instance once and has nothing left to do."""
-        deadline = time.monotonic() + _READY_WITHIN
+        deadline = time.monotonic() + self._patience
         while self._gauges()["customer_operator_queue_delayed"] < len(self._api.collection(_INSTANCES)):
             if time.monotonic() > deadline:
-                raise TimeoutError(f"the operator is still busy after {_READY_WITHIN:.0f} s")
+                raise TimeoutError(f"the operator is still busy after {self._patience:.0f} s")
             time.sleep(_GLANCE)
 
-    def resident_mib(self) -> float:
-        """Return the operator's resident memory in MiB."""
+    def resident_mib(self, *, peak: bool = False) -> float:
+        """Return the operator's resident memory in MiB: now, or the most that it has been."""
+        field = "VmHWM:" if peak else "VmRSS:"
         status = Path(f"/proc/{self._process.pid}/status").read_text(encoding="ascii")
-        kib = next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS:"))
+        kib = next(line.split()[1] for line in status.splitlines() if line.startswith(field))
         return int(kib) / 1024
 
     def processor_seconds(self) -> float:
@@ -113,6 +125,7 @@ class Subject:
             **os.environ,
             "KUBECONFIG": str(kubeconfig),
             "BASE_DOMAIN": "localhost",
+            **self._settings,
             "PROBE_HOST": "127.0.0.1",
             "PROBE_PORT": str(self._port.ports[0]),
             "IDENTITY": self._identity,

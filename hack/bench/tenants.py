@@ -9,9 +9,11 @@ from customer_operator.components import stack
 from customer_operator.components.context import Context
 from customer_operator.credentials import certificates
 from customer_operator.credentials import generation as credentials
-from customer_operator.kube.kinds import waves
-from customer_operator.model.instance import parse
+from customer_operator.credentials.encoding import encode
+from customer_operator.kube.kinds import waves as grouped
+from customer_operator.model.instance import CustomerInstance, parse
 from customer_operator.model.plans import PLANS
+from customer_operator.model.platform import Platform
 from customer_operator.observed import drift
 from customer_operator.settings import Settings
 
@@ -46,8 +48,14 @@ def build(names: Sequence[str]) -> list[Waves]:
 def _tenant(name: str, authority: certificates.KeyPair, now: datetime) -> Waves:
     body = resource(name)
     body["metadata"] |= {"uid": "bench", "generation": 1, "creationTimestamp": now.isoformat()}
-    instance = parse(body)
-    hosts = naming.broker_hosts(name, PLATFORM.base_domain, PLATFORM.mqtt_host_template)
+    waves = objects(parse(body), platform=PLATFORM, authority=authority, now=now)
+    del waves[0][0]["metadata"]["ownerReferences"]
+    return waves
+
+
+def objects(instance: CustomerInstance, *, platform: Platform, authority: certificates.KeyPair, now: datetime) -> Waves:
+    """Return the objects of an instance just as the operator writes them, in the waves in which it applies them."""
+    hosts = naming.broker_hosts(instance.name, platform.base_domain, platform.mqtt_host_template)
     values = credentials.complete({}, authority=authority, hosts=hosts, now=now)
     row = PLANS[instance.plan]
     context = Context(
@@ -55,14 +63,10 @@ def _tenant(name: str, authority: certificates.KeyPair, now: datetime) -> Waves:
         plan=instance.plan,
         features=row.features,
         limits=row.limits,
-        platform=PLATFORM,
+        platform=platform,
         credentials=credentials.parse(values),
     )
-    namespace, binding = stack.foundation(instance, PLATFORM)
-    del namespace["metadata"]["ownerReferences"]
-    grouped = [
-        [namespace],
-        [binding, credentials.manifest(values, instance_name=name)],
-        *waves(stack.objects(context)),
-    ]
-    return [[drift.with_hash(item) for item in wave] for wave in grouped]
+    foundation, built = stack.foundation(instance, platform), stack.objects(context)
+    secret = credentials.manifest(encode(values), instance_name=instance.name)
+    namespace, binding, *rest = [drift.with_hash(item) for item in (*foundation, *built)]
+    return [[namespace], [binding, secret], *grouped(rest)]

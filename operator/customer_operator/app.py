@@ -20,7 +20,7 @@ from customer_operator.kube.fence import Fence
 from customer_operator.kube.kinds import WATCHED
 from customer_operator.kube.leader import Leadership, Timing
 from customer_operator.kube.reflector import Reflector, relist
-from customer_operator.licensing.keys import KeySet, changes
+from customer_operator.licensing.keys import KeySet
 from customer_operator.metrics import Metrics
 from customer_operator.model.platform import Platform
 from customer_operator.observed.cache import ObjectCache
@@ -95,7 +95,6 @@ class Operator:
         self._resources.push_async_callback(self._end_tasks)
         self._tasks = [
             asyncio.create_task(self._leadership.run(), name="leader election"),
-            asyncio.create_task(self._follow_keys(), name="license keys"),
             asyncio.create_task(self._sweep(client), name="list of instances"),
             *(asyncio.create_task(reflector.run(), name=f"watch {reflector.kind}") for reflector in self._reflectors),
         ]
@@ -175,14 +174,6 @@ class Operator:
                 await asyncio.wait_for(self._listed.wait(), self._settings.resync_interval)
                 await asyncio.sleep(_SWEEP_DELAY)
             self._listed.clear()
-
-    async def _follow_keys(self) -> None:
-        """Have every instance look at its license again when the keys change: tenants' APIs are given them."""
-        async for _ in changes(self._keys):
-            log.info("the license keys have changed")
-            for name in self._cache.names() if self.leads else ():
-                self._workers.compare_again(name, within=self._settings.resync_interval)
-        await asyncio.Event().wait()  # without a file there is nothing to follow
 
     async def _work(self, client: KubeClient) -> None:
         """Work as the leader, once everything that exists has been seen."""

@@ -4,7 +4,7 @@ OperatorError
 ├── SettingInvalid     environment variables of the operator cannot be used
 ├── UserError          the resource asks for something impossible: a condition, never retried in a loop
 │   ├── InstanceInvalid    a field of spec that cannot be understood
-│   ├── LicenseRejected    a licence that cannot be trusted
+│   ├── LicenseRejected    a license that cannot be trusted
 │   ├── NamespaceTaken     the namespace belongs to somebody else
 │   ├── HostnameTaken      an older instance has the hostname
 │   └── CredentialsLost    the database's password is gone, the data it protects is not
@@ -56,7 +56,7 @@ class InstanceInvalid(UserError):
 
 
 class LicenseRejected(UserError):
-    """A licence that cannot be trusted; the message says why and what to do."""
+    """A license that cannot be trusted; the message says why and what to do."""
 
     def __init__(self, message: str) -> None:
         super().__init__("LicenseInvalid", "spec.license", message)

@@ -36,6 +36,7 @@ def test_every_policy_is_in_force() -> None:
 
 
 def test_the_api_server_finds_no_fault_with_the_expressions_of_any_policy(cluster: LocalCluster) -> None:
+    # It looks into no variable and at no policy for all versions or kinds: those are for the rows of the rights.
     deadline = time.monotonic() + PATIENCE
     while None in (warnings := _warnings(cluster)).values():
         assert time.monotonic() < deadline, f"waited {PATIENCE:g} s for the policies to be checked"

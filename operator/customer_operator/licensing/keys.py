@@ -2,12 +2,11 @@
 
 import json
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import jwt
-from watchfiles import awatch
 
 from customer_operator.errors import SettingInvalid
 from customer_operator.licensing.token import ALGORITHM
@@ -16,7 +15,10 @@ log = logging.getLogger(__name__)
 
 
 class KeySet:
-    """The public keys by key id, read again when the file changes; a broken new file leaves those known before."""
+    """The public keys by key id, read again when the file changes; a broken new file leaves those known before.
+
+    Tenants' APIs are given the document, too: theirs changes at the next resync of each, spread over the fleet.
+    """
 
     def __init__(self, path: Path | None) -> None:
         """Read the file; SettingInvalid when it is no JWKS. None: there are no keys, so no license is trusted."""
@@ -30,11 +32,6 @@ class KeySet:
             except (OSError, ValueError) as error:
                 problem = f"must name a JWKS file of public RSA keys; {error}"
                 raise SettingInvalid({"LICENSE_JWKS_PATH": problem}) from error
-
-    @property
-    def path(self) -> Path | None:
-        """The file that the keys are read from."""
-        return self._path
 
     def get(self, key_id: str) -> jwt.PyJWK | None:
         """Return the key with this id; None when it is not trusted."""
@@ -63,22 +60,6 @@ class KeySet:
         text, self._seen = path.read_text(), seen
         self._keys = parse_jwks(text)
         self._document = text
-
-
-async def changes(keys: KeySet) -> AsyncIterator[None]:
-    """Yield whenever the keys have changed; ends at once when there is no file to watch.
-
-    The folder is watched, for a mounted ConfigMap changes by the replacement of a symbolic link beside the file
-    (k8s.io/kubernetes/pkg/volume/util/atomic_writer.go); whatever else happens in it is of no interest.
-    """
-    if keys.path is None:
-        return
-    names, known = {keys.path.name, "..data"}, keys.document()
-    async for _ in awatch(keys.path.parent, watch_filter=lambda _, path: Path(path).name in names, recursive=False):
-        # Whoever verified a license meanwhile may have read the new keys already: nobody else has been told.
-        if (document := keys.document()) != known:
-            known = document
-            yield
 
 
 def parse_jwks(text: str) -> dict[str, jwt.PyJWK]:

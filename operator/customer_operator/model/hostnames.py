@@ -42,6 +42,19 @@ def domain(name: str) -> str:
     return name
 
 
+def template(text: str, *, base_domain: str) -> str:
+    """Return a template for instances' hosts as it is; ValueError when it gives no host, or one host to two of them."""
+    try:
+        hosts = {text.format(name=name, base_domain=base_domain) for name in ("a" * 40, "b" * 40)}
+    except (LookupError, AttributeError, ValueError) as error:
+        raise ValueError("may contain {name} and {base_domain} only") from error
+    if len(hosts) < 2:
+        raise ValueError("must contain {name}, or all instances share one host")
+    if not is_domain(max(hosts)):
+        raise ValueError(f"must give a DNS name in lower case, and gives {max(hosts)!r}")
+    return text
+
+
 def canonical(name: str) -> str:
     """Return a name as names are compared: lower case, international labels encoded (RFC 5890), no dot at the end.
 
@@ -85,5 +98,5 @@ def check(hostname: str, platform: Platform) -> None:
 
 def _fits(host: str, template: str, base_domain: str) -> bool:
     """Tell whether a host could be that of some instance, by the platform's template for hosts."""
-    parts = template.replace("{base_domain}", base_domain).split("{name}")
+    parts = template.format(name="\0", base_domain=base_domain).split("\0")
     return re.fullmatch(_ANY_NAME.join(map(re.escape, parts)), host) is not None

@@ -201,7 +201,7 @@ def _stages(observed: ObservedState) -> list[Stage]:
     failed = observed.failure is not None and observed.failure.next_attempt_at is None
     started = observed.desired_count > 0
     steps = [
-        ("accept", started, "reading the resource and its licence"),
+        ("accept", started, "reading the resource and its license"),
         ("namespace", observed.namespace_ready, "creating the namespace"),
         ("guardrails", observed.quota_enforced, "waiting for the quota to be in force"),
         ("apply", observed.complete, f"{observed.applied_count} of {observed.desired_count} objects are applied"),

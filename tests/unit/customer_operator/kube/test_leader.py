@@ -93,6 +93,18 @@ async def test_a_replica_that_stops_ends_its_work_and_gives_the_lease_back(serve
     assert (one.leadership.leads, one.fence.left > 0) == (False, False)
 
 
+async def test_a_leader_whose_fence_has_closed_does_not_lead_even_before_its_work_is_stopped(
+    server: LeaseServer,
+) -> None:
+    """The watchdog is a timer; those of a process that was suspended run late."""
+    work = Worker(server)
+    async with replica(server, "one", work) as one:
+        await soon(work.works)
+        one.fence.close()
+        assert work.ended == []
+        assert not one.leadership.leads
+
+
 async def test_a_second_replica_waits_and_takes_over_when_the_first_stops(server: LeaseServer) -> None:
     first, second = Worker(server), Worker(server)
     async with AsyncExitStack() as stack:

@@ -1,12 +1,8 @@
 """The operator's key file: rotation, broken files, and keys that must not be in it."""
 
-import asyncio
 import json
 import logging
 import os
-from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing, asynccontextmanager, suppress
-from itertools import count
 from pathlib import Path
 
 import jwt
@@ -15,8 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from jwt.algorithms import RSAAlgorithm
 
 from customer_operator.errors import SettingInvalid
-from customer_operator.licensing import keys as keys_module
-from customer_operator.licensing.keys import KeySet, changes, parse_jwks
+from customer_operator.licensing.keys import KeySet, parse_jwks
 from tests.support.licences import check, claims, jwk, private_key, refusal, sign, write_jwks
 
 
@@ -159,112 +154,38 @@ class MountedKeys:
         link.rename(self._folder / "..data")
 
 
-@asynccontextmanager
-async def following(keys: KeySet) -> AsyncIterator["asyncio.Queue[None]"]:
-    """Collect the changes of keys while a test goes on."""
-    seen: asyncio.Queue[None] = asyncio.Queue()
-
-    async def follow() -> None:
-        async with aclosing(changes(keys)) as found:  # type: ignore[type-var]
-            async for _ in found:
-                seen.put_nowait(None)
-
-    task = asyncio.create_task(follow())
-    try:
-        yield seen
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-
-
-async def until_watched(keys: KeySet, seen: "asyncio.Queue[None]", rotate: Callable[[int], None]) -> None:
-    """Rotate keys until a first change is seen: the watch begins a moment after it is asked for."""
-    async with asyncio.timeout(20):
-        for number in count():
-            rotate(number)
-            with suppress(TimeoutError):
-                await asyncio.wait_for(seen.get(), 0.5)
-                return
-
-
 def document(*keys: dict[str, object]) -> str:
     return json.dumps({"keys": keys})
 
 
-async def test_a_rotation_in_a_mounted_configmap_is_noticed(tmp_path: Path) -> None:
+def test_a_rotation_in_a_mounted_configmap_is_noticed_at_the_next_question(tmp_path: Path) -> None:
     mounted = MountedKeys(tmp_path, jwk("k1"))
     keys = KeySet(mounted.path)
-    async with following(keys) as seen:
-        await until_watched(keys, seen, lambda number: mounted.swap(document(jwk("k1"), jwk("k1", kid=str(number)))))
-        mounted.swap(document(jwk("k2")))
-        await asyncio.wait_for(seen.get(), 10)
+    assert keys.document() == document(jwk("k1"))
 
+    mounted.swap(document(jwk("k2")))
+
+    assert keys.document() == document(jwk("k2"))
     assert check(sign("k2"), keys)
     assert keys.get("k1") is None
 
 
-async def test_a_broken_rotation_keeps_the_keys_and_tells_of_no_change(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_broken_rotation_keeps_the_keys_and_shows_none(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     mounted = MountedKeys(tmp_path, jwk("k1"))
     keys = KeySet(mounted.path)
     private = {**RSAAlgorithm.to_jwk(private_key("k2"), as_dict=True), "kid": "k2"}
-    async with following(keys) as seen:
-        await until_watched(keys, seen, lambda number: mounted.swap(document(jwk("k1"), jwk("k1", kid=str(number)))))
-        for broken in ("{", document(private)):
-            mounted.swap(broken)
-            assert check(sign("k1"), keys)
-        mounted.swap(document(jwk("k2")))
-        await asyncio.wait_for(seen.get(), 10)
-        assert seen.empty()
+    for broken in ("{", document(private)):
+        mounted.swap(broken)
+        assert check(sign("k1"), keys)
+        assert keys.document() == document(jwk("k1"))
 
-    assert caplog.text.count("cannot be read, those known before stay") >= 2
+    mounted.swap(document(jwk("k2")))
+
+    assert keys.document() == document(jwk("k2"))
+    assert caplog.text.count("cannot be read, those known before stay") == 2
     assert private["d"] not in caplog.text
 
 
-@pytest.fixture
-def touched(monkeypatch: pytest.MonkeyPatch) -> "asyncio.Queue[None]":
-    """Return what says that something has happened in the folder, in place of the kernel and its delays."""
-    happened: asyncio.Queue[None] = asyncio.Queue()
-
-    async def awatch(*_: object, **__: object) -> AsyncIterator[None]:
-        while True:
-            await happened.get()
-            yield
-            happened.task_done()
-
-    monkeypatch.setattr(keys_module, "awatch", awatch)
-    return happened
-
-
-async def test_a_file_that_is_written_anew_with_the_same_content_is_no_change(
-    tmp_path: Path, touched: "asyncio.Queue[None]"
-) -> None:
-    mounted = MountedKeys(tmp_path, jwk("k1"))
-    async with following(KeySet(mounted.path)) as seen:
-        for content in (document(jwk("k1")), document(jwk("k2"))):
-            assert seen.empty()
-            mounted.swap(content)
-            touched.put_nowait(None)
-            await touched.join()
-        assert seen.qsize() == 1
-
-
-async def test_a_change_that_a_verification_has_read_first_is_told_of_all_the_same(
-    tmp_path: Path, touched: "asyncio.Queue[None]"
-) -> None:
-    """A license may be verified between the file's replacement and the watch's word of it."""
-    mounted = MountedKeys(tmp_path, jwk("k1"))
-    keys = KeySet(mounted.path)
-    async with following(keys) as seen:
-        touched.put_nowait(None)
-        await touched.join()
-        mounted.swap(document(jwk("k2")))
-        assert keys.get("k2") is not None
-        touched.put_nowait(None)
-        await touched.join()
-        assert seen.qsize() == 1
-
-
-async def test_without_a_file_there_is_nothing_to_follow() -> None:
-    assert [change async for change in changes(KeySet(None))] == []
+def test_without_a_file_there_are_no_keys() -> None:
+    keys = KeySet(None)
+    assert (keys.get("k1"), keys.document()) == (None, None)
