@@ -137,6 +137,8 @@ def test_a_quota_that_is_held_up_is_applied_only_once(bench: Bench) -> None:
 
     assert not bench.cache.needs_apply(NAME, quota)
     assert bench.gate.hold_up(NAME, desired(Plan.TRIAL)).count(quota) == 1
+    (final,) = (item for item in desired(Plan.TRIAL) if item["kind"] == "ResourceQuota")
+    assert bench.cache.needs_apply(NAME, final), "it is not taken for the smaller one, which follows"
 
 
 def test_a_larger_quota_is_applied_at_once(bench: Bench) -> None:

@@ -3,6 +3,7 @@
 import pytest
 
 from customer_operator import naming
+from customer_operator.errors import Conflict
 from customer_operator.naming import Manifest
 from tests.support.fake_kube import Call
 from tests.support.reconciling import World, edited, with_metadata
@@ -117,12 +118,61 @@ async def test_an_object_whose_label_is_lost_gets_it_back(steady: World) -> None
     assert healed["metadata"]["labels"][naming.INSTANCE_LABEL] == "acme"
 
 
+async def test_a_namespace_that_was_saved_from_a_deletion_gets_no_owner_that_is_gone(steady: World) -> None:
+    """The watch is late: garbage collection would follow such an owner to the data."""
+    steady.kube.remove(naming.KIND, "acme")
+    saved = steady.kube.put(with_metadata(steady.namespace(), ownerReferences=[]))
+    steady.cache.upsert("acme", saved)
+
+    with pytest.raises(Conflict):
+        await steady.reconciler.reconcile("acme", resync=False)
+    assert steady.namespace() == saved
+
+
+async def test_a_namespace_that_went_without_a_word_is_built_again_whole(steady: World) -> None:
+    """It had lost its label, so that no watch told of its end; nor does any of the Secrets that were in it."""
+    steady.kube.put(with_metadata(steady.namespace(), labels={}))
+    steady.cache.delete("acme", steady.namespace() or {})
+    secrets = names_of_secrets(steady)
+    steady.kube.remove("Namespace", NAMESPACE)
+
+    await steady.reconcile()
+    assert names_of_secrets(steady) == secrets
+    steady.settle()
+    await steady.until_steady()
+    assert steady.status()["phase"] == "Ready"
+
+
+async def test_a_namespace_that_somebody_has_put_in_the_place_of_ours_gets_everything_again(steady: World) -> None:
+    secrets, credentials = names_of_secrets(steady), steady.find("Secret", naming.CREDENTIALS_SECRET)
+    copy = with_metadata(steady.namespace(), uid="uid-of-a-copy", ownerReferences=[])
+    steady.kube.remove("Namespace", NAMESPACE)
+    steady.kube.put(copy)
+    steady.watch()
+
+    await steady.reconcile()
+    assert names_of_secrets(steady) == secrets
+    restored = steady.find("Secret", naming.CREDENTIALS_SECRET)
+    assert credentials is not None
+    assert restored is not None
+    assert restored["data"] == credentials["data"], "pods may have these passwords"
+    steady.settle()
+    await steady.until_steady()
+    assert steady.status()["phase"] == "Ready"
+
+
+def names_of_secrets(world: World) -> set[str]:
+    return {item["metadata"]["name"] for item in world.kube.all("Secret") if item["metadata"]["namespace"] == NAMESPACE}
+
+
 # -- paused ----------------------------------------------------------------------------------------------------------
 
 
 async def test_a_paused_instance_is_looked_at_and_not_touched(steady: World) -> None:
     steady.order(paused=True)
     spoilt = steady.kube.put(edited(steady.find("Deployment", "api"), replicas=7))
+    stray = {"name": "stray", "namespace": NAMESPACE, "labels": naming.labels("acme", "api")}
+    steady.kube.put({"apiVersion": "v1", "kind": "Service", "metadata": stray, "spec": {"ports": []}})
     steady.kube.remove("Service", "mqtt", namespace=NAMESPACE)
     steady.watch()
 
@@ -158,6 +208,9 @@ async def test_a_pause_does_not_keep_an_owner_that_would_endanger_kept_data(stea
 async def test_a_paused_instance_gives_no_namespace_of_others_an_owner_less(world: World) -> None:
     taken = world.kube.put(foreign(labels={naming.CUSTOMER_LABEL: "bob"}, ownerReferences=[{"uid": "x"}]))
     world.order(paused=True, deletionPolicy="Retain")
+    credentials = {"name": naming.CREDENTIALS_SECRET, "namespace": NAMESPACE}
+    world.kube.put({"apiVersion": "v1", "kind": "Secret", "metadata": credentials, "data": {}})
     await world.reconcile()
 
     assert world.namespace() == taken
+    assert [call for call in world.kube.calls if call.kind == "Secret"] == [], "nothing in it is read"
