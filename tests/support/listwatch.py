@@ -25,21 +25,27 @@ _PATIENCE = 10.0  # seconds that a condition is awaited before a test fails
 
 
 class Changes:
-    """Lets a test await a condition, which is looked at whenever something has happened."""
+    """Lets conditions be awaited, which are looked at whenever something has happened."""
 
     def __init__(self) -> None:
-        self._happened = asyncio.Event()
+        self._waiting: set[asyncio.Event] = set()
 
     def notify(self) -> None:
         """Have the conditions looked at."""
-        self._happened.set()
+        for happened in self._waiting:
+            happened.set()
 
-    async def until(self, condition: Callable[[], object]) -> None:
-        """Wait until the condition holds; TimeoutError when it does not in time."""
-        async with asyncio.timeout(_PATIENCE):
-            while not condition():
-                self._happened.clear()
-                await self._happened.wait()
+    async def until(self, condition: Callable[[], object], *, patience: float | None = _PATIENCE) -> None:
+        """Wait until the condition holds; TimeoutError when it does not within the seconds of patience."""
+        happened = asyncio.Event()
+        self._waiting.add(happened)
+        try:
+            async with asyncio.timeout(patience):
+                while not condition():
+                    happened.clear()
+                    await happened.wait()
+        finally:
+            self._waiting.discard(happened)
 
 
 class ListWatchServer:
