@@ -15,7 +15,7 @@ from customer_operator.model import brokers, hostnames, images, metadata
 from customer_operator.model.platform import Platform, Ranges
 
 _SHOWN: Final = 200  # characters of a value that is wrong
-_LEASE_JITTER: Final = 1.2  # as in kubernetes.aio.leaderelection
+_LEASE_JITTER: Final = 1.2  # as in client-go, leaderelection.go: JitterFactor
 
 # How pydantic's complaints read here, by their type.
 _COMPLAINTS: Final[Mapping[str, str]] = {

@@ -24,6 +24,7 @@ _CONVERGING = {Phase.PENDING, Phase.PROVISIONING, Phase.UPDATING, Phase.DEGRADED
 _ACCEPTED_SHARE = 5
 _APPLIED_SHARE = 35
 
+_ADDRESSES = ("urls", "ports")
 _KEY_ID_LIMIT = 256  # characters, the schema's bound
 
 # The condition's reason for a component that will not become ready by waiting. No try has failed: events still count.
@@ -59,11 +60,15 @@ def compute(
 
 
 def _as_last_seen(status: dict[str, Any], previous: StatusRecord) -> dict[str, Any]:
-    """Return the status of a pass that failed before it could look, with what an earlier one saw of the stack."""
+    """Return the status of a pass that failed before it could look, with what an earlier one saw of the stack.
+
+    Without an earlier one there are no addresses yet: a hostname that was refused is none.
+    """
     kinds = {condition["type"] for condition in status["conditions"]}
     written = previous.written
     components = [item for item in written.get("conditions", ()) if item["type"] not in kinds]
-    kept = {name: written[name] for name in ("stages", "urls", "ports") if name in written}
+    kept = {name: written[name] for name in ("stages", *_ADDRESSES) if name in written}
+    status = {name: value for name, value in status.items() if name not in _ADDRESSES}
     progress = min(99, previous.progress)
     return {**status, **kept, "progress": progress, "conditions": [*status["conditions"], *components]}
 

@@ -10,7 +10,7 @@ import pytest
 
 from customer_operator.kube.fence import Fence
 from customer_operator.kube.leader import Leadership, Timing
-from tests.support.leases import NAMESPACE, LeaseServer, Trouble, client_of, lease_server
+from tests.support.leases import NAMESPACE, LeaseServer, Trouble, client_of
 
 # As short as a Lease, which has whole seconds, and a busy machine allow.
 TIMING = Timing(duration=1, renew_deadline=0.75, retry_period=0.1)
@@ -19,12 +19,6 @@ RELAXED = Timing(duration=2, renew_deadline=1.8, retry_period=0.1)
 PATIENCE = 10.0
 
 Work = Callable[[], Awaitable[None]]
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[LeaseServer]:
-    async with lease_server() as server:
-        yield server
 
 
 @dataclass

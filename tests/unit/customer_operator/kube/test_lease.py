@@ -1,66 +1,15 @@
 """The lock on the Lease, with a clock that the tests turn, against a server that fails in every way."""
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 
 from customer_operator.errors import ClusterError, ClusterUnreachable, Conflict
-from customer_operator.kube.leader import LEASE_NAME
 from customer_operator.kube.lease import LeaseLock
-from tests.support.leases import NAMESPACE, LeaseServer, Trouble, client_of, lease_server
+from tests.support.leases import DURATION, Clock, LeaseServer, Locks, Trouble
 
-DURATION = 15
-# Seconds that a request may take: long, where a hiccup of the machine must not matter; short, where it hangs.
-DEADLINE, SHORT = 10.0, 0.5
-NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
-
-
-class Clock:
-    """Seconds that pass when a test says so, and the time of day, which may stand or jump."""
-
-    def __init__(self) -> None:
-        self.seconds = 1000.0
-        self.time_of_day = NOON
-
-    def __call__(self) -> float:
-        return self.seconds
-
-
-Locks = Callable[..., LeaseLock]
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[LeaseServer]:
-    async with lease_server() as server:
-        yield server
-
-
-@pytest.fixture
-async def lock_of(server: LeaseServer, clock: Clock) -> AsyncIterator[Locks]:
-    """Makes a lock as a process would that has just started."""
-    async with AsyncExitStack() as stack:
-        clients = {who: await stack.enter_async_context(client_of(server.host, who)) for who in ("one", "two")}
-
-        def make(who: str = "one", duration: int = DURATION, deadline: float = DEADLINE) -> LeaseLock:
-            return LeaseLock(
-                clients[who],
-                namespace=NAMESPACE,
-                name=LEASE_NAME,
-                identity=who,
-                duration=duration,
-                deadline=deadline,
-                clock=clock,
-                time_of_day=lambda: clock.time_of_day,
-            )
-
-        yield make
+SHORT = 0.5  # seconds that a request may take where it hangs
 
 
 async def vanish(server: LeaseServer, lock: LeaseLock, clock: Clock) -> None:

@@ -278,3 +278,14 @@ def test_a_paused_instance_says_so_whatever_its_phase() -> None:
         make_observed_state(paused=True, desired_count=0, applied_count=0, namespace_ready=False, components=()),
     ):
         assert compute(observed)["message"].startswith("spec.paused is set")
+
+
+def test_an_address_that_was_refused_before_anything_was_built_is_not_shown() -> None:
+    refused = make_observed_state(
+        applied_count=0,
+        desired_count=0,
+        components=(),
+        urls={"dashboard": "https://taken.example"},
+        failure=Failure(reason="HostnameTaken", message="no"),
+    )
+    assert "urls" not in compute(refused)
