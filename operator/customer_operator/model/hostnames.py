@@ -19,14 +19,21 @@ _ANY_NAME: Final = "[-a-z0-9]+"
 
 @dataclass(frozen=True, order=True, slots=True)
 class Claim:
-    """An instance that asks for a hostname; the smaller claim is the older, of two of one second that of lower uid."""
+    """An instance that asks for a hostname; the smaller claim comes first.
 
+    One that serves it already comes before all that do not; then the older; of two of one second that of lower uid.
+    """
+
+    waits: bool
     created_at: datetime
     uid: str
 
 
 def holder(claims: Iterable[Claim]) -> Claim:
-    """Return, of all claims on one hostname, the one that keeps it: the oldest. ValueError when there is none."""
+    """Return, of all claims on one hostname, the one that keeps it; ValueError when there is none.
+
+    Not simply the oldest instance: an old one could take away the host that a younger one has long served.
+    """
     return min(claims)
 
 

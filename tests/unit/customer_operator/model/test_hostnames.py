@@ -91,14 +91,20 @@ def test_names_are_compared_in_one_form() -> None:
 
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
-OLDEST = Claim(created_at=NOON, uid="b")
-SAME_SECOND = Claim(created_at=NOON, uid="c")
-YOUNGEST = Claim(created_at=NOON + timedelta(seconds=1), uid="a")
+OLDEST = Claim(waits=True, created_at=NOON, uid="b")
+SAME_SECOND = Claim(waits=True, created_at=NOON, uid="c")
+YOUNGEST = Claim(waits=True, created_at=NOON + timedelta(seconds=1), uid="a")
 
 
 @pytest.mark.parametrize("claims", list(permutations([OLDEST, SAME_SECOND, YOUNGEST])))
 def test_of_several_claims_the_oldest_keeps_the_host_whatever_the_order(claims: tuple[Claim, ...]) -> None:
     assert holder(claims) == OLDEST
+
+
+def test_who_serves_the_host_keeps_it_though_an_older_instance_asks_for_it_now() -> None:
+    serving = Claim(waits=False, created_at=NOON + timedelta(days=300), uid="d")
+
+    assert holder([OLDEST, serving, YOUNGEST]) == serving
 
 
 def test_when_the_holder_is_gone_the_next_follows() -> None:
