@@ -158,7 +158,11 @@ def _progress(phase: Phase, observed: ObservedState) -> int:
 
 def _message(phase: Phase, observed: ObservedState) -> str:
     situation = _situation(phase, observed)
-    return f"spec.paused is set, nothing is changed; {situation}" if observed.paused else situation
+    if not observed.paused:
+        return situation
+    if phase is Phase.PENDING:
+        return "spec.paused is set, nothing is built before it is cleared"
+    return f"spec.paused is set, nothing is changed; {situation}"
 
 
 def _situation(phase: Phase, observed: ObservedState) -> str:

@@ -281,6 +281,11 @@ def test_a_paused_instance_says_so_whatever_its_phase() -> None:
         assert compute(observed)["message"].startswith("spec.paused is set")
 
 
+def test_an_instance_that_was_paused_before_it_was_built_does_not_wait_for_its_turn() -> None:
+    nothing = make_observed_state(paused=True, desired_count=0, applied_count=0, namespace_ready=False, components=())
+    assert compute(nothing)["message"] == "spec.paused is set, nothing is built before it is cleared"
+
+
 def test_an_address_that_was_refused_before_anything_was_built_is_not_shown() -> None:
     refused = make_observed_state(
         applied_count=0,
