@@ -14,7 +14,7 @@ from customer_operator import naming
 from customer_operator.credentials.authority import AuthorityStore
 from customer_operator.credentials.references import ReferencedSecrets
 from customer_operator.credentials.store import CredentialStore
-from customer_operator.errors import ClusterError
+from customer_operator.errors import ClusterError, SettingInvalid
 from customer_operator.kube.client import KubeClient, connect
 from customer_operator.kube.fence import Fence
 from customer_operator.kube.kinds import WATCHED
@@ -85,7 +85,10 @@ class Operator:
         return self._leadership is not None and self._leadership.leads
 
     async def start(self) -> None:
-        """Open the connection and the probes, follow the cluster, and stand for election."""
+        """Open the connection and the probes, follow the cluster, and stand for election.
+
+        Raises SettingInvalid for a kubeconfig or a port that cannot be used.
+        """
         client = await self._connect(self._metrics, self._fence)
         self._reflectors = [
             Reflector(client, kind, selector=naming.INSTANCE_LABEL, mirror=self._intake) for kind in WATCHED
@@ -152,8 +155,12 @@ class Operator:
             live=self.problem,
             ready=self.problem,
         )
-        await probes.start()
         self._resources.push_async_callback(probes.stop)
+        try:
+            await probes.start()
+        except OSError as error:
+            where = f"PROBE_HOST {self._settings.probe_host!r}"
+            raise SettingInvalid({"PROBE_PORT": f"must be free for us on {where}; {error.strerror}"}) from error
 
     async def _end_tasks(self) -> None:
         for task in self._tasks:

@@ -46,9 +46,9 @@ async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: Any) -> N
         logging.getLogger(name).setLevel(logging.WARNING)
     try:
         memo.operator = Operator(from_environment())
+        await memo.operator.start()
     except SettingInvalid as error:
         raise SystemExit(f"the operator cannot start:\n{error}") from None
-    await memo.operator.start()
 
 
 @kopf.on.cleanup()

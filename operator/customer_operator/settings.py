@@ -35,6 +35,7 @@ def _from_text(parse: Callable[[str], Any]) -> BeforeValidator:
 
 
 Namespace = Annotated[str, AfterValidator(metadata.namespace)]
+NameOrNone = Annotated[str, AfterValidator(metadata.name_or_none)]
 Domain = Annotated[str, AfterValidator(hostnames.domain)]
 Domains = Annotated[tuple[str, ...], _from_text(hostnames.domains)]
 Count = Annotated[int, Field(ge=1)]
@@ -59,10 +60,12 @@ class Settings(BaseSettings):
     reserved_hosts: Domains = ()
     web_host_template: str = "{name}.{base_domain}"
     mqtt_host_template: str = "mqtt.{name}.{base_domain}"
-    ingress_class: str = ""
+    ingress_class: NameOrNone = ""
     # Some controllers take passwords in annotations.
     ingress_annotations: Annotations = Field(default_factory=dict, repr=False)
-    cluster_issuer: Annotated[str, AfterValidator(lambda name: "" if name == "none" else name)] = "letsencrypt-prod"
+    cluster_issuer: Annotated[NameOrNone, AfterValidator(lambda name: "" if name == "none" else name)] = (
+        "letsencrypt-prod"
+    )
     ingress_namespace: Namespace = "ingress"
     router_namespace: Namespace = "mqtt-router"
     monitoring_namespace: Namespace = "monitoring"

@@ -22,6 +22,13 @@ def namespace(name: str) -> str:
     return name
 
 
+def name_or_none(name: str) -> str:
+    """Return the name of a cluster-wide object as it is, "" for none; ValueError says how it must be."""
+    if name and not hostnames.is_domain(name):
+        raise ValueError("must be the name of an object: a-z, 0-9, '-' and '.', at most 253 characters")
+    return name
+
+
 def labels(text: str) -> Mapping[str, str]:
     """Return the labels of `key=value,key=value`, none for `*`; ValueError says how it must be."""
     if text.strip() == ANY:

@@ -1,6 +1,7 @@
 """The operator as a whole, put together as it runs, against an API server in this process."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -137,3 +138,23 @@ def test_keys_that_cannot_be_read_keep_the_operator_from_starting(tmp_path: Path
     with pytest.raises(SettingInvalid, match="LICENSE_JWKS_PATH"):
         Operator(Settings(license_jwks_path=path))
     Operator(Settings(license_jwks_path=write_jwks(path, jwk())))
+
+
+async def test_a_kubeconfig_that_is_not_there_keeps_the_operator_from_starting(tmp_path: Path) -> None:
+    operator = Operator(Settings(kubeconfig=tmp_path / "mistyped"))
+    with pytest.raises(SettingInvalid, match=r"^KUBECONFIG must name a kubeconfig that can be used; .*mistyped'$"):
+        await operator.start()
+    await operator.stop()
+
+
+async def test_a_port_that_is_taken_keeps_the_operator_from_starting(server: KubeServer, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        settings = Settings(
+            kubeconfig=server.kubeconfig(tmp_path / "kubeconfig"),
+            probe_host="127.0.0.1",
+            probe_port=taken.getsockname()[1],
+        )
+        operator = Operator(settings)
+        with pytest.raises(SettingInvalid, match=r"^PROBE_PORT must be free for us on PROBE_HOST '127\.0\.0\.1'; "):
+            await operator.start()
+        await operator.stop()
