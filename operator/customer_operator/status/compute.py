@@ -65,7 +65,9 @@ def _as_last_seen(status: dict[str, Any], previous: StatusRecord) -> dict[str, A
     components = [item for item in written.get("conditions", ()) if item["type"] not in kinds]
     kept = {name: written[name] for name in ("stages", "urls", "ports") if name in written}
     progress = min(99, previous.progress)
-    return {**status, **kept, "progress": progress, "conditions": [*status["conditions"], *components]}
+    # What spec asks for may be refused, such as a hostname that is another's: an address is told once it was served.
+    unserved = {name: value for name, value in status.items() if name not in ("urls", "ports")}
+    return {**unserved, **kept, "progress": progress, "conditions": [*status["conditions"], *components]}
 
 
 def deleting(*, generation: int, previous: StatusRecord, stages: Sequence[Stage], now: datetime) -> dict[str, Any]:

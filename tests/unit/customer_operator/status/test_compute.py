@@ -278,3 +278,15 @@ def test_a_paused_instance_says_so_whatever_its_phase() -> None:
         make_observed_state(paused=True, desired_count=0, applied_count=0, namespace_ready=False, components=()),
     ):
         assert compute(observed)["message"].startswith("spec.paused is set")
+
+
+def test_a_first_pass_that_is_refused_tells_no_address_that_is_not_served() -> None:
+    taken = make_observed_state(
+        applied_count=0,
+        desired_count=0,
+        components=(),
+        urls={"dashboard": "https://shop.another.example"},
+        failure=Failure(reason="HostnameTaken", message="no"),
+    )
+
+    assert "urls" not in compute(taken)
