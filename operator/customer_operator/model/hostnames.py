@@ -8,6 +8,7 @@ from typing import Final
 
 import idna
 
+from customer_operator import naming
 from customer_operator.errors import InstanceInvalid
 from customer_operator.model.platform import Platform
 
@@ -101,6 +102,28 @@ def check(hostname: str, platform: Platform) -> None:
         raise InstanceInvalid(
             _FIELD, f"{hostname} belongs to the platform (BASE_DOMAIN, RESERVED_HOSTS); use a domain of your own"
         )
+
+
+def check_name(name: str, platform: Platform) -> None:
+    """Raise InstanceInvalid when the hosts that an instance gets by its name are among the platform's own."""
+    reserved = [
+        item for item in platform.reserved_hosts if not any(is_within(host, item) for host in _others(platform))
+    ]
+    for host in _own(name, platform):
+        if any(is_within(host, item) for item in reserved):
+            raise InstanceInvalid("metadata.name", f"{host} belongs to the platform (RESERVED_HOSTS); use another name")
+
+
+def _own(name: str, platform: Platform) -> tuple[str, str]:
+    return (
+        naming.web_host(name, platform.base_domain, platform.web_host_template),
+        naming.mqtt_host(name, platform.base_domain, platform.mqtt_host_template),
+    )
+
+
+def _others(platform: Platform) -> tuple[str, str]:
+    """Return the hosts of a name that no instance has: what is reserved above these is so for spec.hostname only."""
+    return _own("x" * 41, platform)
 
 
 def _fits(host: str, template: str, base_domain: str) -> bool:

@@ -72,6 +72,21 @@ def test_a_host_that_another_instance_s_could_be_is_refused_wherever_the_templat
     admit(f"x.{hostname}", **templates)
 
 
+@pytest.mark.parametrize("reserved", ["grafana.iot.example.com", "mqtt.grafana.iot.example.com"])
+def test_a_name_whose_hosts_are_the_platform_s_is_refused(reserved: str) -> None:
+    platform = make_platform(reserved_hosts=(reserved,))
+
+    with pytest.raises(InstanceInvalid, match="belongs to the platform") as caught:
+        check(make_instance("grafana"), platform)
+    assert caught.value.field == "metadata.name"
+    check(make_instance("grafana-2"), platform)
+
+
+@pytest.mark.parametrize("reserved", ["iot.example.com", "example.com", "platform.example"])
+def test_what_is_reserved_around_all_instances_refuses_no_name(reserved: str) -> None:
+    check(make_instance("grafana"), make_platform(reserved_hosts=(reserved,)))
+
+
 @pytest.mark.parametrize("hostname", ["acme.localhost", "localhost"])
 def test_a_platform_without_a_domain_keeps_localhost(hostname: str) -> None:
     with pytest.raises(InstanceInvalid, match="belongs to the platform"):
