@@ -97,7 +97,13 @@ class Deletion:
             await patiently(self._client.merge, workload, nothing)
 
     async def _remove_finalizer(self, request: DeletionRequest) -> DeletionProgress:
-        await self._client.apply(naming.without_finalizer(request.name, request.uid))
+        live = await self._client.apply(naming.without_finalizer(request.name, request.uid))
+        finalizers = live["metadata"].get("finalizers") or []
+        if naming.FINALIZER in finalizers:
+            # Somebody else has written it, too, as with a resource restored from a copy: apply takes only our own off.
+            others = [item for item in finalizers if item != naming.FINALIZER]
+            metadata = {"finalizers": others or None, "resourceVersion": live["metadata"]["resourceVersion"]}
+            await self._client.merge(live, {"metadata": metadata})
         return DeletionProgress([], done=True)
 
 
