@@ -88,7 +88,7 @@ def read(live: Mapping[str, Any], *, verified_hash: str | None) -> CachedObject:
         readiness=readiness.of(live),
         node_ports=readiness.node_ports(live),
         hosts=readiness.hosts(live),
-        hard=tuple(live["spec"]["hard"].items()) if quota else (),
+        hard=tuple(readiness.hard_of(live).items()) if quota else (),
         enforced=quota and readiness.quota_enforced(live),
         terminating=readiness.terminating(live),
         live=None if content_hash == verified_hash else packing.pack(drift.without_bookkeeping(live)),

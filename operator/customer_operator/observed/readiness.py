@@ -49,7 +49,12 @@ def quota_enforced(live: Mapping[str, Any]) -> bool:
     Until then the API server refuses every object that the quota counts ("status unknown for quota").
     """
     hard = (live.get("status") or {}).get("hard") or {}
-    return bool(set(live["spec"]["hard"]) <= set(hard))
+    return set(hard_of(live)) <= set(hard)
+
+
+def hard_of(live: Mapping[str, Any]) -> Mapping[str, str]:
+    """Return the amounts of a live ResourceQuota; a quota of somebody else's may have none."""
+    return (live.get("spec") or {}).get("hard") or {}
 
 
 def _deployment(live: Mapping[str, Any]) -> Readiness:

@@ -257,3 +257,17 @@ def test_a_full_comparison_is_asked_for_by_name_or_of_all(cache: ObjectCache) ->
 def test_the_hash_of_a_manifest_is_of_all_of_it() -> None:
     """What `verify` relies on: equal hashes, equal manifests."""
     assert drift.applied_hash(desired()) != drift.applied_hash(desired(annotations=ISSUER))
+
+
+@pytest.mark.parametrize("spec", [{}, {"scopes": ["BestEffort"]}, {"hard": None}])
+def test_a_quota_without_amounts_is_taken_in_like_any_other_object(spec: Manifest) -> None:
+    """The API server admits it, from whoever may write into the namespace."""
+    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": live(1)["metadata"], "spec": spec}
+    cache = ObjectCache()
+
+    assert cache.upsert(NAME, quota)
+
+    known = cache.object(NAME, Key("ResourceQuota", "api"))
+    assert known is not None
+    assert known.hard == ()
+    assert known.enforced
