@@ -127,6 +127,31 @@ async def test_a_secret_that_was_edited_is_healed_at_the_resync_for_no_watch_tel
     assert steady.applied() == [("Secret", "mosquitto")]
 
 
+async def test_credentials_that_were_deleted_are_written_again_from_memory_at_the_resync(steady: World) -> None:
+    before = steady.find("Secret", naming.CREDENTIALS_SECRET)
+    steady.kube.remove("Secret", naming.CREDENTIALS_SECRET, namespace=NAMESPACE)
+
+    await steady.reconcile(resync=True)
+
+    after = steady.find("Secret", naming.CREDENTIALS_SECRET)
+    assert before is not None
+    assert after is not None
+    assert after["data"] == before["data"]
+
+
+async def test_a_namespace_saved_from_deletion_gets_no_owner_that_is_gone(steady: World) -> None:
+    """The watch is late: the instance is gone, and somebody has just taken the owner off to keep the data."""
+    saved = steady.kube.put(with_metadata(steady.namespace(), ownerReferences=None))
+    steady.cache.upsert("acme", saved)
+    steady.kube.remove(naming.KIND, "acme")
+
+    with pytest.raises(Conflict, match="is gone"):
+        await steady.reconcile()
+
+    assert "ownerReferences" not in with_metadata(steady.namespace())["metadata"]
+    assert steady.writes() == []
+
+
 async def test_what_carries_our_label_and_is_not_wanted_is_deleted_and_what_does_not_stays(steady: World) -> None:
     for name, labels in (("stray", naming.labels("acme", "api")), ("theirs", {})):
         steady.kube.put(
