@@ -73,6 +73,12 @@ class ExternalBroker:
     tls: bool = True
     credentials_secret: str | None = None
 
+    @property
+    def url(self) -> str:
+        """What clients connect to."""
+        host = f"[{self.host}]" if ":" in self.host else self.host  # an IPv6 address: RFC 3986, section 3.2.2
+        return f"{'mqtts' if self.tls else 'mqtt'}://{host}:{self.port}"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Mqtt:
@@ -125,7 +131,6 @@ class CustomerInstance:
     resources: Mapping[str, ResourceOverride] = field(default_factory=dict)
     images: Mapping[str, str] = field(default_factory=dict)
     suspend: bool = False
-    deletion_protection: bool = False
     deletion_policy: DeletionPolicy = DeletionPolicy.DELETE
     paused: bool = False
 
@@ -188,7 +193,6 @@ def parse(body: Mapping[str, Any]) -> CustomerInstance:
         resources=_each(spec, "resources", _override),
         images=_each(spec, "images", lambda image, _: str(image)),
         suspend=spec.get("suspend", False),
-        deletion_protection=spec.get("deletionProtection", False),
         deletion_policy=_enum(
             spec.get("deletionPolicy", DeletionPolicy.DELETE), kind=DeletionPolicy, at="spec.deletionPolicy"
         ),

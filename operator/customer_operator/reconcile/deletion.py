@@ -1,20 +1,17 @@
 """Deletion: stop the workloads, remove the namespace or leave it behind with its data, let the resource go."""
 
-import asyncio
 import logging
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from customer_operator import naming
-from customer_operator.components import namespace as namespace_builder
-from customer_operator.errors import ClusterError, ClusterUnreachable, Conflict, PermissionMissing
-from customer_operator.kube.client import KubeClient, patiently
-from customer_operator.kube.kinds import WORKLOADS
+from customer_operator.errors import ClusterError, ClusterUnreachable, Conflict
+from customer_operator.kube.client import KubeClient
 from customer_operator.model.instance import DeletionPolicy, DeletionRequest
 from customer_operator.model.platform import Platform
-from customer_operator.naming import Manifest
-from customer_operator.observed import drift, readiness
+from customer_operator.observed import readiness
 from customer_operator.reconcile.ownership import belongs_to, orphan
+from customer_operator.reconcile.workloads import stop_workloads
 from customer_operator.status.conditions import Stage
 
 log = logging.getLogger(__name__)
@@ -64,7 +61,7 @@ class Deletion:
             namespace = await orphan(self._client, namespace, uid=request.uid)
         if (holding := readiness.terminating(namespace)) is not None:
             return DeletionProgress(_stages(request, step=1, message=holding))
-        running = await self._stop_workloads(request)
+        running = await stop_workloads(self._client, request.name, self._platform)
         remaining = (request.since + _PATIENCE - now).total_seconds()
         if running and remaining > 0:
             stages = _stages(request, step=0, message=f"stopping {', '.join(running)}")
@@ -73,28 +70,6 @@ class Deletion:
             return await self._remove_finalizer(request)
         await self._client.delete("Namespace", namespace["metadata"]["name"], uid=namespace["metadata"]["uid"])
         return DeletionProgress(_stages(request, step=1, message="its content is being deleted"))
-
-    async def _stop_workloads(self, request: DeletionRequest) -> list[str]:
-        """Scale everything to zero and return the names of what still runs."""
-        namespace, selector = naming.namespace_of(request.name), {naming.INSTANCE_LABEL: request.name}
-        lists = await asyncio.gather(
-            *(self._client.list(kind, namespace=namespace, selector=selector) for kind in WORKLOADS)
-        )
-        workloads = [item for items in lists for item in items]
-        for item in workloads:
-            if item["spec"].get("replicas", 1):
-                await self._stop(request, item)
-        return [item["metadata"]["name"] for item in workloads if (item.get("status") or {}).get("replicas")]
-
-    async def _stop(self, request: DeletionRequest, workload: Manifest) -> None:
-        nothing = {"spec": {"replicas": 0}}
-        try:
-            await self._client.merge(workload, nothing)
-        except PermissionMissing:
-            # Somebody removed our binding, or we have died before we made it.
-            binding = namespace_builder.role_binding(request.name, self._platform)
-            await self._client.apply(drift.with_hash(binding))
-            await patiently(self._client.merge, workload, nothing)
 
     async def _remove_finalizer(self, request: DeletionRequest) -> DeletionProgress:
         live = await self._client.apply(naming.without_finalizer(request.name, request.uid))

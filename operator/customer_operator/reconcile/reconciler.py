@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from customer_operator import naming
 from customer_operator.credentials.references import ReferencedSecrets
 from customer_operator.errors import (
+    ClusterError,
     ClusterUnreachable,
     Conflict,
     HostnameTaken,
@@ -31,8 +32,10 @@ from customer_operator.reconcile.convergence import Convergence, Progress
 from customer_operator.reconcile.deletion import Deletion, first_stages
 from customer_operator.reconcile.diagnosis import diagnose
 from customer_operator.reconcile.observation import Pass, observe
+from customer_operator.reconcile.ownership import belongs_to
 from customer_operator.reconcile.reporter import Reporter
 from customer_operator.reconcile.retry import Retry, may_try
+from customer_operator.reconcile.workloads import stop_workloads
 from customer_operator.status.record import Phase, StatusRecord, read_status
 
 log = logging.getLogger(__name__)
@@ -52,7 +55,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LicensePolicy:
-    """How licenses are judged: the keys and the issuer that are trusted, and how long an expired one is served."""
+    """How licenses are evaluated: the keys and the issuer that are trusted, and how long an expired one is served."""
 
     keys: KeySet
     issuer: str
@@ -131,9 +134,9 @@ class Reconciler:
         done = Pass()
         error: Exception | None = None
         try:
-            self._admit(instance)
             decision = await self._decide(instance)
             done = replace(done, decision=decision, license=decision.license)
+            self._admit(instance)
             progress = await self._work(body, instance, done)
             done = replace(done, desired=progress.desired, requeue_after=progress.requeue_after)
             error = progress.error
@@ -144,9 +147,28 @@ class Reconciler:
             error = caught
         if isinstance(error, LicenseRejected):
             done = replace(done, license=entitlement.rejected(error))
+        if isinstance(error, UserError):
+            await self._suspend_refused(instance, done.decision)
         if error is not None:
             done = replace(done, failure=self._fail(instance, previous, error))
         return await self._conclude(body, instance, done, previous)
+
+    async def _suspend_refused(self, instance: CustomerInstance, decision: Decision | None) -> None:
+        """Stop an instance that is to be suspended although its spec cannot be carried out: nobody is served by that.
+
+        A mistake in one field, or a platform that has become stricter, is no way to go on without a license.
+        """
+        suspended = decision.suspended is not None if decision else instance.suspend
+        if not suspended or instance.paused:
+            return
+        namespace = await self._convergence.client.get("Namespace", naming.namespace_of(instance.name))
+        if namespace and belongs_to(namespace, uid=instance.uid, customer_id=instance.customer.id):
+            try:
+                await stop_workloads(self._convergence.client, instance.name, self._platform)
+            except (ClusterUnreachable, Conflict):
+                raise
+            except ClusterError as error:
+                log.warning("instance %s cannot be suspended: %s", instance.name, error)
 
     def _admit(self, instance: CustomerInstance) -> None:
         """Refuse what the platform does not allow its instances to ask for; raises a UserError."""

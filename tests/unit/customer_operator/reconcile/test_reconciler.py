@@ -145,6 +145,18 @@ async def test_a_secret_that_was_edited_is_healed_when_the_spec_changes(steady: 
     assert set(steady.applied()) == {("Secret", "mosquitto"), ("Ingress", "web")}
 
 
+async def test_credentials_that_were_deleted_are_written_again_from_memory_at_the_resync(steady: World) -> None:
+    before = steady.find("Secret", naming.CREDENTIALS_SECRET)
+    steady.kube.remove("Secret", naming.CREDENTIALS_SECRET, namespace=NAMESPACE)
+
+    await steady.reconcile(resync=True)
+
+    after = steady.find("Secret", naming.CREDENTIALS_SECRET)
+    assert before is not None
+    assert after is not None
+    assert after["data"] == before["data"]
+
+
 async def test_what_carries_our_label_and_is_not_wanted_is_deleted_and_what_does_not_stays(steady: World) -> None:
     for name, labels in (("stray", naming.labels("acme", "api")), ("theirs", {})):
         steady.kube.put(

@@ -172,3 +172,44 @@ async def test_a_database_that_does_not_come_up_is_stuck_after_its_deadline_and_
 
 def message(world: World, kind: str) -> str:
     return str(next(item["message"] for item in world.status()["conditions"] if item["type"] == kind))
+
+
+# -- suspended, and refused ------------------------------------------------------------------------------------------
+
+
+def running(world: World) -> dict[str, int]:
+    return {item["metadata"]["name"]: item["spec"]["replicas"] for item in world.kube.all("Deployment")}
+
+
+async def test_an_instance_that_is_refused_is_suspended_all_the_same(world: World) -> None:
+    await world.bring_up()
+    assert set(running(world).values()) == {1}
+    world.order(hostname="www.iot.example.com", suspend=True)
+
+    await world.reconcile()
+
+    assert world.condition("Stalled") == ("True", "InvalidSpec")
+    assert set(running(world).values()) == {0}
+    world.order()
+    await world.until_steady()
+    assert set(running(world).values()) == {1}
+
+
+async def test_a_refused_instance_that_is_not_to_be_suspended_goes_on(world: World) -> None:
+    await world.bring_up()
+    world.order(hostname="www.iot.example.com")
+
+    await world.reconcile()
+
+    assert world.condition("Stalled") == ("True", "InvalidSpec")
+    assert set(running(world).values()) == {1}
+
+
+async def test_a_license_that_cannot_be_trusted_is_no_way_around_a_suspension(licensed: World) -> None:
+    await licensed.bring_up(license=license_key())
+    licensed.order(license={"key": "nonsense.nonsense.nonsense"}, suspend=True)
+
+    await licensed.reconcile()
+
+    assert licensed.condition("Stalled") == ("True", "LicenseInvalid")
+    assert set(running(licensed).values()) == {0}
