@@ -48,4 +48,6 @@ def _exit(terminated: Mapping[str, Any]) -> str:
 
 
 def _sentence(what: str, why: str | None) -> str:
-    return f"{what}: {why.strip()}" if why and why.strip() else what
+    """Return both in one line: a container writes its own last message, and may put anything into it."""
+    plain = " ".join("".join(letter if letter.isprintable() else " " for letter in why or "").split())
+    return f"{what}: {plain}" if plain else what

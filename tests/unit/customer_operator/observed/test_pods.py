@@ -89,3 +89,21 @@ def test_of_several_pods_the_first_by_name_that_has_a_problem_is_named() -> None
 
     assert problem_of(pods) == "pod b: Failed"
     assert problem_of([]) is None
+
+
+def test_what_a_container_wrote_last_is_told_in_one_line_without_control_characters() -> None:
+    pod = {
+        "metadata": {"name": "api-0"},
+        "status": {
+            "containerStatuses": [
+                {
+                    "name": "api",
+                    "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off\n5m0s"}},
+                    "lastState": {"terminated": {"exitCode": 1, "reason": "Error", "message": "a\x00b\x1b[31m\n\nc"}},
+                }
+            ]
+        },
+    }
+    assert problem_of([pod]) == (
+        "pod api-0: container api: CrashLoopBackOff: back-off 5m0s; last exit: code 1 (Error): a b [31m c"
+    )
