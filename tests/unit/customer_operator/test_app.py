@@ -88,6 +88,7 @@ async def test_an_order_is_built_and_drift_is_healed_by_the_leader_alone(server:
             await kube.changes.until(lambda: replicas(kube) == 1)
             assert not standby.leads
             assert standby.problem() is None
+            assert (standby._queue.depth().total(), standby._queue.delayed()) == (0, 0), "it raises no alarm"
 
     assert {who.rpartition("(")[2] for who in server.writers} == {"one)"}
 

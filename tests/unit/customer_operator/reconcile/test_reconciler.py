@@ -1,10 +1,13 @@
 """One pass after another over an instance: built, left alone, healed, reported."""
 
+import pytest
+
 from customer_operator import naming
+from customer_operator.errors import Conflict
 from customer_operator.kube.kinds import KINDS
 from customer_operator.model.timestamps import parse_time
 from tests.support.fake_kube import Call
-from tests.support.reconciling import QUOTA_WAIT, World, edited
+from tests.support.reconciling import QUOTA_WAIT, World, edited, with_metadata
 
 NAMESPACE = "customer-acme"
 
@@ -143,6 +146,31 @@ async def test_a_secret_that_was_edited_is_healed_when_the_spec_changes(steady: 
     await steady.reconcile()
 
     assert set(steady.applied()) == {("Secret", "mosquitto"), ("Ingress", "web")}
+
+
+async def test_credentials_that_were_deleted_are_written_again_from_memory_at_the_resync(steady: World) -> None:
+    before = steady.find("Secret", naming.CREDENTIALS_SECRET)
+    steady.kube.remove("Secret", naming.CREDENTIALS_SECRET, namespace=NAMESPACE)
+
+    await steady.reconcile(resync=True)
+
+    after = steady.find("Secret", naming.CREDENTIALS_SECRET)
+    assert before is not None
+    assert after is not None
+    assert after["data"] == before["data"]
+
+
+async def test_a_namespace_saved_from_deletion_gets_no_owner_that_is_gone(steady: World) -> None:
+    """The watch is late: the instance is gone, and somebody has just taken the owner off to keep the data."""
+    saved = steady.kube.put(with_metadata(steady.namespace(), ownerReferences=None))
+    steady.cache.upsert("acme", saved)
+    steady.kube.remove(naming.KIND, "acme")
+
+    with pytest.raises(Conflict, match="is gone"):
+        await steady.reconcile()
+
+    assert "ownerReferences" not in with_metadata(steady.namespace())["metadata"]
+    assert steady.writes() == []
 
 
 async def test_what_carries_our_label_and_is_not_wanted_is_deleted_and_what_does_not_stays(steady: World) -> None:

@@ -128,7 +128,21 @@ async def test_every_pass_is_counted_by_its_outcome(bench: Bench, answer: Answer
     assert count == 1
 
 
-async def test_due_work_that_nobody_finishes_is_a_stall_and_a_long_queue_alone_is_none(bench: Bench) -> None:
+async def test_a_long_queue_is_no_stall_while_work_goes_on(bench: Bench) -> None:
+    for number in range(3):
+        bench.queue.add(str(number), Priority.TRIAL)
+    bench.clock.now += 100
+    stalls = []
+
+    async def reconcile(_: str) -> Outcome:
+        stalls.append(bench.workers.stalled_for())
+        return Outcome("ready")
+
+    await bench.run(reconcile, until=lambda: len(stalls) == 3)
+    assert stalls[:2] == [100, 0], "one waits still, as long as before"
+
+
+async def test_due_work_that_nobody_finishes_is_a_stall(bench: Bench) -> None:
     assert bench.workers.stalled_for() == 0
     for number in range(3):
         bench.queue.add(str(number), Priority.TRIAL)
