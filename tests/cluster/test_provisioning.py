@@ -84,7 +84,7 @@ class Stack:
 def stacks(cluster: LocalCluster, api: Kubernetes, operators: Operators, tenants: Tenants) -> dict[Plan, Stack]:
     """One instance per plan, provisioned side by side and awaited as anybody would: by kubectl wait.
 
-    The operator is a new one, which has no experience by which it would promise less than the documents.
+    The operator is a new one, which knows no instance yet by whose time it would estimate less than three minutes.
     """
     operators.stop()
     operators.usual()

@@ -30,17 +30,17 @@ def build(context: Context) -> list[Manifest]:
         objects.service_account(context, COMPONENT, NAME),
         secret,
         objects.service(context, COMPONENT, name=NAME, ports=[objects.port("metrics", PORT)]),
-        _deployment(context, checksum=objects.data_hash(secret)),
+        _deployment(context, config_hash=objects.data_hash(secret)),
     ]
 
 
-def _deployment(context: Context, *, checksum: str) -> Manifest:
+def _deployment(context: Context, *, config_hash: str) -> Manifest:
     pod = pods.template(
         context,
         COMPONENT,
         account=NAME,
         user=_USER,
-        annotations={CONFIG_HASH_ANNOTATION: checksum},
+        annotations={CONFIG_HASH_ANNOTATION: config_hash},
         spec={"containers": [_exporter(context)]},
     )
     # A gap of one scrape costs nothing; two exporters would need two client ids, and each count the other.

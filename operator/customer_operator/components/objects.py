@@ -55,5 +55,5 @@ def port(name: str, number: int, target: str | None = None) -> Manifest:
 
 
 def data_hash(*manifests: Manifest) -> str:
-    """Return a digest of what Secrets hold, for the annotation that rolls the pods which read them at start."""
+    """Return a hash of what Secrets hold, for the annotation that rolls the pods which read them at start."""
     return hash_of([manifest.get("data", {}) for manifest in manifests])

@@ -59,7 +59,7 @@ def build(context: Context) -> list[Manifest]:
             name=NAME,
             ports=[objects.port("postgres", PORT), objects.port("metrics", METRICS_PORT)],
         ),
-        _stateful_set(context, checksum=objects.data_hash(secret)),
+        _stateful_set(context, config_hash=objects.data_hash(secret)),
     ]
 
 
@@ -92,13 +92,13 @@ def _secret(context: Context) -> Manifest:
     )
 
 
-def _stateful_set(context: Context, *, checksum: str) -> Manifest:
+def _stateful_set(context: Context, *, config_hash: str) -> Manifest:
     pod = pods.template(
         context,
         COMPONENT,
         account=NAME,
         user=_USER,
-        annotations={CONFIG_HASH_ANNOTATION: checksum},
+        annotations={CONFIG_HASH_ANNOTATION: config_hash},
         # A fast shutdown writes a checkpoint first; the image's authors find 10 s too short.
         grace_seconds=120,
         spec={"containers": [_server(context), _exporter(context)], "volumes": _volumes()},

@@ -17,7 +17,7 @@ _LOGIN_LENGTH: Final = 65535  # bytes that a field of an MQTT packet holds (MQTT
 
 
 class ReferencedSecrets:
-    """Reads the licence and the login that an instance refers to."""
+    """Reads the license and the login that an instance refers to."""
 
     def __init__(self, client: SecretReader, namespace: str) -> None:
         """Take the operator's own namespace, where the Secrets are."""
@@ -25,7 +25,7 @@ class ReferencedSecrets:
         self._namespace = namespace
 
     async def license_key(self, instance: CustomerInstance) -> str | None:
-        """Return the licence, inline or from its Secret; None when the instance has none.
+        """Return the license, inline or from its Secret; None when the instance has none.
 
         Raises InstanceInvalid when the instance has no such Secret, or nothing usable is in it.
         """
@@ -35,7 +35,7 @@ class ReferencedSecrets:
         data = await self._data(instance, given.secret_name, field=field)
         text = _text(data, given.secret_key, secret=given.secret_name, field=f"{field}.key").strip()
         if not 0 < len(text) <= _LICENSE_LENGTH:
-            raise _unusable(f"{field}.key", given.secret_name, given.secret_key, "is empty or too long for a licence")
+            raise _unusable(f"{field}.key", given.secret_name, given.secret_key, "is empty or too long for a license")
         return text
 
     async def external_login(self, instance: CustomerInstance) -> Login | None:

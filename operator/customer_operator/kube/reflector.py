@@ -34,7 +34,7 @@ class Mirror(Protocol):
 
 
 async def relist(client: KubeClient, kind: str, *, selector: str, mirror: Mirror) -> str:
-    """Bring a mirror in line with all objects of a kind, and return the resource version of the list.
+    """Make a mirror hold just the objects of a kind that exist, and return the resource version of the list.
 
     What the list does not hold is dropped: nothing that was deleted unseen stays. Raises the errors of the client.
     """

@@ -30,7 +30,7 @@ NO_LICENSE: Final = LicenseStatus()
 class Decision:
     """The plan in force and what it brings, how the license reads, and why the instance is suspended (None: it is not).
 
-    `again_at` is when the answer will be another one, None for not by itself.
+    `next_change` is when the answer will be another one, None for not by itself.
     """
 
     plan: Plan
@@ -48,11 +48,11 @@ def evaluate(
 
     A license that cannot be trusted raises LicenseRejected: nothing is built, and nothing that exists is taken away.
     """
-    asked_to_rest = "suspended by spec.suspend; all data is kept" if instance.suspend else None
+    by_spec = "suspended by spec.suspend; all data is kept" if instance.suspend else None
     if token is None:
         row = PLANS[instance.plan]
         return Decision(
-            plan=instance.plan, features=row.features, limits=row.limits, license=NO_LICENSE, suspended=asked_to_rest
+            plan=instance.plan, features=row.features, limits=row.limits, license=NO_LICENSE, suspended=by_spec
         )
     entitlement = verify(token, keys=keys, issuer=issuer, instance_name=instance.name)
     state = entitlement.state(now=now, grace=grace)
@@ -62,7 +62,7 @@ def evaluate(
         features=entitlement.features,
         limits=entitlement.limits,
         license=_read(instance, entitlement, state, grace),
-        suspended=asked_to_rest or expired,
+        suspended=by_spec or expired,
         next_change=_next_change(entitlement, state, grace),
     )
 

@@ -65,7 +65,7 @@ class Keys(Protocol):
 
 
 def verify(token: str, *, keys: Keys, issuer: str, instance_name: str) -> Entitlement:
-    """Return what the license grants; expiry is the caller's to judge, because of the grace period.
+    """Return what the license grants; expiry is the caller's to evaluate, because of the grace period.
 
     Raises LicenseRejected naming what is wrong and what to do about it. The algorithm is ours, never the token's.
     """

@@ -204,7 +204,10 @@ class ObjectCache:
         return known is None or replace(seen, version=known.version, live=known.live) != known
 
     def delete(self, name: str, live: Mapping[str, Any]) -> bool:
-        """Take in that an object is gone, or out of sight; False when another one of that name is known, or none."""
+        """Take in that an object is gone, or no longer carries the label.
+
+        False when another one of that name is known, or none.
+        """
         objects, key = self._objects.get(name, {}), key_of(live)
         known = objects.get(key)
         if known is None or known.uid != live["metadata"]["uid"] or known.version > version_of(live):

@@ -1,4 +1,4 @@
-"""What exists of an instance, as one observed: all that its status is computed from; pure."""
+"""What exists of an instance: all that its status is computed from; pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

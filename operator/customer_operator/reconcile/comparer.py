@@ -16,7 +16,7 @@ _CREDENTIALS = Key("Secret", naming.CREDENTIALS_SECRET)
 
 
 class Comparer:
-    """Brings the cache's judgement of an instance up to date."""
+    """Brings what the cache knows of an instance up to date."""
 
     def __init__(self, *, client: KubeClient, cache: ObjectCache, credentials: CredentialStore) -> None:
         """Take what it reads with and what it fills."""

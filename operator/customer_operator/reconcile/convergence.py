@@ -1,4 +1,4 @@
-"""Brings one instance's objects in line with what is desired, or only looks at them."""
+"""Applies what is desired of one instance and removes what is not, or only compares the two."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -95,10 +95,10 @@ def _workloads(desired: Sequence[Manifest], component: str) -> list[Manifest]:
 def _readiness(keys: Sequence[Key], objects: Mapping[Key, CachedObject]) -> Readiness | None:
     if not keys:
         return _NOT_PART
-    readings = [objects[key].readiness for key in keys if key in objects]
-    if len(readings) < len(keys):
+    known = [objects[key].readiness for key in keys if key in objects]
+    if len(known) < len(keys):
         return None
-    return next((reading for reading in readings if not reading.ready), readings[0])
+    return next((readiness for readiness in known if not readiness.ready), known[0])
 
 
 def route(instance: CustomerInstance, platform: Platform) -> Readiness:

@@ -52,7 +52,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LicensePolicy:
-    """How licenses are judged: the keys and the issuer that are trusted, and how long an expired one is served."""
+    """How licenses are evaluated: the keys and the issuer that are trusted, and how long an expired one is served."""
 
     keys: KeySet
     issuer: str

@@ -48,7 +48,7 @@ class Intake:
             self._object_changed(name)
 
     def delete(self, live: Manifest) -> None:
-        """Take in that a resource or an object is gone, or out of sight."""
+        """Take in that a resource or an object is gone, or no longer carries the label."""
         if live["kind"] == naming.KIND:
             self.delete_instance(live)
         elif (name := instance_of(live)) is not None and self._cache.delete(name, live):

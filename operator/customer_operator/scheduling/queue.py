@@ -1,6 +1,6 @@
 """The work queue: which instance is reconciled next.
 
-One name is queued at most once and in work at most once; whatever arrives during the work means one more pass.
+One name is queued at most once and in flight at most once; whatever arrives meanwhile means one more pass.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from enum import IntEnum
 
 
 class Priority(IntEnum):
-    """The classes of items by priority deletion first, the slow resync last."""
+    """The classes of items: deletion first, the slow resync last."""
 
     DELETE = 0
     ENTERPRISE = 1
@@ -72,8 +72,8 @@ class WorkQueue:
     def add(self, name: str, priority: Priority, *, delay: float = 0.0) -> None:
         """Queue a name, not to be handed out before `delay` seconds have passed.
 
-        A name that is queued already keeps the more urgent class and the earlier time. A name that is in work
-        is queued again when its work is done; of a delayed addition during the work, the delay is kept.
+        A name that is queued already keeps the higher priority and the earlier time. A name that is in flight
+        is queued again when it is done; the delay of an addition made meanwhile is kept.
         """
         due = self._clock() + delay
         entry = self._entries.get(name)
@@ -87,12 +87,12 @@ class WorkQueue:
             self._push(entry)
 
     def clear(self) -> None:
-        """Forget all that waits; what is in work stays in work."""
+        """Forget all that waits; what is in flight stays in flight."""
         for waiting in (self._entries, self._ready, self._delayed):
             waiting.clear()
 
     async def get(self) -> QueueItem:
-        """Wait for the most urgent item that is due; it stays in work until `done` is called with its name."""
+        """Wait for the due item of the highest priority; it is in flight until `done` is called with its name."""
         while True:
             self._changed.clear()
             self._promote()
@@ -119,7 +119,7 @@ class WorkQueue:
         return sum(entry.since > now for entry in self._entries.values())
 
     def in_flight(self) -> int:
-        """Return the number of items in work."""
+        """Return the number of items in flight."""
         return len(self._in_flight)
 
     def oldest_wait(self) -> float:

@@ -1,7 +1,7 @@
 """The status of an instance, computed from what exists; pure.
 
-Times move only on a transition, so a status computed twice from the same observed is the same status: it is written
-only when it changed.
+Times move only on a transition, so a status computed twice from the same observed state is the same status: it is
+written only when it changed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -185,9 +185,9 @@ def _situation(phase: Phase, observed: ObservedState) -> str:
     return f"waiting for {names}"
 
 
-def _license(reading: LicenseStatus) -> dict[str, Any]:
-    key_id = reading.key_id[:_KEY_ID_LIMIT] if reading.key_id else None
-    values = {"state": reading.state, "expiresAt": format_time(reading.expires_at), "keyId": key_id}
+def _license(status: LicenseStatus) -> dict[str, Any]:
+    key_id = status.key_id[:_KEY_ID_LIMIT] if status.key_id else None
+    values = {"state": status.state, "expiresAt": format_time(status.expires_at), "keyId": key_id}
     return {name: value for name, value in values.items() if value is not None}
 
 

@@ -111,11 +111,11 @@ def test_the_licence_decides_the_plan_and_says_so_when_the_spec_asks_for_more(
 
 
 @pytest.mark.parametrize("now", [EXPIRY - GRACE, EXPIRY, EXPIRY + 2 * GRACE])
-def test_with_plan_that_was_asked_to_rest_rests_whatever_its_licence_says(keys: KeySet, now: datetime) -> None:
+def test_spec_suspend_suspends_whatever_the_license_says(keys: KeySet, now: datetime) -> None:
     assert decision(keys, instance=with_plan(suspend=True), now=now).suspended == SUSPENDED
 
 
-def test_with_plan_without_a_licence_can_be_asked_to_rest() -> None:
+def test_spec_suspend_suspends_without_a_license() -> None:
     found = evaluate(with_plan(suspend=True), token=None, keys=KeySet(None), issuer=ISSUER, grace=GRACE, now=EXPIRY)
 
     assert found.suspended == SUSPENDED

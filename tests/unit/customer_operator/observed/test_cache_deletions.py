@@ -49,7 +49,7 @@ def test_the_deletion_of_a_predecessor_that_comes_late_leaves_its_successor(cach
     assert not cache.needs_apply(NAME, desired())
 
 
-def test_a_deletion_that_is_judged_by_version_alone_would_take_the_successor(cache: ObjectCache) -> None:
+def test_a_deletion_that_is_told_by_version_alone_would_take_the_successor(cache: ObjectCache) -> None:
     """A late event of a finalizer's removal may carry a version above that of the answer."""
     cache.record(NAME, live(9, uid="new"), verified=True)
 

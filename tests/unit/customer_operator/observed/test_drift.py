@@ -1,4 +1,4 @@
-"""What counts as drift: digests of manifests, fingerprints of live objects, and full comparison."""
+"""What counts as drift: hashes of manifests and of live objects, and full comparison."""
 
 import copy
 from typing import Any
@@ -37,21 +37,21 @@ def changed(body: Manifest, *path: str, value: Any) -> Manifest:
     return body
 
 
-def test_a_digest_does_not_depend_on_the_order_of_keys() -> None:
+def test_a_hash_does_not_depend_on_the_order_of_keys() -> None:
     assert hash_of({"a": 1, "b": [2, {"c": 3, "d": 4}]}) == hash_of({"b": [2, {"d": 4, "c": 3}], "a": 1})
 
 
 @pytest.mark.parametrize("other", [{"a": "1"}, {"a": None}, {"a": [1]}, {}, {"a": 1, "b": None}])
-def test_different_values_have_different_digests(other: dict[str, Any]) -> None:
+def test_different_values_have_different_hashes(other: dict[str, Any]) -> None:
     assert hash_of(other) != hash_of({"a": 1})
 
 
-def test_a_digest_is_thirty_two_hexadecimal_digits() -> None:
+def test_a_hash_is_thirty_two_hexadecimal_digits() -> None:
     assert len(hash_of({})) == 32
     int(hash_of({}), 16)
 
 
-def test_stamping_adds_the_digest_and_leaves_the_manifest_alone() -> None:
+def test_with_hash_adds_the_hash_and_leaves_the_manifest_alone() -> None:
     manifest = config_map(a="1")
     before = copy.deepcopy(manifest)
 
@@ -65,14 +65,14 @@ def test_stamping_adds_the_digest_and_leaves_the_manifest_alone() -> None:
     }
 
 
-def test_stamping_keeps_other_annotations() -> None:
+def test_with_hash_keeps_other_annotations() -> None:
     manifest = changed(config_map(), "metadata", "annotations", value={"cert-manager.io/cluster-issuer": "x"})
 
     assert drift.with_hash(manifest)["metadata"]["annotations"]["cert-manager.io/cluster-issuer"] == "x"
 
 
 @pytest.mark.parametrize("annotations", [{}, None, {"other": "x"}])
-def test_an_object_that_was_never_applied_by_us_has_no_digest(annotations: Any) -> None:
+def test_an_object_that_was_never_applied_by_us_has_no_hash(annotations: Any) -> None:
     assert drift.applied_hash({"metadata": {"annotations": annotations}}) is None
 
 
@@ -89,7 +89,7 @@ BASE = live(drift.with_hash(config_map(a="1")))
     ],
     ids=["resourceVersion", "managedFields", "annotation of a controller", "status"],
 )
-def test_bookkeeping_does_not_change_the_fingerprint(same: Manifest) -> None:
+def test_bookkeeping_does_not_change_the_content_hash(same: Manifest) -> None:
     assert drift.content_hash(same) == drift.content_hash(BASE)
 
 
@@ -106,7 +106,7 @@ def test_bookkeeping_does_not_change_the_fingerprint(same: Manifest) -> None:
     ],
     ids=["value", "values gone", "new field", "label", "labels gone", "our annotation", "owner"],
 )
-def test_a_change_of_content_changes_the_fingerprint(other: Manifest) -> None:
+def test_a_change_of_content_changes_the_content_hash(other: Manifest) -> None:
     assert drift.content_hash(other) != drift.content_hash(BASE)
 
 
@@ -158,7 +158,7 @@ def test_an_object_as_applied_is_in_sync() -> None:
     assert drift.in_sync(BASE, drift.with_hash(config_map(a="1")))
 
 
-def test_a_field_that_is_no_longer_desired_is_seen_by_the_digest_alone() -> None:
+def test_a_field_that_is_no_longer_desired_is_seen_by_the_hash_alone() -> None:
     """The live object contains all that is desired, and one field more that would stay for ever."""
     desired = drift.with_hash(config_map())
 
@@ -166,7 +166,7 @@ def test_a_field_that_is_no_longer_desired_is_seen_by_the_digest_alone() -> None
     assert not drift.in_sync(BASE, desired)
 
 
-def test_a_changed_value_is_seen_although_the_digest_is_still_ours() -> None:
+def test_a_changed_value_is_seen_although_the_hash_is_still_ours() -> None:
     assert not drift.in_sync(changed(BASE, "data", "a", value="2"), drift.with_hash(config_map(a="1")))
 
 

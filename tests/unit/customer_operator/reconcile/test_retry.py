@@ -21,7 +21,7 @@ from customer_operator.reconcile.retry import Retry, may_try
 from customer_operator.status.record import StatusRecord
 from tests.support.statuses import NOW, STUCK, WAITING, component, compute, make_generation, make_observed_state, record
 
-RETRY = Retry(tries=3, delay=60.0)  # the documents' numbers
+RETRY = Retry(tries=3, delay=60.0)  # the defaults of the settings
 OUTAGE = ClusterError("POST /api/v1/namespaces: 500 no reason given", status=500)
 MISTAKE = LicenseRejected("it is not a JWT")
 

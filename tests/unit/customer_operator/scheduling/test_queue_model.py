@@ -8,7 +8,7 @@ import pytest
 from customer_operator.scheduling.queue import Priority, WorkQueue
 from tests.support.queues import Clock, take
 
-URGENCIES = list(Priority)
+PRIORITIES = list(Priority)
 
 
 @dataclass
@@ -43,7 +43,7 @@ async def test_random_operations_agree_with_a_naive_model(seed: int) -> None:
     queue, model = WorkQueue(clock=clock, age_step=4.0), Model(age_step=4.0)
     for _ in range(300):
         operation = dice.choice(("add", "add", "delay", "take", "take", "done", "pass"))
-        name, priority = dice.choice("abcdef"), dice.choice(URGENCIES)
+        name, priority = dice.choice("abcdef"), dice.choice(PRIORITIES)
         delay = float(dice.randrange(1, 12)) if operation == "delay" else 0.0
         if operation in ("add", "delay"):
             queue.add(name, priority, delay=delay)
