@@ -125,7 +125,6 @@ class CustomerInstance:
     resources: Mapping[str, ResourceOverride] = field(default_factory=dict)
     images: Mapping[str, str] = field(default_factory=dict)
     suspend: bool = False
-    deletion_protection: bool = False
     deletion_policy: DeletionPolicy = DeletionPolicy.DELETE
     paused: bool = False
 
@@ -188,7 +187,6 @@ def parse(body: Mapping[str, Any]) -> CustomerInstance:
         resources=_each(spec, "resources", _override),
         images=_each(spec, "images", lambda image, _: str(image)),
         suspend=spec.get("suspend", False),
-        deletion_protection=spec.get("deletionProtection", False),
         deletion_policy=_enum(
             spec.get("deletionPolicy", DeletionPolicy.DELETE), kind=DeletionPolicy, at="spec.deletionPolicy"
         ),

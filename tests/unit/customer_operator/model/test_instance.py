@@ -38,7 +38,7 @@ def test_a_minimal_resource_gets_the_defaults_of_the_contract() -> None:
     assert instance.mqtt == Mqtt(exposure=Exposure.SNI)
     assert (instance.license, instance.hostname) == (None, None)
     assert (dict(instance.storage), dict(instance.resources), dict(instance.images)) == ({}, {}, {})
-    assert (instance.suspend, instance.deletion_protection, instance.paused) == (False, False, False)
+    assert (instance.suspend, instance.paused) == (False, False)
     assert instance.deletion_policy is DeletionPolicy.DELETE
 
 
