@@ -69,8 +69,7 @@ def _mqtt(context: Context) -> dict[str, str]:
             "MQTT_USERNAME": bootstrap.MQTT_API_USER,
             "MQTT_PASSWORD": context.credentials.mqtt_api_password,
         }
-    host = f"[{external.host}]" if ":" in external.host else external.host
-    values = {"MQTT_BROKER": f"{'mqtts' if external.tls else 'mqtt'}://{host}:{external.port}"}
+    values = {"MQTT_BROKER": external.url}
     if context.external_login:
         values["MQTT_USERNAME"] = context.external_login.username
         values["MQTT_PASSWORD"] = context.external_login.password

@@ -73,6 +73,12 @@ class ExternalBroker:
     tls: bool = True
     credentials_secret: str | None = None
 
+    @property
+    def url(self) -> str:
+        """What clients connect to."""
+        host = f"[{self.host}]" if ":" in self.host else self.host  # an IPv6 address: RFC 3986, section 3.2.2
+        return f"{'mqtts' if self.tls else 'mqtt'}://{host}:{self.port}"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Mqtt:

@@ -60,7 +60,4 @@ def _mqtt(instance: CustomerInstance, platform: Platform, ports: Mapping[str, in
 
 
 def _external(instance: CustomerInstance) -> str | None:
-    if (external := instance.mqtt.external) is None:
-        return None
-    host = f"[{external.host}]" if ":" in external.host else external.host  # an IPv6 address: RFC 3986, section 3.2.2
-    return f"{'mqtts' if external.tls else 'mqtt'}://{host}:{external.port}"
+    return instance.mqtt.external.url if instance.mqtt.external else None
