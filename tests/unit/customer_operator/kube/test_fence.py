@@ -23,6 +23,7 @@ from customer_operator.metrics import Metrics
 
 NAMESPACE = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "x"}}
 PATIENCE = 10.0
+MOMENT = 0.1
 
 
 class Clock:
@@ -125,35 +126,54 @@ def test_a_write_that_must_not_leave_is_nobody_s_failure() -> None:
 
 @pytest.mark.parametrize("end", ["its time is up", "it is closed"])
 async def test_a_write_in_flight_is_cut_off_when_the_fence_closes(end: str) -> None:
-    fence = Fence()
-    fence.extend(until=fence._clock() + (0.2 if end == "its time is up" else 3600))
+    clock = Clock()
+    fence = Fence(clock=clock)
+    fence.extend(until=clock() + 3600)
     async with connected(fence) as (client, server):
         server.let_go.clear()
         write = asyncio.create_task(client.apply(NAMESPACE))
         await asyncio.wait_for(server.arrived.wait(), PATIENCE)
         if end == "it is closed":
             fence.close()
+        else:
+            nearly_up(fence, clock)
         with pytest.raises(LeadershipLost, match="cut off"):
             await asyncio.wait_for(write, PATIENCE)
         await asyncio.wait_for(server.ended.wait(), PATIENCE)
     assert server.cut == ["PATCH"]
 
 
+async def test_a_write_is_cut_off_at_the_time_that_was_known_when_it_began() -> None:
+    """Nobody renews the lease, and nobody closes the fence; how far the write has got does not matter."""
+    clock = Clock()
+    fence = Fence(clock=clock)
+    fence.extend(until=clock() + MOMENT)
+    async with connected(fence) as (client, server):
+        server.let_go.clear()
+        with pytest.raises(LeadershipLost, match="cut off"):
+            await asyncio.wait_for(client.apply(NAMESPACE), PATIENCE)
+
+
 async def test_a_write_in_flight_goes_on_when_the_lease_is_renewed_meanwhile() -> None:
-    fence = Fence()
-    fence.extend(until=fence._clock() + 0.2)
+    clock = Clock()
+    fence = Fence(clock=clock)
+    fence.extend(until=clock() + 3600)
     async with connected(fence) as (client, server):
         server.let_go.clear()
         write = asyncio.create_task(client.apply(NAMESPACE))
         await asyncio.wait_for(server.arrived.wait(), PATIENCE)
-        first_end = asyncio.create_task(fence.expired())
-        fence.extend(until=fence._clock() + 0.4)
-        await asyncio.wait([write, first_end], return_when=asyncio.FIRST_COMPLETED, timeout=0.3)
+        nearly_up(fence, clock)
+        fence.extend(until=clock() + 3600)
+        await asyncio.wait([write], timeout=3 * MOMENT)
         assert not write.done()
-        fence.extend(until=fence._clock() + 3600)
         server.let_go.set()
         assert await asyncio.wait_for(write, PATIENCE) == {}
-        first_end.cancel()
+
+
+def nearly_up(fence: Fence, clock: Clock) -> None:
+    """Move the time to a moment before the fence's end; the end itself comes by the event loop's clock."""
+    clock.seconds += fence.left - MOMENT
+    fence.extend(until=clock() + MOMENT)
 
 
 async def test_a_write_that_has_waited_for_a_connection_for_too_long_is_not_sent() -> None:
