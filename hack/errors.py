@@ -4,7 +4,8 @@ HackError
 ├── BinaryError    a program could not be found, fetched, built or verified
 └── ClusterError   the local control plane could not be started, stopped or used
     ├── DamagedDataError   what an earlier cluster left cannot be used again
-    └── Refused            the API server refused a request
+    ├── Refused            the API server refused a request
+    └── Unreachable        the API server did not answer
 """
 
 
@@ -30,3 +31,7 @@ class Refused(ClusterError):
     def __init__(self, status: int, message: str) -> None:
         super().__init__(f"{status}: {message}")
         self.status = status
+
+
+class Unreachable(ClusterError):
+    """The API server did not answer."""

@@ -36,6 +36,7 @@ _PARAMS = {"fieldManager": naming.FIELD_MANAGER, "force": "true"}
 _INSTANCES = path_of(naming.KIND)
 _SPREAD = 3600.0  # seconds between two resyncs of an instance: none falls into the measurement of the start
 _REST = 60.0  # seconds
+_PATIENCE = 1800.0  # seconds
 
 
 @dataclass
@@ -79,9 +80,12 @@ def measure(cluster: LocalCluster, folder: Path, *, count: int) -> Scale:
     names = [f"scale-{number:05d}" for number in range(count)]
     objects, load_s = _load(cluster, names)
     environment = {"BASE_DOMAIN": _DOMAIN, "RESYNC_INTERVAL": str(_SPREAD)}
-    say(f"starting an operator beside {count} instances …")
+    say("an operator reports on all of them for the first time …")
+    with Subject(cluster, directory=folder, environment=environment, patience=_PATIENCE):
+        pass
+    say(f"starting an operator beside {count} instances that are as they should be …")
     started = time.monotonic()
-    with Subject(cluster, directory=folder, environment=environment, patience=1800) as subject:
+    with Subject(cluster, directory=folder, environment=environment, patience=_PATIENCE) as subject:
         start_s, start_cpu_s = time.monotonic() - started, subject.processor_seconds()
         at_start, peak = subject.requests(), subject.resident_mib(peak=True)
         say(f"resting for {_REST:.0f} s …")

@@ -13,7 +13,7 @@ import yaml
 from urllib3 import BaseHTTPResponse, PoolManager
 from urllib3.exceptions import HTTPError
 
-from hack.errors import Refused
+from hack.errors import Refused, Unreachable
 from hack.files import write_private
 
 REQUEST_TIMEOUT = 30.0
@@ -63,13 +63,16 @@ class Client:
     ) -> Object:
         """Send one request and return the answer; `body` is an object, or the JSON of one as bytes.
 
-        Raises Refused, and urllib3.exceptions.HTTPError when there is no answer in `timeout` seconds.
+        Raises Refused, and Unreachable when there is no answer in `timeout` seconds.
         """
         content = body if body is None or isinstance(body, bytes) else json.dumps(body)
         headers = {**self._headers, "Content-Type": media_type}
         address = self._address(path, params)
         while True:
-            answer = self._http.request(method, address, body=content, headers=headers, timeout=timeout)
+            try:
+                answer = self._http.request(method, address, body=content, headers=headers, timeout=timeout)
+            except HTTPError as error:
+                raise Unreachable(f"{method} {path}: {error}") from error
             if answer.status != HTTPStatus.TOO_MANY_REQUESTS:
                 return _decoded(answer)
             # It has just started, and says itself when to come again.
@@ -84,7 +87,8 @@ class Client:
     ) -> Iterator[Event]:
         """Yield the events of one watch until the API server ends it; `timeout` is the longest silence in seconds.
 
-        Without a resource version in `params` those objects that exist come first, as added. Raises as `send` does.
+        Without a resource version in `params` those objects that exist come first, as added. Raises Refused, and
+        urllib3.exceptions.HTTPError when the connection breaks.
         """
         address = self._address(path, {**(params or {}), "watch": "true"})
         answer = self._http.request("GET", address, headers=self._headers, timeout=timeout, preload_content=False)

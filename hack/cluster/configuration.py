@@ -58,37 +58,41 @@ def build_configuration(
 
     `programs` maps each of PROGRAMS to its executable, `ports` are PORTS_NEEDED free ones.
     """
-    *own_ports, peer_port = ports
-    pki = directory / "pki"
-    options = {
-        "runtime": "binary",
-        "kubeVersion": read_versions()["KUBERNETES_VERSION"],
-        "bindAddress": "127.0.0.1",  # the default is every interface
-        "securePort": True,
-        "disableQPSLimits": True,
-        "kubeControllerManagerNodeMonitorGracePeriodMilliseconds": NODE_GRACE_MILLISECONDS,
-        "etcdPeerPort": peer_port,
-        **dict(zip(PORTS.values(), own_ports, strict=True)),
-        **{_binary_option(name): str(programs[name]) for name in PROGRAMS if name != "kwokctl"},
-        **({"kubeAuditPolicy": str(AUDIT_POLICY)} if audit else {}),
-    }
     return {
         "apiVersion": "config.kwok.x-k8s.io/v1alpha1",
         "kind": "KwokctlConfiguration",
-        "options": options,
-        "componentsPatches": [
-            _patch("etcd", _etcd(pki), override=_etcd_addresses(own_ports[0], peer_port)),
-            _patch("kube-apiserver", _apiserver(pki), override={"etcd-servers": local_url(own_ports[0])}),
-            # Each controller under its own ServiceAccount, as everywhere; kwokctl lets them all be administrators.
-            _patch("kube-controller-manager", {"use-service-account-credentials": "true", **_controller(pki)}),
-            _patch("kube-scheduler", _controller(pki)),
-        ],
+        "options": _options(programs, ports) | ({"kubeAuditPolicy": str(AUDIT_POLICY)} if audit else {}),
+        "componentsPatches": _patches(directory / "pki", etcd_port=ports[0], peer_port=ports[-1]),
     }
 
 
 def local_url(port: int) -> str:
     """Return the address of a port on this machine; nothing ever listens on another interface."""
     return f"https://127.0.0.1:{port}"
+
+
+def _options(programs: Mapping[str, Path], ports: Sequence[int]) -> dict[str, Any]:
+    return {
+        "runtime": "binary",
+        "kubeVersion": read_versions()["KUBERNETES_VERSION"],
+        "bindAddress": "127.0.0.1",  # the default is every interface
+        "securePort": True,
+        "disableQPSLimits": True,
+        "kubeControllerManagerNodeMonitorGracePeriodMilliseconds": NODE_GRACE_MILLISECONDS,
+        "etcdPeerPort": ports[-1],
+        **dict(zip(PORTS.values(), ports[:-1], strict=True)),
+        **{_binary_option(name): str(programs[name]) for name in PROGRAMS if name != "kwokctl"},
+    }
+
+
+def _patches(pki: Path, *, etcd_port: int, peer_port: int) -> list[dict[str, Any]]:
+    return [
+        _patch("etcd", _etcd(pki), override=_etcd_addresses(etcd_port, peer_port)),
+        _patch("kube-apiserver", _apiserver(pki), override={"etcd-servers": local_url(etcd_port)}),
+        # Each controller under its own ServiceAccount, as everywhere; kwokctl lets them all be administrators.
+        _patch("kube-controller-manager", {"use-service-account-credentials": "true", **_controller(pki)}),
+        _patch("kube-scheduler", _controller(pki)),
+    ]
 
 
 def _binary_option(program: str) -> str:

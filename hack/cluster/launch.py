@@ -5,13 +5,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import yaml
-from urllib3.exceptions import HTTPError
 
 from hack.cluster.client import APPLY, Client, Object
 from hack.cluster.configuration import COMPONENTS, Settings, build_configuration
 from hack.cluster.files import ClusterFiles
 from hack.cluster.kwokctl import ESSENTIAL, dead_components, run_kwokctl, start_missing, wait_healthy, wait_until
 from hack.cluster.stages import render_stages
+from hack.errors import Unreachable
 from hack.files import write_private
 
 STORAGE_CLASS = Path(__file__).with_name("storage-class.yaml")
@@ -73,5 +73,5 @@ def _is_usable(api: Client) -> bool:
     try:
         accounts = api.collection("/api/v1/namespaces/default/serviceaccounts")
         return bool(accounts) and all(map(is_schedulable, api.collection("/api/v1/nodes")))
-    except HTTPError:
+    except Unreachable:
         return False

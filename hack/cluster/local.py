@@ -166,7 +166,7 @@ class LocalCluster:
         process.wait(timeout=END_TIMEOUT)
 
     def start_component(self, name: str) -> None:
-        """Start a component that was stopped, on the same port, and wait until it is healthy."""
+        """Start a component that was stopped, and any other that has ended, on its port; wait until it is healthy."""
         start_missing(self.files)
         with Client(self.kubeconfig) as api:
             wait_healthy(self.files, api, (name,))

@@ -14,13 +14,13 @@ from customer_operator import naming
 from customer_operator.credentials.authority import AuthorityStore
 from customer_operator.credentials.references import ReferencedSecrets
 from customer_operator.credentials.store import CredentialStore
-from customer_operator.errors import ClusterError
+from customer_operator.errors import ClusterError, SettingInvalid
 from customer_operator.kube.client import KubeClient, connect
 from customer_operator.kube.fence import Fence
 from customer_operator.kube.kinds import WATCHED
 from customer_operator.kube.leader import Leadership, Timing
 from customer_operator.kube.reflector import Reflector, relist
-from customer_operator.licensing.keys import KeySet, changes
+from customer_operator.licensing.keys import KeySet
 from customer_operator.metrics import Metrics
 from customer_operator.model.platform import Platform
 from customer_operator.observed.cache import ObjectCache
@@ -85,7 +85,10 @@ class Operator:
         return self._leadership is not None and self._leadership.leads
 
     async def start(self) -> None:
-        """Open the connection and the probes, follow the cluster, and stand for election."""
+        """Open the connection and the probes, follow the cluster, and stand for election.
+
+        Raises SettingInvalid for a kubeconfig or a port that cannot be used.
+        """
         client = await self._connect(self._metrics, self._fence)
         self._reflectors = [
             Reflector(client, kind, selector=naming.INSTANCE_LABEL, mirror=self._intake) for kind in WATCHED
@@ -95,7 +98,6 @@ class Operator:
         self._resources.push_async_callback(self._end_tasks)
         self._tasks = [
             asyncio.create_task(self._leadership.run(), name="leader election"),
-            asyncio.create_task(self._follow_keys(), name="license keys"),
             asyncio.create_task(self._sweep(client), name="list of instances"),
             *(asyncio.create_task(reflector.run(), name=f"watch {reflector.kind}") for reflector in self._reflectors),
         ]
@@ -153,8 +155,12 @@ class Operator:
             live=self.problem,
             ready=self.problem,
         )
-        await probes.start()
         self._resources.push_async_callback(probes.stop)
+        try:
+            await probes.start()
+        except OSError as error:
+            where = f"PROBE_HOST {self._settings.probe_host!r}"
+            raise SettingInvalid({"PROBE_PORT": f"must be free for us on {where}; {error.strerror}"}) from error
 
     async def _end_tasks(self) -> None:
         for task in self._tasks:
@@ -175,14 +181,6 @@ class Operator:
                 await asyncio.wait_for(self._listed.wait(), self._settings.resync_interval)
                 await asyncio.sleep(_SWEEP_DELAY)
             self._listed.clear()
-
-    async def _follow_keys(self) -> None:
-        """Have every instance look at its license again when the keys change: tenants' APIs are given them."""
-        async for _ in changes(self._keys):
-            log.info("the license keys have changed")
-            for name in self._cache.names() if self.leads else ():
-                self._workers.compare_again(name, within=self._settings.resync_interval)
-        await asyncio.Event().wait()  # without a file there is nothing to follow
 
     async def _work(self, client: KubeClient) -> None:
         """Work as the leader, once everything that exists has been seen."""

@@ -4,9 +4,9 @@ OperatorError
 ├── SettingInvalid     environment variables of the operator cannot be used
 ├── UserError          the resource asks for something impossible: a condition, never retried in a loop
 │   ├── InstanceInvalid    a field of spec that cannot be understood
-│   ├── LicenseRejected    a licence that cannot be trusted
+│   ├── LicenseRejected    a license that cannot be trusted
 │   ├── NamespaceTaken     the namespace belongs to somebody else
-│   ├── HostnameTaken      an older instance has the hostname
+│   ├── HostnameTaken      another instance has the hostname
 │   └── CredentialsLost    the database's password is gone, the data it protects is not
 └── TransientError     an outage: retried with backoff
     ├── SecretBroken       a Secret of the operator's own holds what it cannot use
@@ -56,7 +56,7 @@ class InstanceInvalid(UserError):
 
 
 class LicenseRejected(UserError):
-    """A licence that cannot be trusted; the message says why and what to do."""
+    """A license that cannot be trusted; the message says why and what to do."""
 
     def __init__(self, message: str) -> None:
         super().__init__("LicenseInvalid", "spec.license", message)
@@ -75,7 +75,7 @@ class NamespaceTaken(UserError):
 
 
 class HostnameTaken(UserError):
-    """An older instance, which may be another customer's, asks for the same hostname."""
+    """Another instance, which may be another customer's, serves the hostname, or is older and asks for it too."""
 
     def __init__(self, hostname: str) -> None:
         super().__init__(

@@ -41,14 +41,14 @@ async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: Any) -> N
     # Replicas agree by a Lease (kube/leader.py); kopf's peering would need its own resource and constant writes.
     settings.peering.standalone = True
     settings.persistence.diffbase_storage = NoDiffBase()
-    for name in ("kopf.objects", "kopf.activities", "watchfiles.main"):
-        # One line per event and handler, or change of a file, otherwise: thousands in a busy minute.
+    for name in ("kopf.objects", "kopf.activities"):
+        # One line per event and handler otherwise, thousands in a busy minute.
         logging.getLogger(name).setLevel(logging.WARNING)
     try:
         memo.operator = Operator(from_environment())
+        await memo.operator.start()
     except SettingInvalid as error:
         raise SystemExit(f"the operator cannot start:\n{error}") from None
-    await memo.operator.start()
 
 
 @kopf.on.cleanup()

@@ -38,17 +38,12 @@ OPERATOR_SERVICE_ACCOUNT: Final = "customer-operator"
 # The one ClusterRole that the operator may bind, to itself, in each namespace it creates.
 TENANT_ROLE: Final = "customer-operator-tenant"
 
-NAMESPACE_PREFIX: Final = "customer-"
+_NAMESPACE_PREFIX: Final = "customer-"
 
 
 def namespace_of(name: str) -> str:
     """Return the namespace of the instance called `name`."""
-    return f"{NAMESPACE_PREFIX}{name}"
-
-
-def instance_of(namespace: str) -> str | None:
-    """Return the instance whose namespace this is by its name, or None for any other namespace."""
-    return (namespace.removeprefix(NAMESPACE_PREFIX) or None) if namespace.startswith(NAMESPACE_PREFIX) else None
+    return f"{_NAMESPACE_PREFIX}{name}"
 
 
 def labels(instance_name: str, component: str) -> dict[str, str]:

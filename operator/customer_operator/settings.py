@@ -15,7 +15,7 @@ from customer_operator.model import brokers, hostnames, images, metadata
 from customer_operator.model.platform import Platform, Ranges
 
 _SHOWN: Final = 200  # characters of a value that is wrong
-_LEASE_JITTER: Final = 1.2  # as in kubernetes.aio.leaderelection
+_LEASE_JITTER: Final = 1.2  # as in client-go, leaderelection.go: JitterFactor
 
 # How pydantic's complaints read here, by their type.
 _COMPLAINTS: Final[Mapping[str, str]] = {
@@ -29,18 +29,13 @@ _COMPLAINTS: Final[Mapping[str, str]] = {
 }
 
 
-def _namespace(name: str) -> str:
-    if "." in name or not hostnames.is_domain(name):
-        raise ValueError("must be the name of a namespace: a-z, 0-9 and '-', at most 63 characters")
-    return name
-
-
 def _from_text(parse: Callable[[str], Any]) -> BeforeValidator:
     """Return what reads a variable; defaults are no text."""
     return BeforeValidator(lambda value: parse(value) if isinstance(value, str) else value)
 
 
-Namespace = Annotated[str, AfterValidator(_namespace)]
+Namespace = Annotated[str, AfterValidator(metadata.namespace)]
+NameOrNone = Annotated[str, AfterValidator(metadata.name_or_none)]
 Domain = Annotated[str, AfterValidator(hostnames.domain)]
 Domains = Annotated[tuple[str, ...], _from_text(hostnames.domains)]
 Count = Annotated[int, Field(ge=1)]
@@ -65,10 +60,12 @@ class Settings(BaseSettings):
     reserved_hosts: Domains = ()
     web_host_template: str = "{name}.{base_domain}"
     mqtt_host_template: str = "mqtt.{name}.{base_domain}"
-    ingress_class: str = ""
+    ingress_class: NameOrNone = ""
     # Some controllers take passwords in annotations.
     ingress_annotations: Annotations = Field(default_factory=dict, repr=False)
-    cluster_issuer: Annotated[str, AfterValidator(lambda name: "" if name == "none" else name)] = "letsencrypt-prod"
+    cluster_issuer: Annotated[NameOrNone, AfterValidator(lambda name: "" if name == "none" else name)] = (
+        "letsencrypt-prod"
+    )
     ingress_namespace: Namespace = "ingress"
     router_namespace: Namespace = "mqtt-router"
     monitoring_namespace: Namespace = "monitoring"
@@ -124,16 +121,7 @@ class Settings(BaseSettings):
     @field_validator("web_host_template", "mqtt_host_template")
     @classmethod
     def _gives_each_instance_a_host(cls, template: str, info: ValidationInfo) -> str:
-        base_domain = info.data.get("base_domain", "example.com")
-        try:
-            hosts = {template.format(name=name, base_domain=base_domain) for name in ("a" * 40, "b" * 40)}
-        except (LookupError, AttributeError, ValueError) as error:
-            raise ValueError("may contain {name} and {base_domain} only") from error
-        if len(hosts) < 2:
-            raise ValueError("must contain {name}, or all instances share one host")
-        if not hostnames.is_domain(max(hosts)):
-            raise ValueError(f"must give a DNS name in lower case, and gives {max(hosts)!r}")
-        return template
+        return hostnames.template(template, base_domain=info.data.get("base_domain", "example.com"))
 
     @field_validator("lease_duration")
     @classmethod

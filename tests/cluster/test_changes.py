@@ -33,6 +33,7 @@ def orders(operators: Operators, tenants: Tenants) -> dict[str, str]:
         "suspended": tenants.order(),
         "paused": tenants.order(),
         "external": tenants.order(),
+        "refused": tenants.order(),
         "broken": tenants.order(images={"dashboard": "example.test/dashboard:does-not-exist"}),
     }
     for title in ("renewed", "mistaken", "expiring"):
@@ -115,7 +116,7 @@ def test_a_licence_for_a_smaller_plan_decides_and_says_so(
     assert live["status"]["plan"] == "starter"
     valid = condition_of(live, "LicenseValid")
     assert (valid["status"], valid["reason"]) == ("False", "PlanNotCovered")
-    assert "spec.plan professional needs a licence for it" in valid["message"]
+    assert "spec.plan professional needs a license for it" in valid["message"]
 
 
 # What is wrong with a licence, and what the refusal says to do about it.
@@ -163,7 +164,7 @@ def test_a_licence_that_runs_out_suspends_and_a_renewed_one_brings_everything_ba
     assert list(dict.fromkeys(states)) == ["Valid", "Grace", "Expired"]
     live = versions[-1]
     assert live is not None
-    assert "all data is kept, a renewed licence brings it back" in live["status"]["message"]
+    assert "all data is kept, a renewed license brings it back" in live["status"]["message"]
     assert condition_of(live, "LicenseValid")["reason"] == "Expired"
     assert api.items("Pod", namespace=naming.namespace_of(name)) == []
     assert uids(api, name, *DATA) == before
@@ -216,6 +217,48 @@ def test_a_paused_instance_is_looked_at_and_not_touched(
     ready(api, name)
     assert templates(api, name).keys() - before.keys() == {"mqtt-exporter"}
     assert templates(api, name)["api"]["spec"]["containers"][0]["image"] == "example.test/api:2"
+
+
+# What the schema allows and the platform does not, and what the refusal says to do about it.
+REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
+    "an image from anywhere": (
+        {"images": {"api": "example.testing/api:1"}},
+        "spec.images.api",
+        "(the operator's setting IMAGE_REGISTRIES); use one of those, or remove the field",
+    ),
+    "an image that can move": (
+        {"images": {"api": "example.test/api:latest"}},
+        "spec.images.api",
+        "give a version's tag or a digest",
+    ),
+    "a host of the platform": ({"hostname": "other.localhost"}, "spec.hostname", "use a domain of your own"),
+    "a broker on a node": (
+        {"mqtt": {"exposure": "External", "external": {"host": "169.254.169.254"}}},
+        "spec.mqtt.external.host",
+        "give the public name or address of a broker outside the platform",
+    ),
+}
+
+
+@pytest.mark.parametrize(("spec", "field", "cure"), REFUSED.values(), ids=REFUSED.keys())
+def test_what_the_platform_does_not_allow_is_refused_with_the_cure_and_touches_nothing(
+    api: Kubernetes, tenants: Tenants, orders: dict[str, str], spec: dict[str, Any], field: str, cure: str
+) -> None:
+    name = orders["refused"]
+    ready(api, name)
+    before, pods = templates(api, name), uids(api, name, "Pod", *DATA)
+
+    tenants.change(name, **spec)
+    live = api.wait_for(naming.KIND, name, in_phase("Failed"))
+    stalled = condition_of(live, "Stalled")
+    assert (stalled["status"], stalled["reason"]) == ("True", "InvalidSpec")
+    assert stalled["message"].startswith(f"{field}: ")
+    assert cure in stalled["message"]
+    assert templates(api, name) == before
+    assert uids(api, name, "Pod", *DATA) == pods
+
+    tenants.change(name, **{**dict.fromkeys(spec), "mqtt": {"exposure": "NodePort", "external": None}})
+    ready(api, name)
 
 
 def in_force(plan: str) -> Condition:

@@ -42,7 +42,7 @@ def test_a_replaced_authority_reaches_every_broker_of_the_running_operator(api: 
     for name in names:
         live = api.wait_for("Secret", "mosquitto-tls", trusts(other.certificate), namespace=naming.namespace_of(name))
         pair = KeyPair(certificate=decode(live["data"]["tls.crt"]), private_key=decode(live["data"]["tls.key"]))
-        hosts = naming.broker_hosts(name, "localhost")
+        hosts = naming.broker_hosts(name, "localhost", "mqtt.{name}.{base_domain}")
         assert certificates.is_current(pair, authority=other, hosts=hosts, now=datetime.now(UTC))
 
 

@@ -112,7 +112,7 @@ def test_an_operator_that_cannot_start_fails_the_demo_with_its_last_words(folder
     done = run_demo(folder, "--set", "QUEUE_CONCURRENCY=0")
     assert done.returncode == 1
     assert "error: operator ended with exit code 1" in done.stderr
-    assert "QUEUE_CONCURRENCY must be at least 1, not 0" in done.stderr
+    assert "QUEUE_CONCURRENCY must be at least 1; it is '0'" in done.stderr
     log = re.search(r"the end of (\S+):", done.stderr)
     assert log
     assert Path(log[1]).is_file()

@@ -178,7 +178,7 @@ def resyncing(operators: Operators, namespace: str, audit: AuditLog) -> Operator
 @pytest.fixture(scope="module")
 def drifted(api: Kubernetes, resyncing: OperatorProcess, namespace: str) -> dict[str, Condition]:
     """Break everything that is not watched at once; return the conditions that it is whole again."""
-    name = namespace.removeprefix(naming.NAMESPACE_PREFIX)
+    name = namespace.removeprefix("customer-")
     api.create(secret("leftover", namespace, labels={naming.INSTANCE_LABEL: name}))
     api.create(secret("foreign", namespace, labels={}))
     return {title: drift.do(api, namespace) for title, drift in UNSEEN.items()}

@@ -20,6 +20,7 @@ from tests.support.rights import (
     customers_namespace,
     owner,
     service,
+    thing,
     workload,
 )
 
@@ -40,7 +41,7 @@ def _found(api: Kubernetes) -> Iterator[None]:
     """A namespace with objects that others have spoilt, and an instance that others have marked."""
     api.apply(customers_namespace("objects"))
     api.apply(workload("spoilt", namespace=OURS, volumes=[NODE_FILES]))
-    api.apply(workload("clean", namespace=OURS))
+    api.apply(workload("postgres", namespace=OURS))
     api.apply(service("spoilt", namespace=OURS, externalIPs=["192.0.2.1"]))
     instance = order(INSTANCE, paused=True)
     instance["metadata"] |= {"labels": {"team": "a"}, "annotations": {"note": "a"}, "finalizers": [FOREIGN]}
@@ -57,7 +58,7 @@ def create(manifest: Manifest) -> Act:
 
 def with_pod(**pod: Any) -> tuple[Manifest, ...]:
     """Return a Deployment and a StatefulSet whose pods differ from clean ones."""
-    return tuple(workload("new", kind=kind, namespace=OURS, **pod) for kind in ("Deployment", "StatefulSet"))
+    return tuple(workload("api", kind=kind, namespace=OURS, **pod) for kind in ("Deployment", "StatefulSet"))
 
 
 def with_security(**security: Any) -> tuple[Manifest, ...]:
@@ -102,9 +103,13 @@ WORKLOADS: dict[str, tuple[tuple[Manifest, ...], str]] = {
     "with a port of their node": (with_port(hostPort=8080), "hostPort of a container must not be set"),
     "under another's account": (
         with_pod(serviceAccountName="backup"),
-        "serviceAccountName must be the workload's own, new",
+        "serviceAccountName must be the workload's own, api",
     ),
-    "under the account of all": (with_pod(serviceAccountName=""), "serviceAccountName must be the workload's own, new"),
+    "called after another's account": (
+        tuple(workload("backup", kind=kind, namespace=OURS) for kind in ("Deployment", "StatefulSet")),
+        "and that one of postgres, mosquitto, mqtt-exporter, api, dashboard",
+    ),
+    "under the account of all": (with_pod(serviceAccountName=""), "serviceAccountName must be the workload's own, api"),
 }
 
 SERVICES: Forbidden = {
@@ -122,6 +127,28 @@ SERVICES: Forbidden = {
         create(service("new", namespace=OURS, type="ExternalName", externalName="metadata.example")),
         "spec.type of Service new must not be ExternalName",
     ),
+}
+
+
+BACKEND = {"service": {"name": "api", "port": {"number": 80}}}
+
+
+def ingress(*hosts: str, annotations: dict[str, str] | None = None, **spec: Any) -> Manifest:
+    """Return an Ingress for these hosts; "" is a rule that names none."""
+    paths = {"http": {"paths": [{"path": "/", "pathType": "Prefix", "backend": BACKEND}]}}
+    rules = [{**({"host": host} if host else {}), **paths} for host in hosts]
+    made = thing("Ingress", "web", namespace=OURS, version="networking.k8s.io/v1", spec={"rules": rules, **spec})
+    made["metadata"]["annotations"] = annotations or {}
+    return made
+
+
+HOST, SNIPPET = "objects.iotistic.cloud", "nginx.ingress.kubernetes.io/server-snippet"
+INGRESSES: Forbidden = {
+    "for what nobody answers": (create(ingress(HOST, defaultBackend=BACKEND)), "must name a host"),
+    "without a host": (create(ingress(HOST, "")), "must name a host"),
+    "for a whole domain": (create(ingress("*.iotistic.cloud")), "must name a host, without a wildcard"),
+    "for the platform's own host": (create(ingress(HOST, "billing.iotistic.cloud")), "a host of the platform itself"),
+    "with a snippet": (create(ingress(HOST, annotations={SNIPPET: "x"})), "must not hold snippets"),
 }
 
 
@@ -167,6 +194,8 @@ ALLOWED: Allowed = {
         f"write a Service of type {kind}": create(service("new", namespace=OURS, type=kind))
         for kind in ("ClusterIP", "NodePort", "LoadBalancer")
     },
+    "write an Ingress": create(ingress(HOST, annotations={"cert-manager.io/cluster-issuer": "letsencrypt-prod"})),
+    "write an Ingress for a customer's own host": create(ingress("api.acme.example")),
     "put its finalizer on an instance": change(finalizers=[FOREIGN, naming.FINALIZER]),
     "write its status": lambda access: access.apply(
         {**order(INSTANCE), "status": {"message": "seen"}}, subresource="status", **DRY
@@ -181,12 +210,17 @@ def test_the_policy_refuses_workloads(access: Kubernetes, manifests: tuple[Manif
 
 
 def test_the_policy_refuses_to_spoil_a_workload(access: Kubernetes) -> None:
-    spoilt = workload("clean", namespace=OURS, volumes=[NODE_FILES])
+    spoilt = workload("postgres", namespace=OURS, volumes=[NODE_FILES])
     assert_refused(access, lambda access: access.apply(spoilt, **DRY), "volumes may be")
 
 
 @pytest.mark.parametrize(("act", "message"), SERVICES.values(), ids=SERVICES.keys())
 def test_the_policy_refuses_a_service(access: Kubernetes, act: Act, message: str) -> None:
+    assert_refused(access, act, message)
+
+
+@pytest.mark.parametrize(("act", "message"), INGRESSES.values(), ids=INGRESSES.keys())
+def test_the_policy_refuses_an_ingress(access: Kubernetes, act: Act, message: str) -> None:
     assert_refused(access, act, message)
 
 

@@ -8,8 +8,11 @@ from typing import Any
 import yaml
 
 from customer_operator import naming
+from customer_operator.components import stack
+from customer_operator.kube.kinds import WORKLOADS
 from hack.cluster import LocalCluster
 from hack.paths import PROJECT_ROOT
+from tests.support.generate import make_context
 from tests.support.kubernetes import PATIENCE
 
 BASE = PROJECT_ROOT / "manifests" / "base"
@@ -36,6 +39,7 @@ def test_every_policy_is_in_force() -> None:
 
 
 def test_the_api_server_finds_no_fault_with_the_expressions_of_any_policy(cluster: LocalCluster) -> None:
+    # It looks into no variable and at no policy for all versions or kinds: those are for the rows of the rights.
     deadline = time.monotonic() + PATIENCE
     while None in (warnings := _warnings(cluster)).values():
         assert time.monotonic() < deadline, f"waited {PATIENCE:g} s for the policies to be checked"
@@ -55,6 +59,13 @@ def test_the_policy_names_the_same_resources_as_the_role_of_the_operator_in_a_na
     variables = documents("ValidatingAdmissionPolicy")["customer-operator-scope"]["spec"]["variables"]
     [listed] = [variable["expression"] for variable in variables if variable["name"] == "tenantResources"]
     assert set(re.findall(r"'([a-z0-9.]+)'", listed)) == written | {"rolebindings.rbac.authorization.k8s.io"}
+
+
+def test_the_policy_names_the_same_workloads_as_the_operator_builds() -> None:
+    built = {item["metadata"]["name"] for item in stack.objects(make_context()) if item["kind"] in WORKLOADS}
+    variables = documents("ValidatingAdmissionPolicy")["customer-operator-workloads"]["spec"]["variables"]
+    [listed] = [variable["expression"] for variable in variables if variable["name"] == "components"]
+    assert set(re.findall(r"'([a-z-]+)'", listed)) == built
 
 
 def _warnings(cluster: LocalCluster) -> dict[str, Any]:

@@ -132,7 +132,6 @@ def has_note(api: Connection, table: str) -> bool:
 def shadow_functions(api: Connection) -> None:
     """Functions that fit as well as those of the system, found before them by all who connect."""
     for function in (
-        'format(text, VARIADIC "any")',
         "format(text, name)",
         "to_regclass(text)",
         "starts_with(text, text)",
@@ -140,16 +139,11 @@ def shadow_functions(api: Connection) -> None:
         "pg_advisory_xact_lock(bigint)",
         "now()",
     ):
-        attempt_shadow(api, function)
-    for path in ("public, pg_catalog", "public, pg_catalog, mqtt"):
-        attempt(api, f"ALTER DATABASE iotistic SET search_path = {path}")
-
-
-def attempt_shadow(api: Connection, function: str) -> None:
-    with suppress(errors.InvalidFunctionDefinition):
         api.execute(
             f"CREATE FUNCTION public.{function} RETURNS text LANGUAGE sql AS 'SELECT public.spring()::text'".encode()
         )
+    for path in ("public, pg_catalog", "public, pg_catalog, mqtt"):
+        attempt(api, f"ALTER DATABASE iotistic SET search_path = {path}")
 
 
 def take_the_role_of_all(api: Connection) -> None:

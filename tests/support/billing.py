@@ -41,7 +41,8 @@ class BillingProcess:
         """Wait until it serves; return a client of it. From now on the log is read in the background."""
         address = (await self.until(r"running on (http\S+)"))[1]
         self._reading = asyncio.create_task(self._read())
-        limits = httpx.Limits(max_connections=None)
+        # Shorter than the five seconds after which the server closes an idle connection: whoever is first must be us.
+        limits = httpx.Limits(max_connections=None, keepalive_expiry=2)
         return httpx.AsyncClient(base_url=address, timeout=2 * _PATIENCE, limits=limits)
 
     async def end(self, number: int = signal.SIGTERM) -> int:

@@ -60,6 +60,10 @@ class FakeKube:
         live = self._objects.get((kind, namespace, name))
         return _copy(live) if live else None
 
+    def all(self, kind: str) -> list[Manifest]:
+        """Return all objects of a kind as they are."""
+        return [_copy(live) for key, live in self._objects.items() if key[0] == kind]
+
     def remove(self, kind: str, name: str, *, namespace: str | None = None) -> None:
         """Let an object be gone, whatever its finalizers; a namespace takes along what is in it."""
         inside = [key for key in self._objects if kind == "Namespace" and key[1] == name]

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from enum import Enum, auto
 from typing import Any
 
@@ -13,10 +14,29 @@ from prometheus_client import CollectorRegistry
 from customer_operator.kube.client import KubeClient
 from customer_operator.kube.fence import Fence
 from customer_operator.kube.leader import LEASE_NAME
+from customer_operator.kube.lease import LeaseLock
 from customer_operator.metrics import Metrics
 
 NAMESPACE = "iotistic-system"
 PATH = f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases"
+
+
+DURATION = 15  # seconds; what a lock claims the Lease for
+NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
+
+
+class Clock:
+    """Seconds that pass when a test says so, and the time of day, which may stand or jump."""
+
+    def __init__(self) -> None:
+        self.seconds = 1000.0
+        self.time_of_day = NOON
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+Locks = Callable[..., LeaseLock]
 
 
 class Trouble(Enum):

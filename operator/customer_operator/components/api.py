@@ -33,7 +33,7 @@ _USER = 1000
 
 
 def build(context: Context) -> list[Manifest]:
-    """Return the account, the settings, the licence, the Service and the Deployment."""
+    """Return the account, the settings, the license, the Service and the Deployment."""
     settings, license_ = _settings(context), _license(context)
     kind = "NodePort" if context.platform.exposure_is_local else "ClusterIP"
     return [
@@ -46,7 +46,7 @@ def build(context: Context) -> list[Manifest]:
 
 
 def _settings(context: Context) -> Manifest:
-    """The documents' names; what is personal or secret is not in the pod's own text."""
+    """A Secret, so that what is personal or secret is not in the pod's own text."""
     customer, password = context.instance.customer, context.credentials.api_db_password
     # The database has no certificate; policies let only this namespace's clients speak to it.
     url = f"postgresql://{postgres.API_USER}:{quote(password, safe='')}@{postgres.NAME}:{postgres.PORT}"

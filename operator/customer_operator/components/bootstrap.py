@@ -97,8 +97,10 @@ CREATE TABLE IF NOT EXISTS $schema.mqtt_acls (
 -- The broker's plugin remembers a login under 'auth-NAME-PASSWORD' (mosquitto-go-auth, cache/cache.go): were there a
 -- user a and a user a-b, then a with the password b-x would open a-b to the password x until that is forgotten.
 CREATE OR REPLACE FUNCTION $schema.mqtt_users_keep_apart() RETURNS trigger LANGUAGE plpgsql
-    -- Whoever writes has a search_path of their own, and perhaps a function starts_with in it.
-    SET search_path = pg_catalog, pg_temp AS $$body$$
+    -- Whoever writes has a search_path of their own, and perhaps a function of their own named like one of these.
+    SET search_path = pg_catalog, pg_temp
+    -- A plan made while the table was small would read all of it for every new user.
+    SET enable_seqscan = off AS $$body$$
 DECLARE
     beginnings text[] := ARRAY(
         SELECT left(NEW.username, i - 1)
@@ -108,10 +110,13 @@ DECLARE
 BEGIN
     -- One at a time: two that came at once would not see each other.
     PERFORM pg_advisory_xact_lock('$schema.mqtt_users'::regclass::oid::bigint);
-    SELECT username INTO other
-      FROM $schema.mqtt_users
-     WHERE (starts_with(username, NEW.username || '-') OR username = ANY (beginnings))
-       AND username IS DISTINCT FROM OLD.username
+    SELECT taken INTO other
+      FROM (SELECT username FROM $schema.mqtt_users
+             -- The locale sorts by code point, in which '.' follows upon '-'.
+             WHERE username >= NEW.username || '-' AND username < NEW.username || '.'
+             UNION ALL
+            SELECT username FROM $schema.mqtt_users WHERE username = ANY (beginnings)) AS names (taken)
+     WHERE taken IS DISTINCT FROM OLD.username
      LIMIT 1;
     IF FOUND THEN
         RAISE check_violation USING MESSAGE = format(

@@ -13,7 +13,7 @@ from customer_operator.naming import Manifest
 COMPONENT = "dashboard"
 NAME = "dashboard"
 PORT = 8080  # a port below 1024 would need a capability that Pod Security "restricted" takes away
-SERVICE_PORT = 80
+_SERVICE_PORT = 80
 
 _USER = 101
 
@@ -25,7 +25,7 @@ def build(context: Context) -> list[Manifest]:
     return [
         objects.service_account(context, COMPONENT, NAME),
         objects.service(
-            context, COMPONENT, name=NAME, ports=[objects.port("http", SERVICE_PORT, target="http")], kind=kind
+            context, COMPONENT, name=NAME, ports=[objects.port("http", _SERVICE_PORT, target="http")], kind=kind
         ),
         _deployment(context, replicas),
         *([_disruption_budget(context)] if replicas > 1 else []),

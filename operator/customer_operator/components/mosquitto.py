@@ -15,7 +15,7 @@ from customer_operator.naming import CERTIFICATE_HASH_ANNOTATION, CONFIG_HASH_AN
 
 COMPONENT = "mosquitto"
 NAME = "mosquitto"
-DEVICE_SERVICE = "mqtt"  # the Service that devices reach
+_DEVICE_SERVICE = "mqtt"  # the Service that devices reach
 PORT = 1883
 TLS_PORT = 8883
 WEBSOCKET_PORT = 9001
@@ -29,9 +29,10 @@ _DATA_PATH = "/var/lib/mosquitto"
 # The first ordinary user of the image's Debian base.
 _USER = 1000
 
-# The authentication block is measured (facts section 1). sslmode: both pods are in one namespace, whose policies let
-# nobody else speak to the database, and the database has no certificate. connect_tries: the default of one try ends
-# the broker when it starts before the database. Checks block the broker's only thread, hence the cache.
+# The options of the plugin are those of https://github.com/lhns/mosquitto-go-auth. sslmode: both pods are in one
+# namespace, whose policies let nobody else speak to the database, and the database has no certificate. connect_tries:
+# the default of one try ends the broker when it starts before the database. Checks block the broker's only thread,
+# hence the cache.
 _CONFIG: Final = Template("""\
 allow_anonymous false
 
@@ -142,7 +143,7 @@ def _device_service(context: Context) -> Manifest:
     if context.platform.exposure_is_local:
         ports += [objects.port("mqtt", PORT), objects.port("websocket", WEBSOCKET_PORT)]
     kind = kinds.get(context.exposure, "ClusterIP")
-    return objects.service(context, COMPONENT, name=DEVICE_SERVICE, ports=ports, kind=kind)
+    return objects.service(context, COMPONENT, name=_DEVICE_SERVICE, ports=ports, kind=kind)
 
 
 def _stateful_set(context: Context, *, config: Manifest, certificate: Manifest) -> Manifest:

@@ -1,4 +1,4 @@
-"""Which connections are allowed: none, but for the flows listed here (facts section 6), each written on both ends."""
+"""Which connections are allowed: none, but for the flows listed here, each written on both ends."""
 
 from collections.abc import Sequence
 from ipaddress import ip_address

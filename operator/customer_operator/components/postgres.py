@@ -21,7 +21,7 @@ API_USER = bootstrap.API_ROLE
 BROKER_USER = bootstrap.BROKER_ROLE
 BROKER_SCHEMA = bootstrap.SCHEMA
 
-# Not 999, which is Debian's: one volume must never see both (facts section 5).
+# The alpine image's user. Not 999, which is that of the Debian one: one volume must never see both.
 _USER = 70
 _EXPORTER_USER = 65534
 

@@ -6,7 +6,7 @@ import math
 import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -19,7 +19,7 @@ from kubernetes.aio.client import ApiClient, Configuration
 from kubernetes.aio.config import ConfigException
 
 from customer_operator import naming
-from customer_operator.errors import ClusterError, ClusterUnreachable, PermissionMissing
+from customer_operator.errors import ClusterError, ClusterUnreachable, PermissionMissing, SettingInvalid
 from customer_operator.kube.fence import Fence, FencedRequest
 from customer_operator.kube.kinds import api_version, path_of
 from customer_operator.kube.responses import convert, convert_status
@@ -281,13 +281,18 @@ def user_agent(identity: str) -> str:
 
 
 async def load_configuration(kubeconfig: Path | None) -> Configuration:
-    """Return the client's configuration: the given file, else the pod's ServiceAccount, else the user's default."""
+    """Return the client's configuration: the given file, else the pod's ServiceAccount, else the user's default.
+
+    Raises SettingInvalid when there is none that can be used.
+    """
     configuration = Configuration()
-    if kubeconfig is not None:
-        await config.load_kube_config(str(kubeconfig), client_configuration=configuration)
-        return configuration
+    if kubeconfig is None:
+        with suppress(ConfigException):
+            config.load_incluster_config(client_configuration=configuration)
+            return configuration
     try:
-        config.load_incluster_config(client_configuration=configuration)
-    except ConfigException:
-        await config.load_kube_config(client_configuration=configuration)
+        await config.load_kube_config(kubeconfig and str(kubeconfig), client_configuration=configuration)
+    except (ConfigException, OSError) as error:
+        problem = f"must name a kubeconfig that can be used; {error}; it is {str(kubeconfig or '')!r}"
+        raise SettingInvalid({"KUBECONFIG": problem}) from error
     return configuration

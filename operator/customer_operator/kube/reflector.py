@@ -74,8 +74,8 @@ class Reflector:
                 await self._follow(self._version)
                 self._failures = 0
             except VersionExpired as error:
-                log.info("%s", error)
                 self._version = None
+                await self._list_again(error)
             except ClusterError as error:
                 await self._back_off(error)
 
@@ -91,6 +91,14 @@ class Reflector:
                     self._mirror.upsert(event["object"])
                 case "DELETED":
                     self._mirror.delete(event["object"])
+
+    async def _list_again(self, error: VersionExpired) -> None:
+        """Let the next list begin at once, unless the last one has led to nothing but this."""
+        if self._failures:
+            await self._back_off(error)
+        else:
+            log.info("the watch of %s: %s; listing again", self.kind, error)
+            self._failures = 1
 
     async def _back_off(self, error: ClusterError) -> None:
         if self._failures == 0 or not isinstance(error, ClusterUnreachable):

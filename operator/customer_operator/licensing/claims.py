@@ -12,7 +12,7 @@ from customer_operator.model.plans import Features, Limits, Scalar
 
 V = TypeVar("V")
 
-UNLIMITED: Final = -1
+_UNLIMITED: Final = -1
 _MOST_ENTRIES: Final = 64
 _LONGEST_TEXT: Final = 256
 _LARGEST: Final = 2**53 - 1  # what JSON keeps exact everywhere (RFC 8259, section 6)
@@ -59,6 +59,6 @@ def _scalar(value: Any) -> Scalar:
 def _amount(value: Any) -> int | None:
     if value is None:
         return None
-    if isinstance(value, int) and not isinstance(value, bool) and UNLIMITED <= value <= _LARGEST:
+    if isinstance(value, int) and not isinstance(value, bool) and _UNLIMITED <= value <= _LARGEST:
         return value
     raise ValueError

@@ -1,4 +1,4 @@
-"""What an instance is entitled to now: the plan in force, how the licence reads, and whether it is suspended."""
+"""What an instance is entitled to now: the plan in force, how the license reads, and whether it is suspended."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -13,14 +13,14 @@ from customer_operator.model.timestamps import format_time
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LicenseStatus:
-    """The licence as the operator reads it: status.license, and the condition LicenseValid."""
+    """The license as the operator reads it: status.license, and the condition LicenseValid."""
 
-    state: str = "None"
+    state: str = LicenseState.NONE
     expires_at: datetime | None = None
     key_id: str | None = None
     ok: bool = True
     reason: str = "NoLicense"
-    message: str = "no licence is given; spec.plan is in force"
+    message: str = "no license is given; spec.plan is in force"
 
 
 NO_LICENSE: Final = LicenseStatus()
@@ -28,7 +28,7 @@ NO_LICENSE: Final = LicenseStatus()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """The plan in force and what it brings, how the licence reads, and why the instance is suspended (None: it is not).
+    """The plan in force and what it brings, how the license reads, and why the instance is suspended (None: it is not).
 
     `again_at` is when the answer will be another one, None for not by itself.
     """
@@ -44,9 +44,9 @@ class Decision:
 def evaluate(
     instance: CustomerInstance, *, token: str | None, keys: Keys, issuer: str, grace: timedelta, now: datetime
 ) -> Decision:
-    """Return the decision on an instance and its licence (None: it has none, and spec.plan is in force).
+    """Return the decision on an instance and its license (None: it has none, and spec.plan is in force).
 
-    A licence that cannot be trusted raises LicenseRejected: nothing is built, and nothing that exists is taken away.
+    A license that cannot be trusted raises LicenseRejected: nothing is built, and nothing that exists is taken away.
     """
     asked_to_rest = "suspended by spec.suspend; all data is kept" if instance.suspend else None
     if token is None:
@@ -68,7 +68,7 @@ def evaluate(
 
 
 def rejected(error: LicenseRejected) -> LicenseStatus:
-    """Return how a licence that cannot be trusted reads."""
+    """Return how a license that cannot be trusted reads."""
     return LicenseStatus(state=LicenseState.INVALID, ok=False, reason=error.reason, message=str(error))
 
 
@@ -86,7 +86,7 @@ def _read(instance: CustomerInstance, entitlement: Entitlement, state: LicenseSt
     elif instance.plan.rank > entitlement.plan.rank:
         ok, reason = False, "PlanNotCovered"
         message = (
-            f"spec.plan {instance.plan} needs a licence for it; this one grants {entitlement.plan}, which is in force"
+            f"spec.plan {instance.plan} needs a license for it; this one grants {entitlement.plan}, which is in force"
         )
     return LicenseStatus(
         state=state, expires_at=entitlement.expires_at, key_id=entitlement.key_id, ok=ok, reason=reason, message=message
@@ -95,7 +95,7 @@ def _read(instance: CustomerInstance, entitlement: Entitlement, state: LicenseSt
 
 def _expired(entitlement: Entitlement) -> str:
     ended = format_time(entitlement.expires_at)
-    return f"spec.license expired at {ended}; all data is kept, a renewed licence brings it back"
+    return f"spec.license expired at {ended}; all data is kept, a renewed license brings it back"
 
 
 def _next_change(entitlement: Entitlement, state: LicenseState, grace: timedelta) -> datetime | None:

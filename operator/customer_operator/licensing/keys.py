@@ -2,12 +2,11 @@
 
 import json
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import jwt
-from watchfiles import awatch
 
 from customer_operator.errors import SettingInvalid
 from customer_operator.licensing.token import ALGORITHM
@@ -16,7 +15,10 @@ log = logging.getLogger(__name__)
 
 
 class KeySet:
-    """The public keys by key id, read again when the file changes; a broken new file leaves those known before."""
+    """The public keys by key id, read again when the file changes; a broken new file leaves those known before.
+
+    Tenants' APIs are given the document, too: theirs changes at the next resync of each, spread over the fleet.
+    """
 
     def __init__(self, path: Path | None) -> None:
         """Read the file; SettingInvalid when it is no JWKS. None: there are no keys, so no license is trusted."""
@@ -31,31 +33,24 @@ class KeySet:
                 problem = f"must name a JWKS file of public RSA keys; {error}"
                 raise SettingInvalid({"LICENSE_JWKS_PATH": problem}) from error
 
-    @property
-    def path(self) -> Path | None:
-        """The file that the keys are read from."""
-        return self._path
-
     def get(self, key_id: str) -> jwt.PyJWK | None:
         """Return the key with this id; None when it is not trusted."""
-        self.refresh()
+        self._refresh()
         return self._keys.get(key_id)
 
     def document(self) -> str | None:
         """Return the JWKS document as tenants are given it; None when there are no keys."""
-        self.refresh()
+        self._refresh()
         return self._document
 
-    def refresh(self) -> bool:
-        """Read the file again if it has changed; True when the document is another one now."""
-        before = self._document
+    def _refresh(self) -> None:
+        """Read the file again if it has changed."""
         if self._path is not None:
             try:
                 self._read(self._path)
             except (OSError, ValueError) as error:
                 # A file in the middle of its replacement, or a broken new one: what was read before still holds.
                 log.warning("the license keys in %s cannot be read, those known before stay: %s", self._path, error)
-        return self._document != before
 
     def _read(self, path: Path) -> None:
         stat = path.stat()
@@ -65,20 +60,6 @@ class KeySet:
         text, self._seen = path.read_text(), seen
         self._keys = parse_jwks(text)
         self._document = text
-
-
-async def changes(keys: KeySet) -> AsyncIterator[None]:
-    """Yield whenever the keys have changed; ends at once when there is no file to watch.
-
-    The folder is watched, for a mounted ConfigMap changes by the replacement of a symbolic link beside the file
-    (k8s.io/kubernetes/pkg/volume/util/atomic_writer.go); whatever else happens in it is of no interest.
-    """
-    if keys.path is None:
-        return
-    names = {keys.path.name, "..data"}
-    async for _ in awatch(keys.path.parent, watch_filter=lambda _, path: Path(path).name in names, recursive=False):
-        if keys.refresh():
-            yield
 
 
 def parse_jwks(text: str) -> dict[str, jwt.PyJWK]:

@@ -1,4 +1,4 @@
-"""Licences: RS256 JWTs, verified against the keys the operator mounts, read into what they entitle to.
+"""Licenses: RS256 JWTs, verified against the keys the operator mounts, read into what they entitle to.
 
 The form is RFC 7519 (`iss`, `aud`, `iat`, `nbf`, `exp`) with the platform's claims plan, features and limits.
 """
@@ -34,7 +34,7 @@ class LicenseState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Entitlement:
-    """What a verified licence grants, until when, and by which key it was signed.
+    """What a verified license grants, until when, and by which key it was signed.
 
     Features and limits that it does not name are its plan's.
     """
@@ -53,7 +53,7 @@ class Entitlement:
 
 
 def audience(instance_name: str) -> str:
-    """Return the audience of an instance's licence: one per instance, so that none can be replayed on another."""
+    """Return the audience of an instance's license: one per instance, so that none can be replayed on another."""
     return f"customer-instance:{instance_name}"
 
 
@@ -65,19 +65,19 @@ class Keys(Protocol):
 
 
 def verify(token: str, *, keys: Keys, issuer: str, instance_name: str) -> Entitlement:
-    """Return what the licence grants; expiry is the caller's to judge, because of the grace period.
+    """Return what the license grants; expiry is the caller's to judge, because of the grace period.
 
     Raises LicenseRejected naming what is wrong and what to do about it. The algorithm is ours, never the token's.
     """
     try:
         key_id = str(jwt.get_unverified_header(token).get("kid", ""))
     except jwt.PyJWTError as error:
-        raise LicenseRejected("it is not a JWT; copy the licence again, whole") from error
+        raise LicenseRejected("it is not a JWT; copy the license again, whole") from error
     key = keys.get(key_id)
     if key is None:
         raise LicenseRejected(
             f"it is signed with the key {key_id[:64]!r}, which the operator does not know; "
-            "add that key to the operator's JWKS or issue the licence again"
+            "add that key to the operator's JWKS or issue the license again"
         )
     try:
         claims = jwt.decode(
@@ -132,6 +132,6 @@ def _explain(error: jwt.PyJWTError, *, issuer: str, instance_name: str) -> str:
         case jwt.MissingRequiredClaimError():
             return f"it lacks the claim {error.claim!r}; issue it again"
         case jwt.InvalidSignatureError():
-            return "its signature does not verify; copy the licence again, whole, or issue it again"
+            return "its signature does not verify; copy the license again, whole, or issue it again"
         case _:
             return "it cannot be verified; issue it again"

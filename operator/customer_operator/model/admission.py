@@ -7,6 +7,7 @@ from customer_operator.model.platform import Platform
 
 def check(instance: CustomerInstance, platform: Platform) -> None:
     """Raise InstanceInvalid, which names the field and the cure, for what the platform does not allow."""
+    hostnames.check_name(instance.name, platform)
     for key, reference in instance.images.items():
         images.check(key, reference, platform)
     if instance.mqtt.external is not None:

@@ -8,6 +8,7 @@ from typing import Final
 
 import idna
 
+from customer_operator import naming
 from customer_operator.errors import InstanceInvalid
 from customer_operator.model.platform import Platform
 
@@ -19,14 +20,21 @@ _ANY_NAME: Final = "[-a-z0-9]+"
 
 @dataclass(frozen=True, order=True, slots=True)
 class Claim:
-    """An instance that asks for a hostname; the smaller claim is the older, of two of one second that of lower uid."""
+    """An instance that asks for a hostname; the smaller claim comes first.
 
+    One that serves it already comes before all that do not; then the older; of two of one second that of lower uid.
+    """
+
+    waits: bool
     created_at: datetime
     uid: str
 
 
 def holder(claims: Iterable[Claim]) -> Claim:
-    """Return, of all claims on one hostname, the one that keeps it: the oldest. ValueError when there is none."""
+    """Return, of all claims on one hostname, the one that keeps it; ValueError when there is none.
+
+    Not simply the oldest instance: an old one could take away the host that a younger one has long served.
+    """
     return min(claims)
 
 
@@ -40,6 +48,19 @@ def domain(name: str) -> str:
     if not is_domain(name):
         raise ValueError("must be a DNS name in lower case, without scheme, port or a dot at the end")
     return name
+
+
+def template(text: str, *, base_domain: str) -> str:
+    """Return a template for instances' hosts as it is; ValueError when it gives no host, or one host to two of them."""
+    try:
+        hosts = {text.format(name=name, base_domain=base_domain) for name in ("a" * 40, "b" * 40)}
+    except (LookupError, AttributeError, ValueError) as error:
+        raise ValueError("may contain {name} and {base_domain} only") from error
+    if len(hosts) < 2:
+        raise ValueError("must contain {name}, or all instances share one host")
+    if not is_domain(max(hosts)):
+        raise ValueError(f"must give a DNS name in lower case, and gives {max(hosts)!r}")
+    return text
 
 
 def canonical(name: str) -> str:
@@ -83,7 +104,29 @@ def check(hostname: str, platform: Platform) -> None:
         )
 
 
+def check_name(name: str, platform: Platform) -> None:
+    """Raise InstanceInvalid when the hosts that an instance gets by its name are among the platform's own."""
+    reserved = [
+        item for item in platform.reserved_hosts if not any(is_within(host, item) for host in _others(platform))
+    ]
+    for host in _own(name, platform):
+        if any(is_within(host, item) for item in reserved):
+            raise InstanceInvalid("metadata.name", f"{host} belongs to the platform (RESERVED_HOSTS); use another name")
+
+
+def _own(name: str, platform: Platform) -> tuple[str, str]:
+    return (
+        naming.web_host(name, platform.base_domain, platform.web_host_template),
+        naming.mqtt_host(name, platform.base_domain, platform.mqtt_host_template),
+    )
+
+
+def _others(platform: Platform) -> tuple[str, str]:
+    """Return the hosts of a name that no instance has: what is reserved above these is so for spec.hostname only."""
+    return _own("x" * 41, platform)
+
+
 def _fits(host: str, template: str, base_domain: str) -> bool:
     """Tell whether a host could be that of some instance, by the platform's template for hosts."""
-    parts = template.replace("{base_domain}", base_domain).split("{name}")
+    parts = template.format(name="\0", base_domain=base_domain).split("\0")
     return re.fullmatch(_ANY_NAME.join(map(re.escape, parts)), host) is not None

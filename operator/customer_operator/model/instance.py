@@ -57,7 +57,7 @@ class Customer:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class License:
-    """Where the licence is: inline in `key`, or in a Secret of the operator's namespace."""
+    """Where the license is: inline in `key`, or in a Secret of the operator's namespace."""
 
     key: str | None = None
     secret_name: str | None = None

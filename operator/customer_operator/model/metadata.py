@@ -1,4 +1,4 @@
-"""Labels and annotations as settings spell them, in the form that the API server admits.
+"""Namespaces, labels and annotations as settings spell them, in the form that the API server admits.
 
 The syntax is that of https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/.
 """
@@ -13,6 +13,20 @@ from customer_operator.model import hostnames
 
 ANY: Final = "*"
 _NAME: Final = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
+
+
+def namespace(name: str) -> str:
+    """Return the name of a namespace as it is; ValueError says how it must be."""
+    if "." in name or not hostnames.is_domain(name):
+        raise ValueError("must be the name of a namespace: a-z, 0-9 and '-', at most 63 characters")
+    return name
+
+
+def name_or_none(name: str) -> str:
+    """Return the name of a cluster-wide object as it is, "" for none; ValueError says how it must be."""
+    if name and not hostnames.is_domain(name):
+        raise ValueError("must be the name of an object: a-z, 0-9, '-' and '.', at most 253 characters")
+    return name
 
 
 def labels(text: str) -> Mapping[str, str]:

@@ -1,7 +1,7 @@
 """What each plan gets: sizes, quota, features. One table, and the arithmetic that makes the quota fit the stack.
 
-Sizes are the documents' (requirements 000 and 003) unless a comment says otherwise; they are the same for every plan,
-so that a change of plan moves no database. Storage is the same too: a volume claim cannot be changed afterwards.
+Sizes are the same for every plan, so that a change of plan moves no database. Storage is the same too: a volume claim
+cannot be changed afterwards.
 """
 
 from collections.abc import Iterable, Mapping
@@ -17,8 +17,8 @@ Features: TypeAlias = Mapping[str, Scalar]
 Limits: TypeAlias = Mapping[str, int | None]
 
 # Components by their keys in the contract.
-CORE: Final = ("postgres", "postgresExporter", "mosquitto", "mqttExporter", "api", "dashboard", "openCost")
-MONITORING: Final = ("prometheus", "grafana")
+_CORE: Final = ("postgres", "postgresExporter", "mosquitto", "mqttExporter", "api", "dashboard", "openCost")
+_MONITORING: Final = ("prometheus", "grafana")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,15 +40,14 @@ class Resources:
 
 SIZES: Final[Mapping[str, Resources]] = {
     "postgres": Resources(cpu="250m", memory="256Mi", cpu_limit="500m", memory_limit="512Mi"),
-    # Not in the documents: it answers one scrape every 30 s.
+    # It answers one scrape every 30 s.
     "postgresExporter": Resources(cpu="10m", memory="32Mi", cpu_limit="100m", memory_limit="64Mi"),
-    # The documents' 64Mi and 128Mi were sized for a bare broker: with the authentication plugin it takes 48 MB idle
-    # (facts section 1), and each TLS session some 50 kB more.
+    # With the authentication plugin it takes 48 MB idle, and each TLS session some 50 kB more.
     "mosquitto": Resources(cpu="100m", memory="96Mi", cpu_limit="200m", memory_limit="256Mi"),
     "mqttExporter": Resources(cpu="50m", memory="64Mi", cpu_limit="100m", memory_limit="128Mi"),
     "api": Resources(cpu="250m", memory="256Mi", cpu_limit="500m", memory_limit="512Mi"),
     "dashboard": Resources(cpu="100m", memory="128Mi", cpu_limit="200m", memory_limit="256Mi"),
-    # Memory grows with the cluster, not with the tenant (facts section 4).
+    # Memory grows with the cluster, not with the tenant.
     "openCost": Resources(cpu="200m", memory="256Mi", cpu_limit="500m", memory_limit="512Mi"),
     "prometheus": Resources(cpu="500m", memory="1Gi", cpu_limit="1", memory_limit="2Gi"),
     "grafana": Resources(cpu="100m", memory="128Mi", cpu_limit="200m", memory_limit="256Mi"),
@@ -60,7 +59,7 @@ WAITING: Final = Resources(cpu="10m", memory="16Mi", cpu_limit="100m", memory_li
 # cert-manager's pod that answers an HTTP-01 challenge: the defaults of its --acme-http01-solver-resource-* flags.
 _SOLVER: Final = Resources(cpu="10m", memory="64Mi", cpu_limit="100m", memory_limit="64Mi")
 
-VOLUMES: Final[Mapping[str, str]] = {"postgres": "10Gi", "mosquitto": "1Gi", "prometheus": "10Gi", "grafana": "10Gi"}
+_VOLUMES: Final[Mapping[str, str]] = {"postgres": "10Gi", "mosquitto": "1Gi", "prometheus": "10Gi", "grafana": "10Gi"}
 
 # Deployments that start the new pod before they stop the old one: both count during a rollout.
 _SURGING: Final = ("api", "dashboard", "openCost", "grafana")
@@ -98,12 +97,12 @@ def _limits(*, messages: int, requests: int) -> Limits:
     return {"mqttMessagesPerDay": messages, "apiRequestsPerDay": requests}
 
 
-# The documents' quota is 4 CPU, 4Gi and 5 volumes for all; Enterprise starves on that (facts section 0), they say 8.
-# Dashboards hold no state, so the two larger plans keep one through a node's drain. Everything else is single: the
-# API subscribes to the broker, and two of it would handle each message twice.
+# With monitoring, Enterprise needs more than the limits of 4 CPU and 4Gi that suffice for the others. Dashboards hold
+# no state, so the two larger plans keep one through a node's drain. Everything else is single: the API subscribes to
+# the broker, and two of it would handle each message twice.
 PLANS: Final[Mapping[Plan, Row]] = {
     Plan.TRIAL: Row(
-        components=CORE,
+        components=_CORE,
         dashboard_replicas=1,
         quota=Resources(cpu="2", memory="2Gi", cpu_limit="4", memory_limit="4Gi"),
         pods=15,
@@ -112,7 +111,7 @@ PLANS: Final[Mapping[Plan, Row]] = {
         limits=_limits(messages=100_000, requests=10_000),
     ),
     Plan.STARTER: Row(
-        components=CORE,
+        components=_CORE,
         dashboard_replicas=1,
         quota=Resources(cpu="2", memory="2Gi", cpu_limit="4", memory_limit="4Gi"),
         pods=15,
@@ -121,7 +120,7 @@ PLANS: Final[Mapping[Plan, Row]] = {
         limits=_limits(messages=100_000, requests=10_000),
     ),
     Plan.PROFESSIONAL: Row(
-        components=CORE,
+        components=_CORE,
         dashboard_replicas=2,
         quota=Resources(cpu="2", memory="3Gi", cpu_limit="4", memory_limit="4Gi"),
         pods=15,
@@ -130,7 +129,7 @@ PLANS: Final[Mapping[Plan, Row]] = {
         limits=_limits(messages=1_000_000, requests=100_000),
     ),
     Plan.ENTERPRISE: Row(
-        components=CORE + MONITORING,
+        components=_CORE + _MONITORING,
         dashboard_replicas=2,
         quota=Resources(cpu="4", memory="4Gi", cpu_limit="8", memory_limit="8Gi"),
         pods=20,
@@ -143,9 +142,9 @@ PLANS: Final[Mapping[Plan, Row]] = {
 # Services are applied before the quota, so these may not depend on plan or exposure: a quota still small would refuse
 # what the new plan brings. Nine Services (Enterprise), one of cert-manager's solver, two to spare. Node ports: five on
 # a local platform, one of the solver, two to spare. One load balancer: the broker's.
-SERVICES: Final = 12
-NODE_PORTS: Final = 8
-LOAD_BALANCERS: Final = 1
+_SERVICES: Final = 12
+_NODE_PORTS: Final = 8
+_LOAD_BALANCERS: Final = 1
 
 
 def resources(key: str, overrides: Mapping[str, ResourceOverride]) -> Resources:
@@ -162,14 +161,14 @@ def resources(key: str, overrides: Mapping[str, ResourceOverride]) -> Resources:
 def volume_size(key: str, instance: CustomerInstance) -> str:
     """Return the size of a component's volume as a canonical quantity."""
     volume = instance.storage.get(key)
-    return (volume.size if volume else None) or VOLUMES[key]
+    return (volume.size if volume else None) or _VOLUMES[key]
 
 
 def quota(plan: Plan, instance: CustomerInstance) -> dict[str, str]:
     """Return the hard limits of the namespace: the plan's, or more where the instance's overrides need more."""
     row = PLANS[plan]
     needed = [resources(key, instance.resources) for key in _counted(row)] + [_SOLVER]
-    volumes = [volume_size(key, instance) for key in row.components if key in VOLUMES]
+    volumes = [volume_size(key, instance) for key in row.components if key in _VOLUMES]
     return {
         "requests.cpu": quantity.decimal(_at_least(row.quota.cpu, (item.cpu for item in needed))),
         "requests.memory": quantity.binary(_at_least(row.quota.memory, (item.memory for item in needed))),
@@ -178,9 +177,9 @@ def quota(plan: Plan, instance: CustomerInstance) -> dict[str, str]:
         "requests.storage": quantity.binary(_sum(volumes)),
         "persistentvolumeclaims": str(row.volumes),
         "pods": str(row.pods),
-        "services": str(SERVICES),
-        "services.nodeports": str(NODE_PORTS),
-        "services.loadbalancers": str(LOAD_BALANCERS),
+        "services": str(_SERVICES),
+        "services.nodeports": str(_NODE_PORTS),
+        "services.loadbalancers": str(_LOAD_BALANCERS),
     }
 
 

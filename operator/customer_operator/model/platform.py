@@ -8,7 +8,7 @@ from typing import Final, TypeAlias
 from customer_operator.model.instance import Exposure
 
 # Base domain of a cluster on somebody's own machine: no DNS, no certificates, node ports for everything.
-LOCAL_DOMAIN: Final = "localhost"
+_LOCAL_DOMAIN: Final = "localhost"
 
 Ranges: TypeAlias = tuple[IPv4Network | IPv6Network, ...]
 
@@ -17,7 +17,7 @@ Ranges: TypeAlias = tuple[IPv4Network | IPv6Network, ...]
 class Platform:
     """What is the same for all instances; `images` is keyed like spec.images (postgres, postgresExporter, …).
 
-    `license_jwks` is the public key set (JWKS document) by which a tenant's API verifies its licence.
+    `license_jwks` is the public key set (JWKS document) by which a tenant's API verifies its license.
     `front_door` says whether there is a shared entrance for MQTT that chooses the broker by SNI.
     Without `dns_pod_labels` any pod of the DNS namespace counts.
     An empty ingress class means the cluster's default; an empty issuer, that the ingress controller has a certificate.
@@ -45,7 +45,7 @@ class Platform:
     @property
     def exposure_is_local(self) -> bool:
         """Whether there is no domain: node ports instead of Ingress, front door and load balancers."""
-        return self.base_domain == LOCAL_DOMAIN
+        return self.base_domain == _LOCAL_DOMAIN
 
     def exposure(self, wanted: Exposure) -> Exposure:
         """Return how devices reach a broker here: by a node's port where there is no other way to do as wanted."""

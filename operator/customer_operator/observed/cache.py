@@ -28,8 +28,8 @@ class Key(NamedTuple):
 class CachedObject:
     """One live object: `content_hash` is that of its content now, `verified_hash` that of when it was last found right.
 
-    `live` is the packed object while the two differ. `hard` are a quota's amounts, `enforced` whether they are in
-    force, `terminating` why a namespace that is being deleted still exists.
+    `live` is the packed object while the two differ. `hosts` are those an Ingress serves. `hard` are a quota's amounts,
+    `enforced` whether they are in force, `terminating` why a namespace that is being deleted still exists.
     """
 
     uid: str
@@ -39,6 +39,7 @@ class CachedObject:
     verified_hash: str | None
     readiness: Readiness
     node_ports: tuple[tuple[str, int], ...] = ()
+    hosts: tuple[str, ...] = ()
     hard: tuple[tuple[str, str], ...] = ()
     enforced: bool = False
     terminating: str | None = None
@@ -52,7 +53,7 @@ class CachedInstance:
     uid: str
     version: int
     hostname: str | None
-    claim: Claim
+    created_at: datetime
     packed: bytes
 
 
@@ -92,6 +93,7 @@ def read(live: Mapping[str, Any], *, verified_hash: str | None) -> CachedObject:
         verified_hash=verified_hash,
         readiness=readiness.of(live),
         node_ports=readiness.node_ports(live),
+        hosts=readiness.hosts(live),
         hard=tuple(readiness.hard_of(live).items()) if quota else (),
         enforced=quota and readiness.quota_enforced(live),
         terminating=readiness.terminating(live),
@@ -135,7 +137,14 @@ class ObjectCache:
 
     def claims(self, hostname: str) -> dict[str, Claim]:
         """Return the claims, by name, of all instances that ask for a hostname, written as names are compared."""
-        return {name: known.claim for name, known in self._instances.items() if known.hostname == hostname}
+        return {
+            name: Claim(waits=not self._serves(name, hostname), created_at=known.created_at, uid=known.uid)
+            for name, known in self._instances.items()
+            if known.hostname == hostname
+        }
+
+    def _serves(self, name: str, hostname: str) -> bool:
+        return any(hostname in known.hosts for known in self.objects(name).values())
 
     def hostname(self, name: str) -> str | None:
         """Return the hostname that an instance asks for, if any."""
@@ -154,7 +163,7 @@ class ObjectCache:
             uid=metadata["uid"],
             version=version_of(body),
             hostname=hostname_of(body),
-            claim=Claim(created_at=datetime.fromisoformat(metadata["creationTimestamp"]), uid=metadata["uid"]),
+            created_at=datetime.fromisoformat(metadata["creationTimestamp"]),
             packed=packing.pack(drift.without_managed_fields(body)),
         )
         return True

@@ -36,6 +36,13 @@ def node_ports(live: Mapping[str, Any]) -> tuple[tuple[str, int], ...]:
     return tuple((port.get("name", ""), port["nodePort"]) for port in ports if port.get("nodePort"))
 
 
+def hosts(live: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the hosts that a live Ingress serves; empty for any other object."""
+    if live["kind"] != "Ingress":
+        return ()
+    return tuple(rule["host"] for rule in live["spec"].get("rules") or () if rule.get("host"))
+
+
 def quota_enforced(live: Mapping[str, Any]) -> bool:
     """Tell whether the quota controller has taken up a live ResourceQuota.
 

@@ -100,7 +100,7 @@ class Deletion:
         live = await self._client.apply(naming.without_finalizer(request.name, request.uid))
         finalizers = live["metadata"].get("finalizers") or []
         if naming.FINALIZER in finalizers:
-            # Somebody else has written it, too, as with a resource restored from a copy: apply takes only our own off.
+            # Another manager has applied it as well, or created the resource with it (a restored backup, an export).
             others = [item for item in finalizers if item != naming.FINALIZER]
             metadata = {"finalizers": others or None, "resourceVersion": live["metadata"]["resourceVersion"]}
             await self._client.merge(live, {"metadata": metadata})

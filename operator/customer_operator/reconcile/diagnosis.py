@@ -44,7 +44,13 @@ async def diagnose(
         _with_problem(item, problems.get(item.name), waits[item.name]) if item.name in waits else item
         for item in components
     )
-    return Diagnosis(shown, requeue_after=max(FIRST_LOOK, min(waits.values())).total_seconds())
+    return Diagnosis(shown, requeue_after=min(map(_next_look, waits.values())).total_seconds())
+
+
+def _next_look(waited: timedelta) -> timedelta:
+    """Return in what time to look again: after as long as the wait has been, and when the deadline comes."""
+    ahead = max(FIRST_LOOK, waited)
+    return min(ahead, DEADLINE - waited) if waited < DEADLINE else ahead
 
 
 def _is_waiting(item: ComponentState) -> bool:

@@ -24,6 +24,8 @@ _CONVERGING = {Phase.PENDING, Phase.PROVISIONING, Phase.UPDATING, Phase.DEGRADED
 _ACCEPTED_SHARE = 5
 _APPLIED_SHARE = 35
 
+_ADDRESSES = ("urls", "ports")
+_ACCEPT = "accept"  # the first stage
 _KEY_ID_LIMIT = 256  # characters, the schema's bound
 
 # The condition's reason for a component that will not become ready by waiting. No try has failed: events still count.
@@ -59,13 +61,24 @@ def compute(
 
 
 def _as_last_seen(status: dict[str, Any], previous: StatusRecord) -> dict[str, Any]:
-    """Return the status of a pass that failed before it could look, with what an earlier one saw of the stack."""
+    """Return the status of a pass that failed before it could look, with what an earlier one saw of the stack.
+
+    Without an earlier one there are no addresses yet: a hostname that was refused is none.
+    """
     kinds = {condition["type"] for condition in status["conditions"]}
     written = previous.written
     components = [item for item in written.get("conditions", ()) if item["type"] not in kinds]
-    kept = {name: written[name] for name in ("stages", "urls", "ports") if name in written}
+    names = ("stages", *_ADDRESSES) if _has_looked(previous) else _ADDRESSES
+    kept = {name: written[name] for name in names if name in written}
+    status = {name: value for name, value in status.items() if name not in _ADDRESSES}
     progress = min(99, previous.progress)
     return {**status, **kept, "progress": progress, "conditions": [*status["conditions"], *components]}
+
+
+def _has_looked(previous: StatusRecord) -> bool:
+    """Tell whether the stages are those of a stack, and not only of what was reported before the work began."""
+    accepted = previous.stages.get(_ACCEPT)
+    return accepted is not None and accepted.state == "Done"
 
 
 def deleting(*, generation: int, previous: StatusRecord, stages: Sequence[Stage], now: datetime) -> dict[str, Any]:
@@ -145,7 +158,11 @@ def _progress(phase: Phase, observed: ObservedState) -> int:
 
 def _message(phase: Phase, observed: ObservedState) -> str:
     situation = _situation(phase, observed)
-    return f"spec.paused is set, nothing is changed; {situation}" if observed.paused else situation
+    if not observed.paused:
+        return situation
+    if phase is Phase.PENDING:
+        return "spec.paused is set, nothing is built before it is cleared"
+    return f"spec.paused is set, nothing is changed; {situation}"
 
 
 def _situation(phase: Phase, observed: ObservedState) -> str:
@@ -201,7 +218,7 @@ def _stages(observed: ObservedState) -> list[Stage]:
     failed = observed.failure is not None and observed.failure.next_attempt_at is None
     started = observed.desired_count > 0
     steps = [
-        ("accept", started, "reading the resource and its licence"),
+        (_ACCEPT, started, "reading the resource and its license"),
         ("namespace", observed.namespace_ready, "creating the namespace"),
         ("guardrails", observed.quota_enforced, "waiting for the quota to be in force"),
         ("apply", observed.complete, f"{observed.applied_count} of {observed.desired_count} objects are applied"),

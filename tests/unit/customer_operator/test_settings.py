@@ -145,6 +145,8 @@ def test_annotations_are_lines_or_a_json_object(read: Read, text: str, annotatio
         ("MQTT_HOST_TEMPLATE", "{}.{base_domain}", "may contain {name} and {base_domain} only"),
         ("MQTT_HOST_TEMPLATE", "{name}_mqtt.{base_domain}", "must give a DNS name in lower case"),
         ("MQTT_HOST_TEMPLATE", "{name}-for-the-devices-of-one-customer.{base_domain}", "must give a DNS name"),
+        ("INGRESS_CLASS", "Nginx", "must be the name of an object"),
+        ("CLUSTER_ISSUER", "letsencrypt_prod", "must be the name of an object"),
         ("INGRESS_NAMESPACE", "kube.system", "must be the name of a namespace"),
         ("DNS_NAMESPACE", "Kube-System", "must be the name of a namespace"),
         ("RESERVED_HOSTS", "example.com,,example.net", "must be domains with commas between them"),

@@ -1,4 +1,4 @@
-"""The documents keep up with the code: settings, metrics, links."""
+"""The documents keep up with the code: settings, metrics, components, reasons, links."""
 
 import re
 from collections.abc import Callable
@@ -11,10 +11,27 @@ from prometheus_client import CollectorRegistry
 
 from billing_api.metrics import Metrics as BillingMetrics
 from billing_api.settings import Settings as BillingSettings
+from customer_operator.components.stack import COMPONENTS
+from customer_operator.errors import (
+    AdmissionRefused,
+    ClusterError,
+    CredentialsLost,
+    HostnameTaken,
+    InstanceInvalid,
+    LicenseRejected,
+    NamespaceTaken,
+    PermissionMissing,
+    UserError,
+)
 from customer_operator.metrics import Metrics as OperatorMetrics
+from customer_operator.reconcile.retry import Retry
 from customer_operator.scheduling.collector import QueueCollector
 from customer_operator.scheduling.queue import WorkQueue
 from customer_operator.settings import Settings as OperatorSettings
+from customer_operator.status.compute import COMPONENT_STUCK
+from customer_operator.status.record import StatusRecord
+from tests.support.generate import make_instance
+from tests.support.statuses import NOW
 
 ROOT = Path(__file__).parents[3]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -46,12 +63,23 @@ def operator_defaults() -> dict[str, str]:
     return {**defaults, "IDENTITY": "host name"}
 
 
-def metric_names() -> set[str]:
+def metric_labels() -> dict[str, str]:
+    """The labels of every metric, by its name, as the table has them."""
     registry = CollectorRegistry()
     OperatorMetrics(registry)
     BillingMetrics(registry)
     registry.register(QueueCollector(WorkQueue(clock=lambda: 0.0)))
-    return {f"{metric.name}_total" if metric.type == "counter" else metric.name for metric in registry.collect()}
+    declared = {
+        name: tuple(getattr(collector, "_labelnames", ()))
+        for collector, names in registry._collector_to_names.items()
+        for name in names
+    }
+    found: dict[str, str] = {}
+    for metric in registry.collect():
+        # Of what is made for each scrape only the samples know the labels.
+        labels = declared.get(metric.name) or dict.fromkeys(key for sample in metric.samples for key in sample.labels)
+        found[f"{metric.name}_total" if metric.type == "counter" else metric.name] = ", ".join(labels)
+    return found
 
 
 @pytest.mark.parametrize(("title", "defaults"), [("Operator", operator_defaults), ("Billing API", billing_defaults)])
@@ -59,8 +87,34 @@ def test_every_setting_is_documented_with_its_default(title: str, defaults: Call
     assert dict(re.findall(r"^\| `(\w+)` \| (.+?) \|", section(title), re.MULTILINE)) == defaults()
 
 
-def test_every_metric_is_documented() -> None:
-    assert set(re.findall(r"^\| `((?:billing|customer_operator)_\w+)` \|", OPERATIONS, re.MULTILINE)) == metric_names()
+def test_every_metric_is_documented_with_its_labels() -> None:
+    rows = re.findall(r"^\| `((?:billing|customer_operator)_\w+)` \| ?([^|]*?) ?\|", OPERATIONS, re.MULTILINE)
+    assert dict(rows) == metric_labels()
+
+
+def test_every_component_that_has_pods_is_documented_by_the_name_in_its_label() -> None:
+    line = re.search(r"^Components are ([^;.]+)", OPERATIONS, re.MULTILINE)
+    assert line is not None
+    assert re.findall(r"`([\w-]+)`", line[1]) == [item.name for item in COMPONENTS if item.condition]
+
+
+def test_every_reason_of_stalled_is_documented() -> None:
+    """Those of the errors that end in the status, and the words that retry.py and compute.py have for the others."""
+    errors = [
+        InstanceInvalid("spec", "no"),
+        LicenseRejected("no"),
+        NamespaceTaken("customer-acme", None),
+        HostnameTaken("iot.example.com"),
+        CredentialsLost("customer-acme"),
+        AdmissionRefused("no"),
+        PermissionMissing("no"),
+        ClusterError("no"),
+    ]
+    assert {type(error) for error in errors} >= set(UserError.__subclasses__())
+    retry, previous = Retry(tries=1, delay=1.0), StatusRecord()
+    failures = [retry.failure(item, instance=make_instance(), previous=previous, now=NOW) for item in errors]
+    documented = re.findall(r"^\| `(\w+)` \|", section("Reasons of the condition Stalled"), re.MULTILINE)
+    assert sorted(documented) == sorted({failure.reason for failure in failures} | {COMPONENT_STUCK})
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

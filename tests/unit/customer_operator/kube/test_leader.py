@@ -10,7 +10,7 @@ import pytest
 
 from customer_operator.kube.fence import Fence
 from customer_operator.kube.leader import Leadership, Timing
-from tests.support.leases import NAMESPACE, LeaseServer, Trouble, client_of, lease_server
+from tests.support.leases import NAMESPACE, LeaseServer, Trouble, client_of
 
 # As short as a Lease, which has whole seconds, and a busy machine allow.
 TIMING = Timing(duration=1, renew_deadline=0.75, retry_period=0.1)
@@ -19,12 +19,6 @@ RELAXED = Timing(duration=2, renew_deadline=1.8, retry_period=0.1)
 PATIENCE = 10.0
 
 Work = Callable[[], Awaitable[None]]
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[LeaseServer]:
-    async with lease_server() as server:
-        yield server
 
 
 @dataclass
@@ -91,6 +85,18 @@ async def test_a_replica_that_stops_ends_its_work_and_gives_the_lease_back(serve
 
     assert [*work.holders_at_the_end, server.holder] == ["one", None]
     assert (one.leadership.leads, one.fence.left > 0) == (False, False)
+
+
+async def test_a_leader_whose_fence_has_closed_does_not_lead_even_before_its_work_is_stopped(
+    server: LeaseServer,
+) -> None:
+    """The watchdog is a timer; those of a process that was suspended run late."""
+    work = Worker(server)
+    async with replica(server, "one", work) as one:
+        await soon(work.works)
+        one.fence.close()
+        assert work.ended == []
+        assert not one.leadership.leads
 
 
 async def test_a_second_replica_waits_and_takes_over_when_the_first_stops(server: LeaseServer) -> None:

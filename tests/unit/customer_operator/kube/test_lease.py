@@ -1,65 +1,15 @@
 """The lock on the Lease, with a clock that the tests turn, against a server that fails in every way."""
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 
 from customer_operator.errors import ClusterError, ClusterUnreachable, Conflict
-from customer_operator.kube.leader import LEASE_NAME
 from customer_operator.kube.lease import LeaseLock
-from tests.support.leases import NAMESPACE, LeaseServer, Trouble, client_of, lease_server
+from tests.support.leases import DURATION, Clock, LeaseServer, Locks, Trouble
 
-DURATION = 15
-DEADLINE = 0.3  # seconds that a request may take
-NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
-
-
-class Clock:
-    """Seconds that pass when a test says so, and the time of day, which may stand or jump."""
-
-    def __init__(self) -> None:
-        self.seconds = 1000.0
-        self.time_of_day = NOON
-
-    def __call__(self) -> float:
-        return self.seconds
-
-
-Locks = Callable[..., LeaseLock]
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[LeaseServer]:
-    async with lease_server() as server:
-        yield server
-
-
-@pytest.fixture
-async def lock_of(server: LeaseServer, clock: Clock) -> AsyncIterator[Locks]:
-    """Makes a lock as a process would that has just started."""
-    async with AsyncExitStack() as stack:
-        clients = {who: await stack.enter_async_context(client_of(server.host, who)) for who in ("one", "two")}
-
-        def make(who: str = "one", duration: int = DURATION) -> LeaseLock:
-            return LeaseLock(
-                clients[who],
-                namespace=NAMESPACE,
-                name=LEASE_NAME,
-                identity=who,
-                duration=duration,
-                deadline=DEADLINE,
-                clock=clock,
-                time_of_day=lambda: clock.time_of_day,
-            )
-
-        yield make
+SHORT = 0.5  # seconds that a request may take where it hangs
 
 
 async def vanish(server: LeaseServer, lock: LeaseLock, clock: Clock) -> None:
@@ -219,7 +169,7 @@ async def test_what_somebody_else_writes_beside_our_claim_is_kept_and_costs_noth
 async def test_an_answer_lost_after_its_effect_is_found_out(
     server: LeaseServer, lock_of: Locks, clock: Clock, method: str
 ) -> None:
-    lock = lock_of()
+    lock = lock_of(deadline=SHORT)
     await (lock.acquire() if method == "PUT" else vanish(server, lock, clock))
     clock.time_of_day += timedelta(seconds=2)
     server.fail(Trouble.ANSWER_LOST, method)
@@ -237,7 +187,7 @@ async def test_an_answer_lost_after_its_effect_is_found_out(
 async def test_no_answer_is_neither_won_nor_lost(
     server: LeaseServer, lock_of: Locks, clock: Clock, trouble: Trouble, method: str
 ) -> None:
-    lock = lock_of()
+    lock = lock_of(deadline=SHORT)
     await (lock.acquire() if method == "PUT" else vanish(server, lock, clock))
     server.fail(trouble, method)
     for _ in range(2):
@@ -311,7 +261,7 @@ async def test_what_is_released_is_free(server: LeaseServer, lock_of: Locks) -> 
 
 
 async def test_a_lease_that_we_hold_without_knowing_is_released(server: LeaseServer, lock_of: Locks) -> None:
-    lock = lock_of()
+    lock = lock_of(deadline=SHORT)
     server.fail(Trouble.ANSWER_LOST, "PUT")
     with pytest.raises(ClusterError):
         await lock.acquire()
@@ -328,7 +278,7 @@ async def test_who_never_wrote_releases_nothing_and_asks_for_nothing(server: Lea
 
 @pytest.mark.parametrize("trouble", Trouble)
 async def test_a_release_that_fails_is_left_to_time(server: LeaseServer, lock_of: Locks, trouble: Trouble) -> None:
-    lock = lock_of()
+    lock = lock_of(deadline=SHORT)
     await lock.acquire()
     server.fail(trouble, "GET", "PUT")
     await lock.release()

@@ -18,7 +18,7 @@ from tests.support.statuses import compute, make_observed_state
 EXPIRY = datetime(2027, 3, 1, tzinfo=UTC)
 GRACE = timedelta(days=3)
 SUSPENDED = "suspended by spec.suspend; all data is kept"
-EXPIRED = "spec.license expired at 2027-03-01T00:00:00Z; all data is kept, a renewed licence brings it back"
+EXPIRED = "spec.license expired at 2027-03-01T00:00:00Z; all data is kept, a renewed license brings it back"
 
 
 @pytest.fixture
@@ -106,7 +106,7 @@ def test_the_licence_decides_the_plan_and_says_so_when_the_spec_asks_for_more(
     if not ok:
         assert found.license.reason == "PlanNotCovered"
         assert found.license.message == (
-            f"spec.plan {asked} needs a licence for it; this one grants {granted}, which is in force"
+            f"spec.plan {asked} needs a license for it; this one grants {granted}, which is in force"
         )
 
 
@@ -136,8 +136,8 @@ def test_every_reading_fits_the_status(keys: KeySet, now: datetime) -> None:
 
 
 def test_a_refused_licence_reads_as_invalid_with_the_cure() -> None:
-    reading = rejected(LicenseRejected("it is not a JWT; copy the licence again, whole"))
+    reading = rejected(LicenseRejected("it is not a JWT; copy the license again, whole"))
 
     assert (reading.state, reading.ok, reading.reason) == ("Invalid", False, "LicenseInvalid")
-    assert reading.message == "spec.license: it is not a JWT; copy the licence again, whole"
+    assert reading.message == "spec.license: it is not a JWT; copy the license again, whole"
     compute(make_observed_state(license=reading))

@@ -128,3 +128,64 @@ def test_an_elliptic_key_under_the_id_of_a_licence_is_no_way_in(tmp_path: Path) 
     token = jwt.encode(claims(), key, algorithm="ES256", headers={"kid": "ec"})
 
     assert "which the operator does not know" in refusal(token, keys)
+
+
+# -- changes of the file ---------------------------------------------------------------------------------------------
+
+
+class MountedKeys:
+    """A folder like the kubelet's of a ConfigMap: files are links to `..data`, itself a link that is replaced."""
+
+    def __init__(self, folder: Path, *keys: dict[str, object]) -> None:
+        self._folder = folder
+        self._version = 0
+        self.path = folder / "jwks.json"
+        self.swap(json.dumps({"keys": keys}))
+        self.path.symlink_to("..data/jwks.json")
+
+    def swap(self, content: str) -> None:
+        """Write a new folder beside the old one, and let the link lead there in one step."""
+        self._version += 1
+        version = self._folder / f"..version-{self._version}"
+        version.mkdir()
+        (version / "jwks.json").write_text(content)
+        link = self._folder / "..data_tmp"
+        link.symlink_to(version.name)
+        link.rename(self._folder / "..data")
+
+
+def document(*keys: dict[str, object]) -> str:
+    return json.dumps({"keys": keys})
+
+
+def test_a_rotation_in_a_mounted_configmap_is_noticed_at_the_next_question(tmp_path: Path) -> None:
+    mounted = MountedKeys(tmp_path, jwk("k1"))
+    keys = KeySet(mounted.path)
+    assert keys.document() == document(jwk("k1"))
+
+    mounted.swap(document(jwk("k2")))
+
+    assert keys.document() == document(jwk("k2"))
+    assert check(sign("k2"), keys)
+    assert keys.get("k1") is None
+
+
+def test_a_broken_rotation_keeps_the_keys_and_shows_none(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    mounted = MountedKeys(tmp_path, jwk("k1"))
+    keys = KeySet(mounted.path)
+    private = {**RSAAlgorithm.to_jwk(private_key("k2"), as_dict=True), "kid": "k2"}
+    for broken in ("{", document(private)):
+        mounted.swap(broken)
+        assert check(sign("k1"), keys)
+        assert keys.document() == document(jwk("k1"))
+
+    mounted.swap(document(jwk("k2")))
+
+    assert keys.document() == document(jwk("k2"))
+    assert caplog.text.count("cannot be read, those known before stay") == 2
+    assert private["d"] not in caplog.text
+
+
+def test_without_a_file_there_are_no_keys() -> None:
+    keys = KeySet(None)
+    assert (keys.get("k1"), keys.document()) == (None, None)

@@ -164,14 +164,14 @@ def test_clocks_may_differ_by_the_leeway(keys: KeySet, claim: str) -> None:
 
 @pytest.mark.parametrize("token", ["", "x", "a.b.c", "a.b", "é.é.é", "....", "eyJ9.e30."])
 def test_what_is_no_jwt_is_refused(keys: KeySet, token: str) -> None:
-    assert "copy the licence again, whole" in refusal(token, keys) or "issue it again" in refusal(token, keys)
+    assert "copy the license again, whole" in refusal(token, keys) or "issue it again" in refusal(token, keys)
 
 
 def test_a_licence_that_was_not_copied_whole_is_refused(keys: KeySet) -> None:
     token = sign()
 
-    assert "copy the licence again, whole" in refusal(token[:-40], keys)
-    assert "copy the licence again, whole" in refusal(token.rpartition(".")[0], keys)
+    assert "copy the license again, whole" in refusal(token[:-40], keys)
+    assert "copy the license again, whole" in refusal(token.rpartition(".")[0], keys)
 
 
 def test_a_tampered_licence_is_refused(keys: KeySet) -> None:
@@ -214,7 +214,7 @@ def test_an_unknown_key_is_named_and_the_cure_with_it(keys: KeySet, headers: dic
     message = refusal(sign("k1", headers=headers), keys)
 
     assert repr(headers["kid"][:64]) in message
-    assert "add that key to the operator's JWKS or issue the licence again" in message
+    assert "add that key to the operator's JWKS or issue the license again" in message
     assert len(message) < 500
 
 

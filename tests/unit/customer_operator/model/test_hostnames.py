@@ -72,6 +72,21 @@ def test_a_host_that_another_instance_s_could_be_is_refused_wherever_the_templat
     admit(f"x.{hostname}", **templates)
 
 
+@pytest.mark.parametrize("reserved", ["grafana.iot.example.com", "mqtt.grafana.iot.example.com"])
+def test_a_name_whose_hosts_are_the_platform_s_is_refused(reserved: str) -> None:
+    platform = make_platform(reserved_hosts=(reserved,))
+
+    with pytest.raises(InstanceInvalid, match="belongs to the platform") as caught:
+        check(make_instance("grafana"), platform)
+    assert caught.value.field == "metadata.name"
+    check(make_instance("grafana-2"), platform)
+
+
+@pytest.mark.parametrize("reserved", ["iot.example.com", "example.com", "platform.example"])
+def test_what_is_reserved_around_all_instances_refuses_no_name(reserved: str) -> None:
+    check(make_instance("grafana"), make_platform(reserved_hosts=(reserved,)))
+
+
 @pytest.mark.parametrize("hostname", ["acme.localhost", "localhost"])
 def test_a_platform_without_a_domain_keeps_localhost(hostname: str) -> None:
     with pytest.raises(InstanceInvalid, match="belongs to the platform"):
@@ -91,14 +106,20 @@ def test_names_are_compared_in_one_form() -> None:
 
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
-OLDEST = Claim(created_at=NOON, uid="b")
-SAME_SECOND = Claim(created_at=NOON, uid="c")
-YOUNGEST = Claim(created_at=NOON + timedelta(seconds=1), uid="a")
+OLDEST = Claim(waits=True, created_at=NOON, uid="b")
+SAME_SECOND = Claim(waits=True, created_at=NOON, uid="c")
+YOUNGEST = Claim(waits=True, created_at=NOON + timedelta(seconds=1), uid="a")
 
 
 @pytest.mark.parametrize("claims", list(permutations([OLDEST, SAME_SECOND, YOUNGEST])))
 def test_of_several_claims_the_oldest_keeps_the_host_whatever_the_order(claims: tuple[Claim, ...]) -> None:
     assert holder(claims) == OLDEST
+
+
+def test_who_serves_the_host_keeps_it_though_an_older_instance_asks_for_it_now() -> None:
+    serving = Claim(waits=False, created_at=NOON + timedelta(days=300), uid="d")
+
+    assert holder([OLDEST, serving, YOUNGEST]) == serving
 
 
 def test_when_the_holder_is_gone_the_next_follows() -> None:

@@ -119,6 +119,16 @@ def test_all_who_ask_for_a_hostname_are_known_and_the_oldest_holds_it(cache: Obj
     assert cache.claims("nobody.example") == {}
 
 
+def test_an_older_instance_cannot_take_away_the_hostname_that_a_younger_one_serves(cache: ObjectCache) -> None:
+    cache.upsert_instance(instance(1, name="victim", uid="v", created="30", hostname="shop.victim.example"))
+    cache.upsert("victim", live(2, kind="Ingress", spec={"rules": [{"host": "shop.victim.example"}]}))
+    cache.upsert_instance(instance(3, name="attacker", uid="a", created="10", hostname="shop.victim.example"))
+
+    claims = cache.claims("shop.victim.example")
+
+    assert hostnames.holder(claims.values()) == claims["victim"]
+
+
 def test_of_two_of_the_same_second_the_choice_is_the_same_for_both(cache: ObjectCache) -> None:
     for name, uid in (("a", "2"), ("b", "1")):
         cache.upsert_instance(instance(1, name=name, uid=uid, hostname="iot.example"))

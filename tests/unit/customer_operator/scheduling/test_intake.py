@@ -1,67 +1,46 @@
-"""What comes in by the watches, beside what the operator's own writes have told already."""
+"""What the watches bring: into the cache always, into the queue only of the replica that leads."""
 
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
 
 from customer_operator import naming
-from customer_operator.errors import InstanceInvalid
-from customer_operator.kube.client import KubeClient
 from customer_operator.metrics import Metrics
-from customer_operator.naming import Manifest
-from customer_operator.observed.cache import ObjectCache
-from customer_operator.reconcile.reporter import Reporter
-from customer_operator.scheduling.intake import Intake
-from customer_operator.scheduling.queue import WorkQueue
+from customer_operator.observed.cache import Key, ObjectCache
+from customer_operator.scheduling.intake import Intake, instance_of
+from customer_operator.scheduling.queue import Priority, WorkQueue
 from customer_operator.scheduling.workers import Workers
-from tests.support.fake_kube import FakeKube
+from tests.support.observed import instance, live, live_namespace
 from tests.support.queues import Clock, take
 
-NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
-
-@dataclass
 class Bench:
-    """Intake and queue over a cache, and a reporter that writes to a server of its own."""
+    """An intake with a queue whose time stands still unless a test moves it."""
 
-    clock: Clock = field(default_factory=Clock)
-    cache: ObjectCache = field(default_factory=ObjectCache)
-    kube: FakeKube = field(default_factory=FakeKube)
-
-    def __post_init__(self) -> None:
-        metrics = Metrics(CollectorRegistry())
+    def __init__(self, *, leads: bool = True) -> None:
+        self.leads = leads
+        self.clock = Clock()
+        self.cache = ObjectCache()
         self.queue = WorkQueue(clock=self.clock)
-        self.workers = Workers(
-            queue=self.queue, cache=self.cache, metrics=metrics, concurrency=1, resync=600.0, clock=self.clock
+        workers = Workers(
+            queue=self.queue,
+            cache=self.cache,
+            metrics=Metrics(CollectorRegistry()),
+            concurrency=1,
+            resync=600,
+            clock=self.clock,
         )
-        self.intake = Intake(cache=self.cache, workers=self.workers, leads=lambda: True)
-        self.reporter = Reporter(
-            client=cast("KubeClient", self.kube), cache=self.cache, metrics=metrics, clock=lambda: NOW
-        )
+        self.intake = Intake(cache=self.cache, workers=workers, leads=lambda: self.leads)
 
-    def put(self, name: str = "acme", *, hostname: str | None = None, **metadata: Any) -> Manifest:
-        """Write a resource as its author would, without an event."""
-        body = self.kube.find(naming.KIND, name) or {"metadata": {"name": name}}
-        spec = {"hostname": hostname} if hostname else {}
-        return self.kube.put(
-            {
-                **body,
-                "apiVersion": naming.API_VERSION,
-                "kind": naming.KIND,
-                "metadata": {**body["metadata"], **metadata},
-                "spec": spec,
-            }
-        )
-
-    async def work(self) -> str | None:
-        """Take what is due, and end the work on it."""
-        item = await take(self.queue)
-        if item is not None:
+    async def queued(self, *, after: float = 0.0) -> dict[str, Priority]:
+        """Take all that is due after so many seconds."""
+        self.clock.now += after
+        found = {}
+        while (item := await take(self.queue)) is not None:
+            found[item.name] = item.priority
             self.queue.done(item.name)
-        return item.name if item else None
+        return found
 
 
 @pytest.fixture
@@ -69,50 +48,166 @@ def bench() -> Bench:
     return Bench()
 
 
+@pytest.fixture
+def standby() -> Bench:
+    return Bench(leads=False)
+
+
+def stock(bench: Bench) -> None:
+    """Bring an instance with a namespace and a Service."""
+    for item in (instance(1, plan="starter", hostname="iot.example"), live_namespace(2), live(3)):
+        bench.intake.upsert(item)
+
+
+# -- whose an object is ----------------------------------------------------------------------------------------------
+
+
 @pytest.mark.parametrize(
-    "change",
+    ("metadata", "name"),
     [
-        {"generation": 2},
-        {"deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": [naming.FINALIZER]},
-        {"annotations": {naming.RETRY_AT_ANNOTATION: "2026-01-01T00:00:00Z"}},
+        ({"name": "api", "namespace": "customer-acme", "labels": {naming.INSTANCE_LABEL: "acme"}}, "acme"),
+        ({"name": "api", "namespace": "customer-bravo", "labels": {naming.INSTANCE_LABEL: "acme"}}, None),
+        ({"name": "api", "namespace": "default", "labels": {naming.INSTANCE_LABEL: "acme"}}, None),
+        ({"name": "api", "namespace": "customer-acme", "labels": {}}, None),
+        ({"name": "api", "namespace": "customer-acme"}, None),
+        ({"name": "api", "labels": {naming.INSTANCE_LABEL: "acme"}}, None),
     ],
-    ids=["spec", "deletion", "annotation"],
 )
-async def test_a_change_that_our_own_write_has_overtaken_is_queued(bench: Bench, change: dict[str, Any]) -> None:
-    """The answer to our write holds the change; its event comes later, and must not count as known."""
-    body = bench.put(generation=1)
-    bench.intake.upsert_instance(body)
-    assert await bench.work() == "acme"
-
-    changed = bench.put(**change)
-    await bench.reporter.report_unreadable(body, InstanceInvalid("spec", "it is broken"))
-    for event in (changed, bench.kube.find(naming.KIND, "acme")):
-        assert event is not None
-        bench.intake.upsert_instance(event)
-
-    assert await bench.work() == "acme"
-    assert bench.cache.instance("acme") == bench.kube.find(naming.KIND, "acme")
+def test_an_object_is_an_instances_by_its_label_and_its_place(metadata: dict[str, Any], name: str | None) -> None:
+    """Whoever may label an object in a namespace of his own must not have a stranger reconciled."""
+    assert instance_of({"kind": "Service", "metadata": metadata}) == name
 
 
-async def test_our_own_write_is_no_news(bench: Bench) -> None:
-    body = bench.put(generation=1)
-    bench.intake.upsert_instance(body)
-    assert await bench.work() == "acme"
+@pytest.mark.parametrize(("name", "owner"), [("customer-acme", "acme"), ("customer-bravo", None), ("acme", None)])
+def test_a_namespace_is_an_instances_by_its_label_and_its_name(name: str, owner: str | None) -> None:
+    live = {"kind": "Namespace", "metadata": {"name": name, "labels": {naming.INSTANCE_LABEL: "acme"}}}
 
-    await bench.reporter.report_unreadable(body, InstanceInvalid("spec", "it is broken"))
-    written = bench.kube.find(naming.KIND, "acme")
-    assert written is not None
-    assert bench.cache.instance("acme") == written
-    bench.intake.upsert_instance(written)
-
-    assert await bench.work() is None
+    assert instance_of(live) == owner
 
 
-async def test_the_answer_to_a_write_does_not_bring_a_removed_resource_back(bench: Bench) -> None:
-    body = bench.put(generation=1)
-    bench.intake.upsert_instance(body)
+# -- into the queue --------------------------------------------------------------------------------------------------
 
-    bench.intake.delete_instance(body)
-    await bench.reporter.report_unreadable(body, InstanceInvalid("spec", "it is broken"))
 
-    assert bench.cache.instance("acme") is None
+async def test_a_new_instance_is_queued_in_its_class(bench: Bench) -> None:
+    bench.intake.upsert(instance(1, plan="enterprise"))
+
+    assert await bench.queued() == {"acme": Priority.ENTERPRISE}
+
+
+async def test_an_event_that_is_known_or_late_queues_nothing(bench: Bench) -> None:
+    bench.intake.upsert(instance(5))
+    await bench.queued()
+
+    bench.intake.upsert(instance(5))
+    bench.intake.upsert(instance(4))
+    bench.intake.delete(instance(6, uid="a predecessor"))
+
+    assert await bench.queued(after=10) == {}
+    assert bench.cache.instance("acme") is not None
+
+
+async def test_a_change_of_an_object_is_looked_at_a_moment_later(bench: Bench) -> None:
+    stock(bench)
+    await bench.queued(after=1)
+
+    bench.intake.upsert(live(4, spec={"ports": []}))
+    assert await bench.queued() == {}
+    assert await bench.queued(after=0.25) == {"acme": Priority.STARTER}
+    bench.intake.upsert(live(5, spec={"ports": []}, status={"loadBalancer": {}}))
+    assert await bench.queued(after=1) == {}, "nothing a pass would see"
+    bench.intake.delete(live(6))
+    assert await bench.queued(after=0.25) == {"acme": Priority.STARTER}
+
+
+async def test_an_object_of_nobody_is_neither_remembered_nor_queued(bench: Bench) -> None:
+    stock(bench)
+    await bench.queued(after=1)
+    stray = live(9)
+    stray["metadata"]["namespace"] = "default"
+
+    bench.intake.upsert(stray)
+    bench.intake.delete(stray)
+
+    assert await bench.queued(after=1) == {}
+    assert Key("Service", "api") in bench.cache.objects("acme")
+
+
+async def test_an_instance_that_is_gone_is_queued_first_to_be_forgotten(bench: Bench) -> None:
+    bench.intake.upsert(instance(1))
+    await bench.queued()
+    bench.intake.delete(instance(2))
+
+    assert await bench.queued() == {"acme": Priority.DELETE}
+
+
+# -- lists -----------------------------------------------------------------------------------------------------------
+
+
+async def test_ghosts_among_instances_are_queued_to_be_forgotten(bench: Bench) -> None:
+    for name in ("acme", "bravo"):
+        bench.intake.upsert(instance(1, name=name, uid=name))
+    await bench.queued()
+
+    bench.intake.prune(naming.KIND, uids={"bravo"}, version=5)
+
+    assert await bench.queued() == {"acme": Priority.DELETE}
+    assert tuple(bench.cache.names()) == ("bravo",)
+
+
+async def test_instances_with_ghosts_among_their_objects_are_looked_at(bench: Bench) -> None:
+    stock(bench)
+    bench.intake.upsert(instance(1, name="bravo", uid="b"))
+    await bench.queued(after=1)
+
+    bench.intake.prune("Service", uids=(), version=5)
+
+    assert await bench.queued(after=1) == {"acme": Priority.STARTER}
+    assert Key("Service", "api") not in bench.cache.objects("acme")
+
+
+# -- hostnames -------------------------------------------------------------------------------------------------------
+
+
+def give_up(bench: Bench) -> None:
+    bench.intake.upsert(instance(9, plan="starter"))
+
+
+def go(bench: Bench) -> None:
+    bench.intake.delete(instance(9))
+
+
+def go_unseen(bench: Bench) -> None:
+    bench.intake.prune(naming.KIND, uids={"w", "o"}, version=9)
+
+
+@pytest.mark.parametrize("end", [give_up, go, go_unseen])
+async def test_who_waits_for_a_hostname_is_compared_again_when_it_is_free(bench: Bench, end: Any) -> None:
+    stock(bench)
+    bench.intake.upsert(instance(1, name="waiting", uid="w", hostname="iot.example"))
+    bench.intake.upsert(instance(1, name="other", uid="o", hostname="other.example"))
+    await bench.queued(after=1)
+
+    end(bench)
+
+    queued = await bench.queued()
+    assert queued.pop("acme") in (Priority.STARTER, Priority.DELETE)
+    assert queued == {"waiting": Priority.RESYNC}
+
+
+# -- a standby -------------------------------------------------------------------------------------------------------
+
+
+async def test_the_queue_of_a_standby_stays_empty_and_its_cache_true(standby: Bench) -> None:
+    stock(standby)
+    standby.intake.upsert(instance(1, name="ghost", uid="g", hostname="iot.example"))
+    standby.intake.upsert(live(8, spec={"ports": []}))
+    assert len(standby.cache.objects("acme")) == 2
+    standby.intake.prune(naming.KIND, uids={"u"}, version=9)
+    standby.intake.prune("Namespace", uids=(), version=2)
+    standby.intake.delete(live(9))
+    standby.intake.delete(instance(10))
+
+    standby.leads = True
+    assert await standby.queued(after=3600) == {}
+    assert standby.cache.objects("acme") == {}
+    assert tuple(standby.cache.names()) == ()

@@ -1,5 +1,6 @@
 """Phase, message and conditions, computed from what exists."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -278,3 +279,31 @@ def test_a_paused_instance_says_so_whatever_its_phase() -> None:
         make_observed_state(paused=True, desired_count=0, applied_count=0, namespace_ready=False, components=()),
     ):
         assert compute(observed)["message"].startswith("spec.paused is set")
+
+
+def test_an_instance_that_was_paused_before_it_was_built_does_not_wait_for_its_turn() -> None:
+    nothing = make_observed_state(paused=True, desired_count=0, applied_count=0, namespace_ready=False, components=())
+    assert compute(nothing)["message"] == "spec.paused is set, nothing is built before it is cleared"
+
+
+def test_an_address_that_was_refused_before_anything_was_built_is_not_shown() -> None:
+    refused = make_observed_state(
+        applied_count=0,
+        desired_count=0,
+        components=(),
+        urls={"dashboard": "https://taken.example"},
+        failure=Failure(reason="HostnameTaken", message="no"),
+    )
+    assert "urls" not in compute(refused)
+
+
+def test_the_stage_in_which_a_first_pass_failed_has_failed_although_it_was_reported_before_as_begun() -> None:
+    nothing = make_observed_state(applied_count=0, desired_count=0, namespace_ready=False, components=())
+    begun = compute(nothing)
+    refused = replace(nothing, failure=Failure(reason="InvalidSpec", message="no such Secret"))
+
+    failed = compute(refused, previous=begun)
+
+    assert begun["stages"][0]["state"] == "Active"
+    assert failed["stages"][0]["state"] == "Failed"
+    assert failed["stages"][0]["startedAt"] == begun["stages"][0]["startedAt"]

@@ -1,0 +1,160 @@
+"""The operator as a whole, put together as it runs, against an API server in this process."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from customer_operator import naming
+from customer_operator.app import Operator
+from customer_operator.errors import SettingInvalid
+from customer_operator.naming import Manifest
+from customer_operator.settings import Settings
+from tests.support.generate import make_resource
+from tests.support.kube_server import KubeServer, WatchableKube, kube_server
+from tests.support.licences import jwk, write_jwks
+
+NAMESPACE = "customer-acme"
+ORDER = make_resource(mqtt={"exposure": "NodePort"})
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[KubeServer]:
+    async with kube_server() as server:
+        yield server
+
+
+@asynccontextmanager
+async def running(server: KubeServer, folder: Path, identity: str = "one") -> AsyncIterator[Operator]:
+    """Run a replica; it is told of instances as kopf would tell it (see `order`)."""
+    settings = Settings(
+        kubeconfig=server.kubeconfig(folder / "kubeconfig"),
+        identity=identity,
+        probe_host="127.0.0.1",
+        probe_port=0,
+        quota_wait=0.0,
+        lease_duration=2,
+        lease_renew_deadline=1.5,
+        lease_retry_period=1.0,
+    )
+    operator = Operator(settings)
+    try:
+        await operator.start()
+        yield operator
+    finally:
+        await operator.stop()
+
+
+def order(server: KubeServer, *operators: Operator) -> None:
+    """Create an instance, and have the replicas told of it."""
+    live = server.kube.put(ORDER)
+    for operator in operators:
+        operator.instance_event({"type": "ADDED", "object": live})
+
+
+def built(kube: WatchableKube) -> Callable[[], bool]:
+    """Return whether everything has been applied and said so."""
+    return lambda: str(status(kube).get("message")).startswith("waiting for postgres")
+
+
+def status(kube: WatchableKube) -> Manifest:
+    live = kube.find(naming.KIND, "acme")
+    return dict((live or {}).get("status") or {})
+
+
+async def test_what_exists_before_the_start_is_built(server: KubeServer, tmp_path: Path) -> None:
+    server.kube.put(ORDER)
+
+    async with running(server, tmp_path) as operator:
+        await server.kube.changes.until(built(server.kube), patience=20)
+        assert operator.leads
+        assert operator.problem() is None
+    assert status(server.kube)["phase"] == "Provisioning"
+
+
+async def test_an_order_is_built_and_drift_is_healed_by_the_leader_alone(server: KubeServer, tmp_path: Path) -> None:
+    kube = server.kube
+    async with running(server, tmp_path) as leader:
+        await server.leases.until(lambda: leader.leads)
+        async with running(server, tmp_path, "two") as standby:
+            order(server, leader, standby)
+            await kube.changes.until(built(kube), patience=20)
+            spoilt = kube.find("Deployment", "api", namespace=NAMESPACE)
+            assert spoilt is not None
+            kube.put({**spoilt, "spec": {**spoilt["spec"], "replicas": 7}})
+            await kube.changes.until(lambda: replicas(kube) == 1)
+            assert not standby.leads
+            assert standby.problem() is None
+
+    assert {who.rpartition("(")[2] for who in server.writers} == {"one)"}
+
+
+def replicas(kube: WatchableKube) -> int | None:
+    live = kube.find("Deployment", "api", namespace=NAMESPACE)
+    return live["spec"]["replicas"] if live else None
+
+
+async def test_a_standby_takes_over_and_heals_what_was_spoilt_meanwhile(server: KubeServer, tmp_path: Path) -> None:
+    kube = server.kube
+    async with running(server, tmp_path, "two") as standby:
+        server.leases.hold("one", duration=2)
+        order(server, standby)
+        assert not standby.leads
+        server.leases.hold(None)
+        await kube.changes.until(built(kube), patience=20)
+
+    assert server.leases.holder != "two", "it gave the lead back when it was stopped"
+
+
+async def test_an_instance_that_goes_unseen_is_not_built_again(server: KubeServer, tmp_path: Path) -> None:
+    """kopf's watch lost its deletion; the list that it begins anew says nothing of it."""
+    kube = server.kube
+    kube.put({**ORDER, "metadata": {**ORDER["metadata"], "name": "other", "uid": "other"}})
+    async with running(server, tmp_path) as operator:
+        order(server, operator)
+        await kube.changes.until(built(kube), patience=20)
+        kube.remove(naming.KIND, "acme")
+        other = kube.find(naming.KIND, "other")
+        operator.instance_event({"type": None, "object": other})
+        async with asyncio.timeout(20):
+            while known(operator) != {"other"}:  # noqa: ASYNC110 - nothing outside tells of it
+                await asyncio.sleep(0.02)
+
+
+def known(operator: Operator) -> set[str]:
+    return set(operator._cache.names())
+
+
+def test_before_its_start_an_operator_has_a_problem() -> None:
+    assert Operator(Settings()).problem() == "ended: everything"
+
+
+def test_keys_that_cannot_be_read_keep_the_operator_from_starting(tmp_path: Path) -> None:
+    path = tmp_path / "jwks.json"
+    path.write_text("{}")
+    with pytest.raises(SettingInvalid, match="LICENSE_JWKS_PATH"):
+        Operator(Settings(license_jwks_path=path))
+    Operator(Settings(license_jwks_path=write_jwks(path, jwk())))
+
+
+async def test_a_kubeconfig_that_is_not_there_keeps_the_operator_from_starting(tmp_path: Path) -> None:
+    operator = Operator(Settings(kubeconfig=tmp_path / "mistyped"))
+    with pytest.raises(SettingInvalid, match=r"^KUBECONFIG must name a kubeconfig that can be used; .*mistyped'$"):
+        await operator.start()
+    await operator.stop()
+
+
+async def test_a_port_that_is_taken_keeps_the_operator_from_starting(server: KubeServer, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        settings = Settings(
+            kubeconfig=server.kubeconfig(tmp_path / "kubeconfig"),
+            probe_host="127.0.0.1",
+            probe_port=taken.getsockname()[1],
+        )
+        operator = Operator(settings)
+        with pytest.raises(SettingInvalid, match=r"^PROBE_PORT must be free for us on PROBE_HOST '127\.0\.0\.1'; "):
+            await operator.start()
+        await operator.stop()
