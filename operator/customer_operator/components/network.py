@@ -36,7 +36,8 @@ def _deny_all(context: Context) -> Manifest:
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",
         "metadata": objects.metadata(context, COMPONENT, "default-deny"),
-        "spec": {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]},
+        # Empty lists, here and below, are written all the same: what somebody adds to one that is not ours would stay.
+        "spec": {"podSelector": {}, "policyTypes": ["Ingress", "Egress"], "ingress": [], "egress": []},
     }
 
 
@@ -148,18 +149,16 @@ def _external(context: Context, target: ExternalBroker) -> list[Manifest]:
 def _policy(
     context: Context, component: str, *, ingress: Sequence[Manifest], egress: Sequence[Manifest] = ()
 ) -> Manifest:
-    spec: Manifest = {
-        "podSelector": {"matchLabels": naming.selector(context.name, component)},
-        "policyTypes": ["Ingress", "Egress"],
-        "ingress": list(ingress),
-    }
-    if egress:
-        spec["egress"] = list(egress)
     return {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",
         "metadata": objects.metadata(context, COMPONENT, component),
-        "spec": spec,
+        "spec": {
+            "podSelector": {"matchLabels": naming.selector(context.name, component)},
+            "policyTypes": ["Ingress", "Egress"],
+            "ingress": list(ingress),
+            "egress": list(egress),
+        },
     }
 
 

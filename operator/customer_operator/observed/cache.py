@@ -70,6 +70,12 @@ def hostname_of(body: Mapping[str, Any]) -> str | None:
         return None
 
 
+def _intent(body: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return what others say by a resource: its spec, by the generation, its deletion, and its annotations."""
+    metadata = body["metadata"]
+    return tuple(metadata.get(key) or None for key in ("uid", "generation", "deletionTimestamp", "annotations"))
+
+
 def version_of(live: Mapping[str, Any]) -> int:
     """Return the resource version as a number: versions of one object order by it (KEP-5504)."""
     return int(live["metadata"]["resourceVersion"])
@@ -161,6 +167,15 @@ class ObjectCache:
             packed=packing.pack(drift.without_managed_fields(body)),
         )
         return True
+
+    def record_instance(self, answer: Mapping[str, Any]) -> None:
+        """Take in the answer to a write of our own, unless somebody else has changed or removed the resource meanwhile.
+
+        That has to come by the watch, which queues it: a state that is known already is no news.
+        """
+        known = self.instance(answer["metadata"]["name"])
+        if known is not None and _intent(known) == _intent(answer):
+            self.upsert_instance(answer)
 
     def delete_instance(self, name: str, *, uid: str) -> bool:
         """Drop a resource that is gone; False when another one of that name is known, or none."""

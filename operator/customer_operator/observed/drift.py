@@ -47,8 +47,11 @@ def contains(live: Any, desired: Any) -> bool:
     """Tell whether everything desired is in the live value; the server's defaults may stand beside it.
 
     Lists must have the same length: our builders always write them whole. The server leaves out null and empty lists,
-    so there what is missing is as desired; an empty mapping it keeps (emptyDir: {}, podSelector: {}).
+    so there what is missing is as desired; an empty mapping it keeps as it is (emptyDir: {}, podSelector: {}).
     """
+    if desired == {}:
+        # It says "no bound" or "all"; whatever stands in it says less.
+        return bool(live == {})
     if isinstance(desired, Mapping):
         return isinstance(live, Mapping) and all(
             contains(live[key], value) if key in live else value in (None, []) for key, value in desired.items()

@@ -27,7 +27,7 @@ class Applier:
 
     async def add_finalizer(self, instance: CustomerInstance) -> None:
         """Put our finalizer on the resource, before there is anything that its deletion would have to clean up."""
-        self._cache.upsert_instance(await self._client.apply(naming.with_finalizer(instance.name, instance.uid)))
+        self._cache.record_instance(await self._client.apply(naming.with_finalizer(instance.name, instance.uid)))
 
     async def ensure_namespace(self, instance: CustomerInstance, foundation: Sequence[Manifest]) -> bool:
         """Make sure of the namespace and of our rights in it; True when it is new, and therefore empty.

@@ -78,4 +78,4 @@ class Reporter:
             if error.status != 404:
                 raise
             raise Conflict(f"{naming.KIND} {body['metadata']['name']} is gone", status=404) from error
-        self._cache.upsert_instance(live)
+        self._cache.record_instance(live)

@@ -10,6 +10,7 @@ from customer_operator import naming
 from customer_operator.components import network, stack
 from customer_operator.components.context import Context
 from customer_operator.model.brokers import ranges
+from customer_operator.observed import drift
 from tests.support.brokers import ALLOWED_ADDRESSES, FORBIDDEN_ADDRESSES
 from tests.support.generate import make_context, make_instance, make_platform
 from tests.support.netpol import Endpoint, allows, lets_in, lets_out
@@ -251,3 +252,13 @@ def test_a_platform_with_other_namespaces_gets_other_rules() -> None:
     assert all(f"'kubernetes.io/metadata.name': '{name}'" in text for name in names.values())
     assert "'ingress'}" not in text
     assert "kube-system" not in text
+
+
+@pytest.mark.parametrize("direction", ["ingress", "egress"])
+@pytest.mark.parametrize("name", [item["metadata"]["name"] for item in network.build(make_context())])
+def test_a_rule_that_somebody_adds_to_a_policy_is_found(name: str, direction: str) -> None:
+    """The empty rule allows everything; added to default-deny it would open all pods."""
+    policy = next(item for item in network.build(make_context()) if item["metadata"]["name"] == name)
+    rules = [*policy["spec"].get(direction, ()), {}]
+
+    assert not drift.contains({**policy, "spec": {**policy["spec"], direction: rules}}, policy)
