@@ -30,7 +30,7 @@ Event = tuple[str, Object]  # ADDED, MODIFIED, DELETED or ERROR, and the object
 class Client:
     """One user's access to the API server, as the kubeconfig says; safe to use from several threads.
 
-    By urllib3, as Kubernetes' own client: it takes a third of httpx's processor time, which a benchmark would notice.
+    By urllib3, as Kubernetes' own client: it takes half of httpx's processor time, and a benchmark would notice.
     """
 
     def __init__(self, kubeconfig: Path, *, headers: Mapping[str, str] | None = None) -> None:
