@@ -1,13 +1,10 @@
 """One pass after another over an instance: built, left alone, healed, reported."""
 
-import pytest
-
 from customer_operator import naming
-from customer_operator.errors import Conflict
 from customer_operator.kube.kinds import KINDS
 from customer_operator.model.timestamps import parse_time
 from tests.support.fake_kube import Call
-from tests.support.reconciling import QUOTA_WAIT, World, edited, with_metadata
+from tests.support.reconciling import QUOTA_WAIT, World, edited
 
 NAMESPACE = "customer-acme"
 
