@@ -115,6 +115,12 @@ class Operator:
             return f"items are due, and none has been done for {self._workers.stalled_for():.0f} s; the workers hang"
         return None
 
+    def unread(self) -> str | None:
+        """Return what has not been listed yet, for which a leader waits before it works; None when all has been."""
+        kinds = [reflector.kind for reflector in self._reflectors if not reflector.synced.is_set()]
+        kinds += [] if self._swept.is_set() else [naming.KIND]
+        return f"not listed yet: {', '.join(kinds)}; the log says why, if it cannot be" if kinds else None
+
     def instance_event(self, event: Mapping[str, Any]) -> None:
         """Take in a watch event of a CustomerInstance."""
         if event["type"] == "DELETED":
@@ -153,7 +159,7 @@ class Operator:
             port=self._settings.probe_port,
             registry=self._registry,
             live=self.problem,
-            ready=self.problem,
+            ready=lambda: self.problem() or self.unread(),
         )
         self._resources.push_async_callback(probes.stop)
         try:
@@ -184,11 +190,15 @@ class Operator:
 
     async def _work(self, client: KubeClient) -> None:
         """Work as the leader, once everything that exists has been seen."""
-        await asyncio.gather(*(reflector.synced.wait() for reflector in self._reflectors), self._swept.wait())
-        # Another replica may have led meanwhile: nothing that was compared before counts any more.
-        self._cache.invalidate_all()
-        self._workers.start_over()
-        await self._workers.run(self._reconciler(client))
+        try:
+            await asyncio.gather(*(reflector.synced.wait() for reflector in self._reflectors), self._swept.wait())
+            # Another replica may have led meanwhile: nothing that was compared before counts any more.
+            self._cache.invalidate_all()
+            self._workers.start_over()
+            await self._workers.run(self._reconciler(client))
+        finally:
+            # What waits is the next leader's: in the queue of one that stands by it would count as late.
+            self._queue.clear()
 
     def _reconciler(self, client: KubeClient) -> Reconciler:
         settings = self._settings

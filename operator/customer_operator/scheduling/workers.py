@@ -51,14 +51,14 @@ class Workers:
         self._resync_at: dict[str, float] = {}
         self._conflicts: dict[str, int] = {}
         self._outages = 0
-        self._last_pass = clock()
+        self._last_pass: float | None = None  # None while nobody works: then nothing can hang
 
     def stalled_for(self) -> float:
         """Return for how many seconds due items have been waiting without any pass coming to an end; 0 for none.
 
         A long queue alone is no stall: after a restart thousands of steady instances wait, while work goes on.
         """
-        return min(self._queue.oldest_wait(), self._clock() - self._last_pass)
+        return 0.0 if self._last_pass is None else min(self._queue.oldest_wait(), self._clock() - self._last_pass)
 
     def instance_changed(self, name: str) -> None:
         """Queue an instance whose resource was created, changed or deleted; a steady one only for a look."""
@@ -81,15 +81,18 @@ class Workers:
         """Forget what was due, and queue every known instance to be compared in full."""
         self._queue.clear()
         self._resync_at.clear()
-        self._last_pass = self._clock()
         for name in self._cache.names():
             self.instance_changed(name)
 
     async def run(self, reconciler: Reconciler) -> None:
         """Work until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            for _ in range(self._concurrency):
-                group.create_task(self._work(reconciler))
+        self._last_pass = self._clock()
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(self._concurrency):
+                    group.create_task(self._work(reconciler))
+        finally:
+            self._last_pass = None
 
     async def _work(self, reconciler: Reconciler) -> None:
         while True:
@@ -116,8 +119,8 @@ class Workers:
             self._outages = 0
             self._conflicts.pop(item.name, None)
             self._schedule(item.name, outcome, resynced=resync)
-        self._last_pass = self._clock()
-        self._metrics.reconciled(outcome.result, self._last_pass - started)
+        self._last_pass = ended = self._clock()
+        self._metrics.reconciled(outcome.result, ended - started)
 
     def _schedule(self, name: str, outcome: Outcome, *, resynced: bool) -> None:
         body = self._cache.instance(name)
