@@ -67,7 +67,8 @@ class Operator:
             concurrency=settings.queue_concurrency,
             resync=settings.resync_interval,
         )
-        self._intake = Intake(cache=self._cache, workers=self._workers, leads=lambda: self.leads)
+        # Not `leads`: where the lead is only in doubt, the queue must miss nothing, for nobody would fill it again.
+        self._intake = Intake(cache=self._cache, workers=self._workers, works=lambda: self._works)
         self._registry.register(QueueCollector(self._queue))
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self._registry)
@@ -83,6 +84,10 @@ class Operator:
     def leads(self) -> bool:
         """Whether this replica is the one that works."""
         return self._leadership is not None and self._leadership.leads
+
+    @property
+    def _works(self) -> bool:
+        return self._leadership is not None and self._leadership.elected
 
     async def start(self) -> None:
         """Open the connection and the probes, follow the cluster, and stand for election.

@@ -1,4 +1,4 @@
-"""What comes in from the watches: into the cache always, into the queue only while this replica leads."""
+"""What comes in from the watches: into the cache always, into the queue only while this replica works."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
@@ -12,11 +12,11 @@ from customer_operator.scheduling.workers import Workers
 class Intake:
     """The mirror that the watches keep true; a standby's queue stays empty."""
 
-    def __init__(self, *, cache: ObjectCache, workers: Workers, leads: Callable[[], bool]) -> None:
+    def __init__(self, *, cache: ObjectCache, workers: Workers, works: Callable[[], bool]) -> None:
         """Take what is filled, and whether there is anybody to work."""
         self._cache = cache
         self._workers = workers
-        self._leads = leads
+        self._works = works
 
     # -- instances ---------------------------------------------------------------------------------------------------
 
@@ -64,11 +64,11 @@ class Intake:
             self._objects_changed(self._cache.prune(kind, uids=uids, version=version))
 
     def _queue(self, name: str) -> None:
-        if self._leads():
+        if self._works():
             self._workers.instance_changed(name)
 
     def _object_changed(self, name: str) -> None:
-        if self._leads():
+        if self._works():
             self._workers.object_changed(name)
 
     def _objects_changed(self, names: Iterable[str]) -> None:
@@ -76,7 +76,7 @@ class Intake:
             self._object_changed(name)
 
     def _hand_over(self, hostname: str | None) -> None:
-        if hostname is not None and self._leads():
+        if hostname is not None and self._works():
             for name in self._cache.claims(hostname):
                 self._workers.compare_again(name, within=0.0)
 

@@ -31,7 +31,7 @@ class Bench:
             resync=600,
             clock=self.clock,
         )
-        self.intake = Intake(cache=self.cache, workers=workers, leads=lambda: self.leads)
+        self.intake = Intake(cache=self.cache, workers=workers, works=lambda: self.leads)
 
     async def queued(self, *, after: float = 0.0) -> dict[str, Priority]:
         """Take all that is due after so many seconds."""
