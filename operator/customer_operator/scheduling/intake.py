@@ -5,7 +5,7 @@ from typing import Any
 
 from customer_operator import naming
 from customer_operator.naming import Manifest
-from customer_operator.observed.cache import ObjectCache
+from customer_operator.observed.cache import ObjectCache, hostname_of
 from customer_operator.scheduling.workers import Workers
 
 
@@ -33,10 +33,12 @@ class Intake:
     def delete_instance(self, body: Mapping[str, Any]) -> None:
         """Take in that a resource is gone; another one of that name stays."""
         metadata = body["metadata"]
-        before = self._cache.hostname(metadata["name"])
+        # A pass may have learned of it before, and the cache knows nothing any more.
+        hostnames = {self._cache.hostname(metadata["name"]), hostname_of(body)}
         if self._cache.delete_instance(metadata["name"], uid=metadata["uid"]):
             self._queue(metadata["name"])
-            self._hand_over(before)
+        for hostname in hostnames:
+            self._hand_over(hostname)
 
     # -- their objects, and lists of both (kube.reflector.Mirror) ----------------------------------------------------
 
