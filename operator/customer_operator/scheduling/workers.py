@@ -73,7 +73,7 @@ class Workers:
 
     def compare_again(self, name: str, *, within: float) -> None:
         """Have an instance compared in full, even if it has given up, at a random time within so many seconds."""
-        self._resync_at.pop(name, None)
+        self._resync_at[name] = self._clock()
         delay = random.uniform(0, within)  # noqa: S311 - spreads load, protects nothing
         self._queue.add(name, Priority.RESYNC, delay=delay)
 
@@ -105,7 +105,8 @@ class Workers:
     async def _once(self, reconciler: Reconciler, item: QueueItem) -> None:
         self._metrics.waited(item.priority.label, item.waited)
         started = self._clock()
-        resync = started >= self._resync_at.get(item.name, 0.0)
+        due = self._resync_at.get(item.name)
+        resync = due is None or started >= due
         try:
             outcome = await reconciler.reconcile(item.name, resync=resync)
         except ClusterUnreachable as error:
@@ -118,7 +119,9 @@ class Workers:
         else:
             self._outages = 0
             self._conflicts.pop(item.name, None)
-            self._schedule(item.name, outcome, resynced=resync)
+            # One that has been asked for during the pass is still to come.
+            asked = self._resync_at.get(item.name) != due
+            self._schedule(item.name, outcome, resynced=resync and not asked)
         self._last_pass = ended = self._clock()
         self._metrics.reconciled(outcome.result, ended - started)
 
@@ -131,7 +134,7 @@ class Workers:
             priority = Priority.RESYNC if outcome.steady else plan_priority(body)
             self._queue.add(name, priority, delay=outcome.requeue_after)
         now = self._clock()
-        if resynced or name not in self._resync_at:
+        if resynced:
             spread = 1 + random.uniform(-_RESYNC_JITTER, _RESYNC_JITTER)  # noqa: S311 - spreads load, protects nothing
             self._resync_at[name] = now + self._resync * spread
         self._queue.add(name, Priority.RESYNC, delay=max(0.0, self._resync_at[name] - now))

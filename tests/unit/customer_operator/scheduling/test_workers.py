@@ -157,6 +157,28 @@ async def test_where_nobody_works_nothing_hangs(bench: Bench) -> None:
     assert bench.workers.stalled_for() == 0
 
 
+@pytest.mark.parametrize("first", [True, False], ids=["the first pass", "a later pass"])
+async def test_a_comparison_that_is_asked_for_during_a_pass_is_made_after_it(bench: Bench, *, first: bool) -> None:
+    """A hostname becomes free just while the one that waits for it is being refused again."""
+    bench.queue.add("acme", Priority.TRIAL)
+    if not first:
+        await bench.one_pass(Outcome("ready"))
+        bench.queue.add("acme", Priority.TRIAL)
+    before, calls = len(bench.resyncs), []
+
+    async def reconcile(name: str) -> Outcome:
+        calls.append(name)
+        if len(calls) == 1:
+            bench.clock.now += 1
+            bench.workers.compare_again(name, within=0.0)
+        return Outcome("failed")
+
+    await bench.run(reconcile, until=lambda: len(calls) == 2 and not bench.queue.in_flight())
+
+    assert bench.resyncs[before:] == [first, True]
+    assert await bench.due_after(0.89 * RESYNC) is None, "once is enough"
+
+
 # -- several at once -------------------------------------------------------------------------------------------------
 
 
