@@ -67,7 +67,8 @@ class Operator:
             concurrency=settings.queue_concurrency,
             resync=settings.resync_interval,
         )
-        self._intake = Intake(cache=self._cache, workers=self._workers, leads=lambda: self.leads)
+        # Not `leads`: where the lead is only in doubt, the queue must miss nothing, for nobody would fill it again.
+        self._intake = Intake(cache=self._cache, workers=self._workers, works=lambda: self._works)
         self._registry.register(QueueCollector(self._queue))
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self._registry)
@@ -83,6 +84,10 @@ class Operator:
     def leads(self) -> bool:
         """Whether this replica is the one that works."""
         return self._leadership is not None and self._leadership.leads
+
+    @property
+    def _works(self) -> bool:
+        return self._leadership is not None and self._leadership.elected
 
     async def start(self) -> None:
         """Open the connection and the probes, follow the cluster, and stand for election.
@@ -114,6 +119,12 @@ class Operator:
         if self.leads and self._workers.stalled_for() > _HANGING:
             return f"items are due, and none has been done for {self._workers.stalled_for():.0f} s; the workers hang"
         return None
+
+    def unread(self) -> str | None:
+        """Return what has not been listed yet, for which a leader waits before it works; None when all has been."""
+        kinds = [reflector.kind for reflector in self._reflectors if not reflector.synced.is_set()]
+        kinds += [] if self._swept.is_set() else [naming.KIND]
+        return f"not listed yet: {', '.join(kinds)}; the log says why, if it cannot be" if kinds else None
 
     def instance_event(self, event: Mapping[str, Any]) -> None:
         """Take in a watch event of a CustomerInstance."""
@@ -153,7 +164,7 @@ class Operator:
             port=self._settings.probe_port,
             registry=self._registry,
             live=self.problem,
-            ready=self.problem,
+            ready=lambda: self.problem() or self.unread(),
         )
         self._resources.push_async_callback(probes.stop)
         try:
@@ -184,11 +195,15 @@ class Operator:
 
     async def _work(self, client: KubeClient) -> None:
         """Work as the leader, once everything that exists has been seen."""
-        await asyncio.gather(*(reflector.synced.wait() for reflector in self._reflectors), self._swept.wait())
-        # Another replica may have led meanwhile: nothing that was compared before counts any more.
-        self._cache.invalidate_all()
-        self._workers.start_over()
-        await self._workers.run(self._reconciler(client))
+        try:
+            await asyncio.gather(*(reflector.synced.wait() for reflector in self._reflectors), self._swept.wait())
+            # Another replica may have led meanwhile: nothing that was compared before counts any more.
+            self._cache.invalidate_all()
+            self._workers.start_over()
+            await self._workers.run(self._reconciler(client))
+        finally:
+            # What waits is the next leader's: in the queue of one that stands by it would count as late.
+            self._queue.clear()
 
     def _reconciler(self, client: KubeClient) -> Reconciler:
         settings = self._settings

@@ -9,6 +9,7 @@ from tests.support.tenants import Tenants
 
 @pytest.mark.parametrize("path", ["/livez", "/readyz"])
 def test_an_operator_that_works_says_so(operator: OperatorProcess, path: str) -> None:
+    operator.wait_until_up()  # which it may not be yet when it is elected
     answer = operator.ask(path)
     assert (answer.status_code, answer.text) == (200, "ok")
 

@@ -68,6 +68,11 @@ class Leadership:
         )
 
     @property
+    def elected(self) -> bool:
+        """Whether the work runs; for a moment, as when the machine wakes up, without the right to write."""
+        return self._elected
+
+    @property
     def leads(self) -> bool:
         """Whether this replica works, and may write."""
         return self._elected and self._fence.left > 0

@@ -6,6 +6,7 @@ The model is client-go's Reflector (k8s.io/client-go/tools/cache/reflector.go).
 import asyncio
 import logging
 import random
+import time
 from collections.abc import Collection
 from typing import Protocol
 
@@ -17,6 +18,8 @@ log = logging.getLogger(__name__)
 
 # Seconds a watch may last; ends are spread, so that not all of them reconnect at once.
 _WATCH_SECONDS = (300, 600)
+# Seconds. A watch that has ended before, and told nothing, was none: what answers it is not able to serve watches now.
+_SHORT = 1.0
 _BACKOFF = (0.5, 1.0, 2.0, 4.0, 8.0)  # seconds between tries while the API server does not answer
 
 
@@ -80,10 +83,15 @@ class Reflector:
                 await self._back_off(error)
 
     async def _follow(self, version: str) -> None:
-        """Take in events until the watch ends, which it does in order every few minutes."""
+        """Take in events until the watch ends, which it does in order every few minutes.
+
+        Raises ClusterUnreachable when it ends as soon as it has begun.
+        """
         seconds = random.randint(*_WATCH_SECONDS)  # noqa: S311 - spreads load, protects nothing
         events = self._client.watch(self.kind, selector=self._selector, version=version, seconds=seconds)
+        began, silent = time.monotonic(), True
         async for event in events:
+            silent = False
             self._version = event["object"]["metadata"]["resourceVersion"]
             self._failures = 0
             match event["type"]:
@@ -91,6 +99,8 @@ class Reflector:
                     self._mirror.upsert(event["object"])
                 case "DELETED":
                     self._mirror.delete(event["object"])
+        if silent and time.monotonic() - began < _SHORT:
+            raise ClusterUnreachable(f"WATCH {self.kind}: it ended at once")
 
     async def _list_again(self, error: VersionExpired) -> None:
         """Let the next list begin at once, unless the last one has led to nothing but this."""

@@ -53,9 +53,13 @@ class Comparer:
 
     async def _remove_unwanted(self, name: str, desired: Sequence[Manifest]) -> None:
         wanted = {key_of(item) for item in desired} | {_CREDENTIALS}
-        objects = self._cache.objects(name)
-        unwanted = [key for key in objects if key not in wanted and key.kind not in _FOUNDATION]
-        for key in unwanted:
+        # A copy: while one is deleted, a watch may tell that others are gone.
+        unwanted = {
+            key: known.uid
+            for key, known in self._cache.objects(name).items()
+            if key not in wanted and key.kind not in _FOUNDATION
+        }
+        for key, uid in unwanted.items():
             namespace = naming.namespace_of(name) if KINDS[key.kind].namespaced else None
-            await patiently(self._client.delete, key.kind, key.name, uid=objects[key].uid, namespace=namespace)
+            await patiently(self._client.delete, key.kind, key.name, uid=uid, namespace=namespace)
             self._cache.remove(name, key)

@@ -1,22 +1,22 @@
-"""What comes in from the watches: into the cache always, into the queue only while this replica leads."""
+"""What comes in from the watches: into the cache always, into the queue only while this replica works."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from customer_operator import naming
 from customer_operator.naming import Manifest
-from customer_operator.observed.cache import ObjectCache
+from customer_operator.observed.cache import ObjectCache, hostname_of
 from customer_operator.scheduling.workers import Workers
 
 
 class Intake:
     """The mirror that the watches keep true; a standby's queue stays empty."""
 
-    def __init__(self, *, cache: ObjectCache, workers: Workers, leads: Callable[[], bool]) -> None:
+    def __init__(self, *, cache: ObjectCache, workers: Workers, works: Callable[[], bool]) -> None:
         """Take what is filled, and whether there is anybody to work."""
         self._cache = cache
         self._workers = workers
-        self._leads = leads
+        self._works = works
 
     # -- instances ---------------------------------------------------------------------------------------------------
 
@@ -33,10 +33,12 @@ class Intake:
     def delete_instance(self, body: Mapping[str, Any]) -> None:
         """Take in that a resource is gone; another one of that name stays."""
         metadata = body["metadata"]
-        before = self._cache.hostname(metadata["name"])
+        # A pass may have learned of it before, and the cache knows nothing any more.
+        hostnames = {self._cache.hostname(metadata["name"]), hostname_of(body)}
         if self._cache.delete_instance(metadata["name"], uid=metadata["uid"]):
             self._queue(metadata["name"])
-            self._hand_over(before)
+        for hostname in hostnames:
+            self._hand_over(hostname)
 
     # -- their objects, and lists of both (kube.reflector.Mirror) ----------------------------------------------------
 
@@ -64,11 +66,11 @@ class Intake:
             self._objects_changed(self._cache.prune(kind, uids=uids, version=version))
 
     def _queue(self, name: str) -> None:
-        if self._leads():
+        if self._works():
             self._workers.instance_changed(name)
 
     def _object_changed(self, name: str) -> None:
-        if self._leads():
+        if self._works():
             self._workers.object_changed(name)
 
     def _objects_changed(self, names: Iterable[str]) -> None:
@@ -76,7 +78,7 @@ class Intake:
             self._object_changed(name)
 
     def _hand_over(self, hostname: str | None) -> None:
-        if hostname is not None and self._leads():
+        if hostname is not None and self._works():
             for name in self._cache.claims(hostname):
                 self._workers.compare_again(name, within=0.0)
 

@@ -51,14 +51,14 @@ class Workers:
         self._resync_at: dict[str, float] = {}
         self._conflicts: dict[str, int] = {}
         self._outages = 0
-        self._last_pass = clock()
+        self._last_pass: float | None = None  # None while nobody works: then nothing can hang
 
     def stalled_for(self) -> float:
         """Return for how many seconds due items have been waiting without any pass coming to an end; 0 for none.
 
         A long queue alone is no stall: after a restart thousands of steady instances wait, while work goes on.
         """
-        return min(self._queue.oldest_wait(), self._clock() - self._last_pass)
+        return 0.0 if self._last_pass is None else min(self._queue.oldest_wait(), self._clock() - self._last_pass)
 
     def instance_changed(self, name: str) -> None:
         """Queue an instance whose resource was created, changed or deleted; a steady one only for a look."""
@@ -73,7 +73,7 @@ class Workers:
 
     def compare_again(self, name: str, *, within: float) -> None:
         """Have an instance compared in full, even if it has given up, at a random time within so many seconds."""
-        self._resync_at.pop(name, None)
+        self._resync_at[name] = self._clock()
         delay = random.uniform(0, within)  # noqa: S311 - spreads load, protects nothing
         self._queue.add(name, Priority.RESYNC, delay=delay)
 
@@ -81,15 +81,18 @@ class Workers:
         """Forget what was due, and queue every known instance to be compared in full."""
         self._queue.clear()
         self._resync_at.clear()
-        self._last_pass = self._clock()
         for name in self._cache.names():
             self.instance_changed(name)
 
     async def run(self, reconciler: Reconciler) -> None:
         """Work until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            for _ in range(self._concurrency):
-                group.create_task(self._work(reconciler))
+        self._last_pass = self._clock()
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(self._concurrency):
+                    group.create_task(self._work(reconciler))
+        finally:
+            self._last_pass = None
 
     async def _work(self, reconciler: Reconciler) -> None:
         while True:
@@ -102,7 +105,8 @@ class Workers:
     async def _once(self, reconciler: Reconciler, item: QueueItem) -> None:
         self._metrics.waited(item.priority.label, item.waited)
         started = self._clock()
-        resync = started >= self._resync_at.get(item.name, 0.0)
+        due = self._resync_at.get(item.name)
+        resync = due is None or started >= due
         try:
             outcome = await reconciler.reconcile(item.name, resync=resync)
         except ClusterUnreachable as error:
@@ -115,9 +119,11 @@ class Workers:
         else:
             self._outages = 0
             self._conflicts.pop(item.name, None)
-            self._schedule(item.name, outcome, resynced=resync)
-        self._last_pass = self._clock()
-        self._metrics.reconciled(outcome.result, self._last_pass - started)
+            # One that has been asked for during the pass is still to come.
+            asked = self._resync_at.get(item.name) != due
+            self._schedule(item.name, outcome, resynced=resync and not asked)
+        self._last_pass = ended = self._clock()
+        self._metrics.reconciled(outcome.result, ended - started)
 
     def _schedule(self, name: str, outcome: Outcome, *, resynced: bool) -> None:
         body = self._cache.instance(name)
@@ -128,7 +134,7 @@ class Workers:
             priority = Priority.RESYNC if outcome.steady else plan_priority(body)
             self._queue.add(name, priority, delay=outcome.requeue_after)
         now = self._clock()
-        if resynced or name not in self._resync_at:
+        if resynced:
             spread = 1 + random.uniform(-_RESYNC_JITTER, _RESYNC_JITTER)  # noqa: S311 - spreads load, protects nothing
             self._resync_at[name] = now + self._resync * spread
         self._queue.add(name, Priority.RESYNC, delay=max(0.0, self._resync_at[name] - now))

@@ -10,7 +10,8 @@ import pytest
 
 from customer_operator import naming
 from customer_operator.app import Operator
-from customer_operator.errors import SettingInvalid
+from customer_operator.errors import ClusterError, SettingInvalid
+from customer_operator.kube import fence
 from customer_operator.naming import Manifest
 from customer_operator.settings import Settings
 from tests.support.generate import make_resource
@@ -123,6 +124,57 @@ async def test_an_instance_that_goes_unseen_is_not_built_again(server: KubeServe
         async with asyncio.timeout(20):
             while known(operator) != {"other"}:  # noqa: ASYNC110 - nothing outside tells of it
                 await asyncio.sleep(0.02)
+
+
+async def test_what_comes_in_while_the_lead_is_in_doubt_is_worked_on_when_it_is_not(
+    server: KubeServer, tmp_path: Path
+) -> None:
+    """A machine wakes up: its fence has closed, what has piled up comes in at once, and then the lease is renewed."""
+    async with running(server, tmp_path) as operator:
+        await server.leases.until(lambda: operator.leads)
+        order(server, operator)
+        await server.kube.changes.until(built(server.kube), patience=20)
+        operator._fence._clock = lambda: fence.now() + 3600
+        assert not operator.leads
+        other = server.kube.put({**ORDER, "metadata": {**ORDER["metadata"], "name": "other", "uid": "other"}})
+        operator.instance_event({"type": "ADDED", "object": other})
+        operator._fence._clock = fence.now
+        await server.kube.changes.until(lambda: server.kube.find("Namespace", "customer-other"), patience=20)
+
+
+async def test_a_leader_that_cannot_list_a_kind_says_which_and_is_not_restarted_for_it(
+    server: KubeServer, tmp_path: Path
+) -> None:
+    server.kube.fail("list", ClusterError("no right to list", status=403), kind="Ingress", times=10**6)
+    async with running(server, tmp_path) as operator:
+        await server.leases.until(lambda: operator.leads)
+        order(server, operator)
+        async with asyncio.timeout(20):
+            while operator.unread() != UNREAD:  # noqa: ASYNC110 - nothing outside tells of it
+                await asyncio.sleep(0.02)
+        assert operator.problem() is None
+        server.kube.before = lambda call: None
+        await server.kube.changes.until(built(server.kube), patience=20)
+        assert operator.unread() is None
+
+
+UNREAD = "not listed yet: Ingress; the log says why, if it cannot be"
+
+
+async def test_the_queue_of_a_leader_that_has_lost_the_lead_is_empty(server: KubeServer, tmp_path: Path) -> None:
+    """It would only grow older, and raise the alarm of a queue that nobody works on."""
+    async with running(server, tmp_path) as operator:
+        order(server, operator)
+        await server.kube.changes.until(built(server.kube), patience=20)
+        server.leases.hold("another", duration=60)
+        async with asyncio.timeout(20):
+            while operator.leads or queued(operator):  # noqa: ASYNC110 - nothing outside tells of it
+                await asyncio.sleep(0.02)
+
+
+def queued(operator: Operator) -> int:
+    queue = operator._queue
+    return queue.in_flight() + queue.delayed() + sum(queue.depth().values())
 
 
 def known(operator: Operator) -> set[str]:

@@ -214,6 +214,28 @@ async def test_a_version_that_expires_again_and_again_is_no_hot_loop_of_lists(
     assert len(naps) == 4, "the first time there is nothing to wait for"
 
 
+async def test_watches_that_end_at_once_are_no_hot_loop(
+    server: ListWatchServer, mirror: RecordingMirror, changes: Changes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A proxy whose server is away may answer so, without any error."""
+    naps: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        if seconds:
+            naps.append(seconds)
+        await original(0)
+
+    original = asyncio.sleep
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    server.watches += [send()] * 5
+
+    async with following(server, mirror):
+        await changes.until(lambda: len(server.watched_from) == 6)
+
+    assert len(naps) == 5
+    assert server.list_count == 1
+
+
 async def test_a_silent_watch_is_left_for_a_new_one(
     server: ListWatchServer, mirror: RecordingMirror, changes: Changes, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -31,7 +31,7 @@ class Bench:
             resync=600,
             clock=self.clock,
         )
-        self.intake = Intake(cache=self.cache, workers=workers, leads=lambda: self.leads)
+        self.intake = Intake(cache=self.cache, workers=workers, works=lambda: self.leads)
 
     async def queued(self, *, after: float = 0.0) -> dict[str, Priority]:
         """Take all that is due after so many seconds."""
@@ -192,6 +192,17 @@ async def test_who_waits_for_a_hostname_is_compared_again_when_it_is_free(bench:
     queued = await bench.queued()
     assert queued.pop("acme") in (Priority.STARTER, Priority.DELETE)
     assert queued == {"waiting": Priority.RESYNC}
+
+
+async def test_who_waits_for_a_hostname_is_told_also_when_a_pass_has_found_the_other_gone_before(bench: Bench) -> None:
+    bench.intake.upsert(instance(1, hostname="iot.example"))
+    bench.intake.upsert(instance(1, name="waiting", uid="w", hostname="iot.example"))
+    await bench.queued(after=1)
+
+    bench.cache.delete_instance("acme", uid="u")
+    bench.intake.delete(instance(9, hostname="iot.example"))
+
+    assert await bench.queued() == {"waiting": Priority.RESYNC}
 
 
 # -- a standby -------------------------------------------------------------------------------------------------------

@@ -37,7 +37,7 @@ class Bench:
         self.workers = Workers(
             queue=self.queue, cache=self.cache, metrics=metrics, concurrency=1, resync=600.0, clock=self.clock
         )
-        self.intake = Intake(cache=self.cache, workers=self.workers, leads=lambda: True)
+        self.intake = Intake(cache=self.cache, workers=self.workers, works=lambda: True)
         self.reporter = Reporter(
             client=cast("KubeClient", self.kube), cache=self.cache, metrics=metrics, clock=lambda: NOW
         )

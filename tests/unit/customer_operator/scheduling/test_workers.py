@@ -128,32 +128,55 @@ async def test_every_pass_is_counted_by_its_outcome(bench: Bench, answer: Answer
     assert count == 1
 
 
-async def test_a_long_queue_is_no_stall_while_work_goes_on(bench: Bench) -> None:
+async def test_due_work_that_nobody_finishes_is_a_stall_and_a_long_queue_alone_is_none(bench: Bench) -> None:
+    stalls: list[float] = []
     for number in range(3):
         bench.queue.add(str(number), Priority.TRIAL)
-    bench.clock.now += 100
-    stalls = []
 
-    async def reconcile(_: str) -> Outcome:
+    async def reconcile(name: str) -> Outcome:
+        """Take 100 seconds for each, while the others wait."""
         stalls.append(bench.workers.stalled_for())
-        return Outcome("ready")
+        bench.clock.now += 100
+        stalls.append(bench.workers.stalled_for())
+        return Outcome("gone")
 
-    await bench.run(reconcile, until=lambda: len(stalls) == 3)
-    assert stalls[:2] == [100, 0], "one waits still, as long as before"
+    await bench.run(reconcile, until=lambda: len(stalls) == 6 and not bench.queue.in_flight())
+
+    assert stalls == [0, 100, 0, 100, 0, 0], "the last one keeps nobody waiting"
 
 
-async def test_due_work_that_nobody_finishes_is_a_stall(bench: Bench) -> None:
+async def test_where_nobody_works_nothing_hangs(bench: Bench) -> None:
+    """A leader that still reads what exists, for minutes beside thousands of instances, must not be restarted."""
+    bench.queue.add("acme", Priority.TRIAL)
+    bench.clock.now += 1000
     assert bench.workers.stalled_for() == 0
-    for number in range(3):
-        bench.queue.add(str(number), Priority.TRIAL)
-    bench.clock.now += 100
-    assert bench.workers.stalled_for() == 100
 
     await bench.one_pass(Outcome("ready"))
-    assert bench.workers.stalled_for() == 0
     bench.queue.add("acme", Priority.TRIAL)
-    bench.clock.now += 7
-    assert bench.workers.stalled_for() == 7
+    bench.clock.now += 1000
+    assert bench.workers.stalled_for() == 0
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["the first pass", "a later pass"])
+async def test_a_comparison_that_is_asked_for_during_a_pass_is_made_after_it(bench: Bench, *, first: bool) -> None:
+    """A hostname becomes free just while the one that waits for it is being refused again."""
+    bench.queue.add("acme", Priority.TRIAL)
+    if not first:
+        await bench.one_pass(Outcome("ready"))
+        bench.queue.add("acme", Priority.TRIAL)
+    before, calls = len(bench.resyncs), []
+
+    async def reconcile(name: str) -> Outcome:
+        calls.append(name)
+        if len(calls) == 1:
+            bench.clock.now += 1
+            bench.workers.compare_again(name, within=0.0)
+        return Outcome("failed")
+
+    await bench.run(reconcile, until=lambda: len(calls) == 2 and not bench.queue.in_flight())
+
+    assert bench.resyncs[before:] == [first, True]
+    assert await bench.due_after(0.89 * RESYNC) is None, "once is enough"
 
 
 # -- several at once -------------------------------------------------------------------------------------------------
