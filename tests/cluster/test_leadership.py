@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from threading import Event, Thread
 from urllib.parse import urlsplit
@@ -148,7 +149,9 @@ def test_a_leader_that_stands_still_writes_nothing_when_it_goes_on_and_another_h
         former.process.resume()
         former.wait_until_heard(resumed)
         resumed.wait_until(lambda _: len(latter.wrote(resumed)) >= MANY)
-    assert overlap(log, former, latter) == []
+    # A process can be stopped between its last look at the fence and its send, whatever it does. What it sends then is
+    # cut off as soon as it goes on, and the API server ends it: what counts is that nothing was carried out.
+    assert [late for late in overlap(log, former, latter) if late.code < HTTPStatus.BAD_REQUEST] == []
 
 
 def test_of_two_replicas_one_works_and_the_other_takes_over_when_it_is_lost(
