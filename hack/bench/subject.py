@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -91,12 +92,21 @@ class Subject:
         self._wait_for_all(names, lambda status: status.get("phase") == "Ready")
 
     def wait_quiet(self) -> None:
-        """Wait until the operator has looked at every instance once and has nothing left to do."""
+        """Wait until the operator has made a pass over every instance and has nothing left to do."""
         deadline = time.monotonic() + self._patience
-        while self._gauges()["customer_operator_queue_delayed"] < len(self._api.collection(_INSTANCES)):
+        while not self._is_quiet(len(self._api.collection(_INSTANCES))):
             if time.monotonic() > deadline:
                 raise TimeoutError(f"the operator is still busy after {self._patience:.0f} s")
             time.sleep(_GLANCE)
+
+    def _is_quiet(self, instances: int) -> bool:
+        sums: defaultdict[str, float] = defaultdict(float)
+        for family in self._metrics():
+            for sample in family.samples:
+                sums[sample.name] += sample.value
+        busy = sums["customer_operator_queue_depth"] + sums["customer_operator_queue_in_flight"]
+        passes = sums["customer_operator_reconcile_seconds_count"]
+        return not busy and passes >= instances <= sums["customer_operator_queue_delayed"]
 
     def resident_mib(self, *, peak: bool = False) -> float:
         """Return the operator's resident memory in MiB: now, or the most that it has been."""
@@ -134,9 +144,6 @@ class Subject:
     def _metrics(self) -> list[Metric]:
         answer = httpx.get(f"{self._url}/metrics", trust_env=False).raise_for_status()
         return list(text_string_to_metric_families(answer.text))
-
-    def _gauges(self) -> dict[str, float]:
-        return {sample.name: sample.value for family in self._metrics() for sample in family.samples}
 
     def _wait_for_all(self, names: Sequence[str], done: Callable[[Mapping[str, Any]], bool]) -> None:
         """Return when `done` holds for the status of every named instance."""
