@@ -81,9 +81,12 @@ def version_of(live: Mapping[str, Any]) -> int:
     return int(live["metadata"]["resourceVersion"])
 
 
-def read(live: Mapping[str, Any], *, verified_hash: str | None) -> CachedObject:
-    """Boil a live object down; `verified_hash` is that of the content last found right, if any was."""
-    content_hash = drift.content_hash(live)
+def read(live: Mapping[str, Any], *, verified_hash: str | None, content_hash: str | None = None) -> CachedObject:
+    """Boil a live object down; `verified_hash` is that of the content last found right, if any was.
+
+    `content_hash` is that of the live object's content, where the caller has it already.
+    """
+    content_hash = content_hash or drift.content_hash(live)
     quota = live["kind"] == "ResourceQuota"
     return CachedObject(
         uid=live["metadata"]["uid"],
@@ -251,7 +254,7 @@ class ObjectCache:
     def record(self, name: str, live: Mapping[str, Any], *, verified: bool) -> None:
         """Take in an object from an answer to our own apply or list, unless the watch has been faster.
 
-        `verified` says that this content is as it should be. The content hash leaves out what a full comparison sees.
+        `verified` says that this content is as it should be.
         """
         objects, key = self._objects.setdefault(name, {}), key_of(live)
         known = objects.get(key)
@@ -262,7 +265,7 @@ class ObjectCache:
                 unpacked = None if known.content_hash == content_hash else known.live
                 objects[key] = replace(known, verified_hash=content_hash, live=unpacked)
             return
-        objects[key] = read(live, verified_hash=content_hash if verified else None)
+        objects[key] = read(live, verified_hash=content_hash if verified else None, content_hash=content_hash)
 
     def remove(self, name: str, key: Key) -> None:
         """Forget an object that does not exist."""

@@ -7,8 +7,9 @@ from customer_operator import naming
 from customer_operator.model.hashing import hash_of
 from customer_operator.naming import Manifest
 
-# What makes up an object's content for us. Status and bookkeeping change without anybody's intent.
+# The annotations in which the deployment controller keeps notes.
 _NOTES = "deployment.kubernetes.io/"
+# What does not make up an object's content for us: it changes without anybody's intent.
 _BOOKKEEPING = ("apiVersion", "kind", "metadata", "status")
 
 
