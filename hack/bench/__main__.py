@@ -43,7 +43,7 @@ def say(text: str) -> None:
 def measure(cluster: LocalCluster, folder: Path, *, count: int, idle: float) -> Figures:
     """Take all measurements, in an order that treats the rivals alike however the machine's speed drifts.
 
-    Each rival delivers its tenants in two halves, A B C C B A, each half on a cluster that has settled. The tenants
+    Each rival delivers its tenants in two halves, A B C D D C B A, each half on a cluster that has settled. The tenants
     stay: simulated pods that run cost nothing, while the removal of namespaces goes on for minutes.
     """
     cluster.kubectl("apply", "--server-side", "-k", str(OVERLAY))
@@ -51,7 +51,8 @@ def measure(cluster: LocalCluster, folder: Path, *, count: int, idle: float) -> 
     cluster.kubectl("wait", "--for=condition=Established", crd)
     figures, half = Figures(tenants=2 * ((count + 1) // 2)), (count + 1) // 2
 
-    for leg, rival in enumerate(("loader", "kubectl", "operator", "operator", "kubectl", "loader")):
+    rivals = ("loader", "threads", "kubectl", "operator")
+    for leg, rival in enumerate((*rivals, *reversed(rivals))):
         names = _names(f"{rival}-{leg}", half)
         say(f"everything live, {rival}: {half} tenants")
         match rival:
@@ -59,6 +60,8 @@ def measure(cluster: LocalCluster, folder: Path, *, count: int, idle: float) -> 
                 sets = tenants.build(names)
                 figures.objects_per_tenant = sum(len(wave) for wave in sets[0])
                 figures.loader_s += loader.load(cluster, sets)
+            case "threads":
+                figures.threads_s += loader.load_by_threads(cluster, tenants.build(names))
             case "kubectl":
                 figures.kubectl_s += loader.kubectl(cluster, tenants.build(names), folder)
             case _:
@@ -77,6 +80,8 @@ def measure(cluster: LocalCluster, folder: Path, *, count: int, idle: float) -> 
     say(f"controllers, scheduler and kwok paused, loader: {figures.tenants} tenants")
     names = _names("paused-loader", figures.tenants)
     figures.loader_paused_s = loader.load(cluster, tenants.build(names))
+    say(f"controllers, scheduler and kwok paused, loader in threads: {figures.tenants} tenants")
+    figures.threads_paused_s = loader.load_by_threads(cluster, tenants.build(_names("paused-threads", figures.tenants)))
     say(f"controllers, scheduler and kwok paused, operator: {figures.tenants} tenants")
     with Subject(cluster, directory=folder) as subject:
         before = subject.processor_seconds()

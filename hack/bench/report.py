@@ -11,9 +11,11 @@ class Figures:
     tenants: int
     objects_per_tenant: int = 0
     loader_s: float = 0.0
+    threads_s: float = 0.0
     kubectl_s: float = 0.0
     operator_s: float = 0.0
     loader_paused_s: float = 0.0
+    threads_paused_s: float = 0.0
     operator_paused_s: float = 0.0
     operator_cpu_paused_s: float = 0.0
     operator_rss_mib: float = 0.0
@@ -32,11 +34,13 @@ class Figures:
             "tenants": self.tenants,
             "objects_per_tenant": self.objects_per_tenant,
             "loader_tenants_per_s": round(self.rate(self.loader_s), 3),
+            "threads_tenants_per_s": round(self.rate(self.threads_s), 3),
             "operator_tenants_per_s": round(self.rate(self.operator_s), 3),
             "kubectl_tenants_per_s": round(self.rate(self.kubectl_s), 3),
             "operator_to_loader": round(self.rate(self.operator_s) / self.rate(self.loader_s), 3),
             "kubectl_to_loader": round(self.rate(self.kubectl_s) / self.rate(self.loader_s), 3),
             "loader_paused_tenants_per_s": round(self.rate(self.loader_paused_s), 3),
+            "threads_paused_tenants_per_s": round(self.rate(self.threads_paused_s), 3),
             "operator_paused_tenants_per_s": round(self.rate(self.operator_paused_s), 3),
             "operator_to_loader_paused": round(self.rate(self.operator_paused_s) / self.rate(self.loader_paused_s), 3),
             "operator_cpu_paused_s": round(self.operator_cpu_paused_s, 2),
@@ -51,7 +55,8 @@ class Figures:
 def table(figures: Figures) -> str:
     """Return the comparison as text: the rivals beside the operator, live and paused."""
     rows = [
-        ("raw loader", figures.loader_s, figures.loader_paused_s),
+        ("raw loader, aiohttp", figures.loader_s, figures.loader_paused_s),
+        ("raw loader, urllib3 and threads", figures.threads_s, figures.threads_paused_s),
         ("operator", figures.operator_s, figures.operator_paused_s),
         ("kubectl apply --server-side", figures.kubectl_s, 0.0),
     ]
