@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import ssl
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -9,7 +10,6 @@ from pathlib import Path
 
 import aiohttp
 import yaml
-from kubernetes.aio.client import ApiClient
 
 from customer_operator.kube.client import load_configuration
 from customer_operator.kube.kinds import path_of
@@ -33,21 +33,22 @@ def load(cluster: LocalCluster, tenants: Sequence[Waves]) -> float:
 
     async def run() -> float:
         configuration = await load_configuration(cluster.kubeconfig)
-        async with ApiClient(configuration) as client:
-            # The library's own session: it is set up by the kubeconfig, and nothing of the library is in its way.
-            session, server = client.rest_client.pool_manager, configuration.host
+        tls = ssl.create_default_context(cafile=configuration.ssl_ca_cert)
+        tls.load_cert_chain(configuration.cert_file, configuration.key_file)
+        connector = aiohttp.TCPConnector(ssl=tls, limit=IN_FLIGHT)
+        async with aiohttp.ClientSession(configuration.host, connector=connector) as session:
             started = time.monotonic()
-            await asyncio.gather(*(_deliver(session, server, waiting) for _ in range(IN_FLIGHT)))
+            await asyncio.gather(*(_deliver(session, waiting) for _ in range(IN_FLIGHT)))
             return time.monotonic() - started
 
     return asyncio.run(run())
 
 
-async def _deliver(session: aiohttp.ClientSession, server: str, waiting: Iterator[Sequence[tuple[str, bytes]]]) -> None:
+async def _deliver(session: aiohttp.ClientSession, waiting: Iterator[Sequence[tuple[str, bytes]]]) -> None:
     headers = {"Content-Type": APPLY, "Accept": "application/json"}
     for requests in waiting:
         for path, body in requests:
-            async with session.patch(server + path, data=body, headers=headers, params=_PARAMS) as answer:
+            async with session.patch(path, data=body, headers=headers, params=_PARAMS) as answer:
                 if answer.status >= 300:
                     raise RuntimeError(f"the loader's {path}: {answer.status} {await answer.text()}")
                 await answer.read()

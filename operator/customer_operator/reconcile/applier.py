@@ -88,6 +88,8 @@ class Applier:
         async with self._writes:
             live = await self._enforce(manifest)
         self._cache.record(name, live, verified=True)
+        if manifest["kind"] == "ResourceQuota":
+            self._gate.quota_applied(name)
 
     async def _enforce(self, manifest: Manifest) -> Manifest:
         """Apply; where somebody else's list items stand in the way or beside ours, overwrite the object.

@@ -13,7 +13,7 @@ class QuotaGate:
     """Holds workloads back until the quota is in force, and the quota up until the workloads have settled."""
 
     def __init__(self, *, cache: ObjectCache, wait: float, clock: Callable[[], float]) -> None:
-        """Take the cache; `wait` is how long (seconds) workloads wait before they are applied all the same.
+        """Take the cache; `wait` is how long (seconds) workloads wait for a quota before they are applied all the same.
 
         `clock` returns seconds and never goes back.
         """
@@ -26,6 +26,10 @@ class QuotaGate:
         """Tell whether the quota controller has taken up every quota of the instance."""
         objects = self._cache.objects(name)
         return all(known.enforced for key, known in objects.items() if key.kind == "ResourceQuota")
+
+    def quota_applied(self, name: str) -> None:
+        """Begin to wait: from now on the quota controller can take it up, while all the rest is still being applied."""
+        self.remaining(name)
 
     def remaining(self, name: str) -> float:
         """Return the seconds for which workloads still wait for the quota to be in force; 0 for no longer."""

@@ -13,6 +13,7 @@ from customer_operator.reconcile.applier import Applier
 from customer_operator.reconcile.quota_gate import QuotaGate
 from tests.support.fake_kube import Call, FakeKube
 from tests.support.observed import KEY, NAME, desired, live_namespace
+from tests.support.queues import Clock
 
 REFUSED = AdmissionRefused("PATCH: 422 spec.ports[1].name: Duplicate value", status=422)
 
@@ -122,14 +123,33 @@ async def test_so_many_writes_are_in_flight_and_no_more(applier: Applier, kube: 
 async def test_when_one_of_a_wave_fails_the_others_are_applied_and_the_next_wave_is_not(
     applier: Applier, kube: FakeKube
 ) -> None:
-    account: Manifest = {
-        "apiVersion": "v1",
-        "kind": "ServiceAccount",
-        "metadata": {"name": "api", "namespace": "customer-acme", "annotations": {}},
-    }
+    account = _of_the_api("v1", "ServiceAccount")
     kube.fail("apply", ClusterError("500", status=500), name="s0")
     with pytest.raises(ClusterError, match="500"):
         await applier.apply(NAME, [*(desired(name=f"s{number}") for number in range(5)), account])
 
     assert [call.name for call in kube.calls] == ["s0", "s1", "s2", "s3", "s4"]
     assert Call("apply", "ServiceAccount", "api", "customer-acme") not in kube.calls
+
+
+async def test_workloads_wait_from_the_time_the_quota_is_there_not_until_all_else_is(cache: ObjectCache) -> None:
+    clock = Clock()
+
+    class Hasty(FakeKube):
+        async def apply(self, manifest: Manifest, *, subresource: str = "") -> Manifest:
+            live = await super().apply(manifest, subresource=subresource)
+            clock.now += 0.5 if manifest["kind"] == "ServiceAccount" else 0.0
+            return live
+
+    gate = QuotaGate(cache=cache, wait=2.0, clock=clock)
+    kube = cast("KubeClient", Hasty(live_namespace(1)))
+    applier = Applier(client=kube, cache=cache, gate=gate, concurrency=1)
+    quota = {**_of_the_api("v1", "ResourceQuota"), "spec": {"hard": {"pods": "9"}}}
+    stack = [quota, _of_the_api("v1", "ServiceAccount"), _of_the_api("apps/v1", "Deployment")]
+
+    assert await applier.apply(NAME, stack) == 1.5
+
+
+def _of_the_api(version: str, kind: str) -> Manifest:
+    metadata = {"name": "api", "namespace": "customer-acme", "annotations": {}}
+    return {"apiVersion": version, "kind": kind, "metadata": metadata}

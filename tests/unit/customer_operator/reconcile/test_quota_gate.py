@@ -68,6 +68,13 @@ def test_without_a_quota_nothing_is_waited_for(bench: Bench) -> None:
     assert bench.gate.remaining(NAME) == 0
 
 
+def test_the_wait_begins_when_the_quota_is_applied(bench: Bench) -> None:
+    bench.quota(enforced=False)
+    bench.gate.quota_applied(NAME)
+    bench.clock.now += 1.5
+    assert bench.gate.remaining(NAME) == WAIT - 1.5
+
+
 def test_a_quota_is_waited_for_until_it_is_in_force(bench: Bench) -> None:
     bench.quota(enforced=False)
     assert bench.gate.remaining(NAME) == WAIT
