@@ -39,7 +39,7 @@ check: environment ## Check format, style, types, architecture and generated fil
 	@$(PYTHON) -m ruff check .
 	@$(PYTHON) -m mypy
 	@.venv/bin/lint-imports --no-logo
-	@$(PYTHON) -m billing_api.openapi --markdown \
+	@$(PYTHON) -m billing_api.http.openapi --markdown \
 		| diff --unified --label docs/api.md --label "docs/api.md as the code is" docs/api.md - \
 		|| { echo "docs/api.md is out of date: run make docs"; exit 1; }
 
@@ -50,7 +50,7 @@ fmt: environment ## Format the code, and repair what ruff can repair
 
 .PHONY: docs
 docs: environment ## Generate docs/api.md
-	@$(PYTHON) -m billing_api.openapi --markdown >docs/api.md.new
+	@$(PYTHON) -m billing_api.http.openapi --markdown >docs/api.md.new
 	@mv docs/api.md.new docs/api.md
 
 .PHONY: bench

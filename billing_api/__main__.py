@@ -3,7 +3,6 @@
 import argparse
 import asyncio
 import logging
-import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -11,12 +10,14 @@ from contextlib import contextmanager
 
 import uvicorn
 
-from billing_api import cluster, keys, logs
+from billing_api import logs
 from billing_api.app import create_app
 from billing_api.db import embedded
 from billing_api.db.migrate import migrate
 from billing_api.errors import BillingError, DatabaseUnavailable
-from billing_api.settings import Settings, describe
+from billing_api.kube import client as cluster
+from billing_api.licensing import keys
+from billing_api.settings import Settings, describe, from_environment
 
 log = logging.getLogger("billing_api")
 
@@ -30,7 +31,7 @@ def main() -> None:
     # uvicorn raises the signal again when it has shut down; this way it unwinds the stack, which stops the database.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
-        settings = Settings.from_environ(os.environ)
+        settings = from_environment()
         logs.configure(level=settings.log_level, log_format=settings.log_format)
         _serve(settings)
     except BillingError as error:
@@ -59,7 +60,7 @@ def _serve(settings: Settings) -> None:
             create_app(settings, dsn=dsn, signing_key=signing_key, kubernetes=kubernetes),
             host=settings.host,
             port=settings.port,
-            forwarded_allow_ips=settings.forwarded_allow_ips,
+            forwarded_allow_ips=list(settings.trusted_proxies),
             log_config=None,
             access_log=False,
             server_header=False,

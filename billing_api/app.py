@@ -11,9 +11,11 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.routing import Route
 
-from billing_api import answers, endpoints, openapi, problems
-from billing_api.accounts import Accounts
-from billing_api.cluster import Cluster, Configuration
+from billing_api import endpoints
+from billing_api.accounts.passwords import Passwords
+from billing_api.accounts.sessions import Sessions
+from billing_api.accounts.signup import Accounts
+from billing_api.accounts.validation import LOGIN_FIELDS, SIGNUP_FIELDS
 from billing_api.db import housekeeping, signing_keys
 from billing_api.db.pool import Database
 from billing_api.endpoints import Services
@@ -30,17 +32,16 @@ from billing_api.errors import (
     UnsupportedMediaType,
     WrongCredentials,
 )
-from billing_api.keys import SigningKey, write_jwks
-from billing_api.licences import LicenceSigner
+from billing_api.http import answers, openapi, problems
+from billing_api.http.middleware import Observe
+from billing_api.http.openapi import Endpoint
+from billing_api.kube.client import Cluster, Configuration
+from billing_api.kube.watch import InstanceWatch
+from billing_api.licensing.keys import SigningKey, write_jwks
+from billing_api.licensing.licenses import LicenseSigner
 from billing_api.metrics import Metrics
-from billing_api.middleware import Observe
-from billing_api.openapi import Endpoint
-from billing_api.outbox import OutboxWorker
-from billing_api.passwords import Passwords
-from billing_api.sessions import Sessions
+from billing_api.outbox.worker import OutboxWorker
 from billing_api.settings import Settings
-from billing_api.validation import LOGIN_FIELDS, SIGNUP_FIELDS
-from billing_api.watch import InstanceWatch
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +53,7 @@ ROUTES: tuple[Endpoint, ...] = (
         path="/api/customers/signup",
         handler=endpoints.signup,
         summary="Create an account with a trial",
-        description="Creates the account, its trial subscription and its licence, and has the customer's own stack "
+        description="Creates the account, its trial subscription and its license, and has the customer's own stack "
         "deployed. Answers at once; follow the deployment at `deployment.check_status_url`.",
         body=SIGNUP_FIELDS,
         answer=answers.SignupAnswer,
@@ -121,7 +122,7 @@ ROUTES: tuple[Endpoint, ...] = (
         method="GET",
         path="/.well-known/jwks.json",
         handler=endpoints.jwks,
-        summary="Public keys of the licences",
+        summary="Public keys of the licenses",
         description="The same as the file jwks.json in DATA_DIR, which the operator mounts.",
         answer=answers.JwksAnswer,
         problems=(ServiceUnavailable,),
@@ -142,7 +143,7 @@ def create_app(
     Args:
         settings: the settings.
         dsn: the database, with its schema up to date.
-        signing_key: signs licences.
+        signing_key: signs licenses.
         kubernetes: how to reach the cluster; None lets instances wait in the outbox.
         registry: where metrics are kept; a new one by default.
     """
@@ -176,7 +177,7 @@ async def _start(
     accounts = Accounts(
         database=database,
         passwords=stack.enter_context(Passwords()),
-        signer=LicenceSigner(signing_key, issuer=settings.license_issuer),
+        signer=LicenseSigner(signing_key, issuer=settings.license_issuer),
         sessions=sessions,
         settings=settings,
         metrics=metrics,

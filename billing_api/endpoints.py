@@ -8,21 +8,23 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from billing_api import answers, deployments, render
-from billing_api.accounts import Accounts
+from billing_api.accounts import render
+from billing_api.accounts.sessions import COOKIE, Session, Sessions
+from billing_api.accounts.signup import Accounts
+from billing_api.accounts.validation import parse_login, parse_signup
 from billing_api.db import accounts as account_rows
 from billing_api.db import outbox as outbox_rows
 from billing_api.db import signing_keys
 from billing_api.db.pool import Database
+from billing_api.deployments import status as deployments
 from billing_api.errors import DatabaseUnavailable, ServiceUnavailable
-from billing_api.instances import NO_SIGHT
+from billing_api.http import answers
+from billing_api.http.problems import not_found
+from billing_api.http.requests import idempotency_key, read_object
+from billing_api.kube.instances import NO_SIGHT
+from billing_api.kube.watch import InstanceWatch
 from billing_api.metrics import Metrics
-from billing_api.problems import not_found
-from billing_api.requests import idempotency_key, read_object
-from billing_api.sessions import COOKIE, Session, Sessions
 from billing_api.settings import Settings
-from billing_api.validation import parse_login, parse_signup
-from billing_api.watch import InstanceWatch
 
 
 @dataclass(kw_only=True)

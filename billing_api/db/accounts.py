@@ -1,16 +1,17 @@
-"""Customers with their subscription and licences, as rows."""
+"""Customers with their subscription and licenses, as rows."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import LiteralString
+from typing import Literal, LiteralString
 
 import psycopg
 from psycopg.rows import class_row
 
-from billing_api.answers import SubscriptionPlan
+from billing_api.db.licenses import License, newest_license
 from billing_api.db.pool import Connection
 from billing_api.errors import EmailTaken, FieldError, InstanceNameTaken
-from billing_api.licences import Licence
+
+SubscriptionPlan = Literal["starter", "professional", "enterprise"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +43,7 @@ class Account:
 
     customer: Customer
     subscription: Subscription
-    licence: Licence
+    license: License
 
 
 async def insert_customer(connection: Connection, customer: Customer) -> None:
@@ -87,32 +88,6 @@ async def insert_subscription(connection: Connection, *, customer: Customer, sub
     )
 
 
-async def insert_licence(connection: Connection, licence: Licence, *, customer_id: str, reason: str) -> None:
-    """Store a licence and the audit row that says why it was made."""
-    await connection.execute(
-        """
-        INSERT INTO licenses (jti, customer_id, kid, plan, jwt, issued_at, expires_at)
-        VALUES (%s, %s, %s, %s, %s, %s, %s)
-        """,
-        [
-            licence.jti,
-            customer_id,
-            licence.kid,
-            licence.plan,
-            licence.jwt,
-            licence.issued_at,
-            licence.expires_at,
-        ],
-    )
-    await connection.execute(
-        """
-        INSERT INTO license_history (customer_id, license_jti, action, type, plan, expires_at)
-        VALUES (%s, %s, 'generated', %s, %s, %s)
-        """,
-        [customer_id, licence.jti, reason, licence.plan, licence.expires_at],
-    )
-
-
 _SELECT_CUSTOMER: LiteralString = """
     SELECT customer_id, email, email_key, password_hash, company_name, full_name, instance_name, created_at
     FROM customers
@@ -134,7 +109,7 @@ async def find_instance_name(connection: Connection, customer_id: str) -> str | 
 
 
 async def load(connection: Connection, customer_id: str) -> Account | None:
-    """Return a customer with subscription and newest licence, or None."""
+    """Return a customer with subscription and newest license, or None."""
     async with connection.cursor(row_factory=class_row(Customer)) as customers:
         await customers.execute(_SELECT_CUSTOMER + "WHERE customer_id = %s", [customer_id])
         customer = await customers.fetchone()
@@ -143,20 +118,7 @@ async def load(connection: Connection, customer_id: str) -> Account | None:
             "SELECT plan, status, trial_ends_at FROM subscriptions WHERE customer_id = %s", [customer_id]
         )
         subscription = await subscriptions.fetchone()
-    licence = await newest_licence(connection, customer_id)
-    if customer is None or subscription is None or licence is None:
+    license = await newest_license(connection, customer_id)
+    if customer is None or subscription is None or license is None:
         return None
-    return Account(customer=customer, subscription=subscription, licence=licence)
-
-
-async def newest_licence(connection: Connection, customer_id: str) -> Licence | None:
-    """Return the customer's newest licence, or None."""
-    async with connection.cursor(row_factory=class_row(Licence)) as cursor:
-        await cursor.execute(
-            """
-            SELECT jti, kid, plan, jwt, issued_at, expires_at FROM licenses
-            WHERE customer_id = %s ORDER BY issued_at DESC LIMIT 1
-            """,
-            [customer_id],
-        )
-        return await cursor.fetchone()
+    return Account(customer=customer, subscription=subscription, license=license)

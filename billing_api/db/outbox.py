@@ -1,5 +1,5 @@
 """The outbox: instances that Kubernetes has to be told of. A row is written with the signup and only refers to it,
-so that no licence is stored twice and the newest one is sent.
+so that no license is stored twice and the newest one is sent.
 """
 
 from dataclasses import dataclass, field
@@ -26,8 +26,8 @@ class Job:
     email: str
     company_name: str
     instance_name: str
-    licence_plan: str
-    licence_jwt: str = field(repr=False)
+    license_plan: str
+    license_jwt: str = field(repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +58,7 @@ async def claim(connection: Connection, *, limit: int) -> list[Job]:
         await cursor.execute(
             """
             SELECT outbox.id, outbox.attempts, customer_id, email, company_name, instance_name,
-                   newest.plan AS licence_plan, newest.jwt AS licence_jwt
+                   newest.plan AS license_plan, newest.jwt AS license_jwt
             FROM outbox
             JOIN customers USING (customer_id)
             JOIN LATERAL (SELECT plan, jwt FROM licenses WHERE licenses.customer_id = outbox.customer_id

@@ -1,4 +1,4 @@
-"""Public keys that have signed licences, kept so that licences survive a change of the signing key.
+"""Public keys that have signed licenses, kept so that licenses survive a change of the signing key.
 
 To withdraw a key that leaked: UPDATE signing_keys SET revoked_at = now() WHERE kid = '...'.
 """
@@ -6,7 +6,9 @@ To withdraw a key that leaked: UPDATE signing_keys SET revoked_at = now() WHERE 
 from psycopg.types.json import Jsonb
 
 from billing_api.db.pool import Connection
-from billing_api.keys import Jwk
+
+#: A JSON Web Key (RFC 7517): every member of ours is text.
+Jwk = dict[str, str]
 
 
 async def remember(connection: Connection, jwk: Jwk) -> None:

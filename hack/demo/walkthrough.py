@@ -21,7 +21,7 @@ REAL = (
     "Kubernetes {version}: API server, etcd, controllers and scheduler; and with them validation, admission policies,",
     "  Pod Security, quotas, rights, server-side apply and garbage collection",
     "the operator and the billing API, each a process with its own ServiceAccount and the roles of manifests/base",
-    "the billing API's PostgreSQL; the licence, signed there and verified by the operator",
+    "the billing API's PostgreSQL; the license, signed there and verified by the operator",
     "every object of the customer, with generated passwords and certificates; allocated ports",
 )
 SIMULATED = (

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from billing_api import instances
+from billing_api.kube import instances
 from customer_operator import naming
 from customer_operator.naming import Manifest
 from hack.cluster import LocalCluster
@@ -28,7 +28,7 @@ def manifest(name: str = "billing-new", *, metadata: Manifest | None = None, **s
         email="john@example.com",
         company_name="Acme",
         plan="trial",
-        licence="header00.payload0.signature",
+        license="header00.payload0.signature",
     )
     ordered["metadata"] |= metadata or {}
     ordered["spec"] |= spec
@@ -77,7 +77,7 @@ def labels(**values: str | None) -> Manifest:
 
 
 STATUS = {**order(OWN), "status": {"phase": "Ready"}}
-INLINE = "may give a licence only inline, in spec.license.key"
+INLINE = "may give a license only inline, in spec.license.key"
 OWN_LABELS = {MARK: "billing-api"}
 
 FIELDS: dict[str, Any] = {
@@ -98,7 +98,7 @@ ORDERS: Forbidden = {
         ordered_with(**IMAGES, paused=True),
         r"not spec\.(images, spec\.paused|paused, spec\.im)",
     ),
-    "with a licence in a Secret": (ordered_with(license=REFERENCE), INLINE),
+    "with a license in a Secret": (ordered_with(license=REFERENCE), INLINE),
     "without its mark": (create(manifest(metadata={"labels": {}})), "must be billing-api and stay so: send it"),
     "with another's mark": (create(manifest(metadata={"labels": {MARK: "argocd"}})), "must be billing-api and stay so"),
     "with another label": (create(manifest(metadata={"labels": {**OWN_LABELS, "team": "a"}})), "metadata.labels team,"),
@@ -126,7 +126,7 @@ CHANGES: Forbidden = {
     },
     "spec.images away": (change(spec={"images": None}), r"not spec\.images"),
     "what the default would be": (change(spec={"mqtt": None}), r"not spec\.mqtt"),
-    "the licence to a reference": (change(spec={"license": {**REFERENCE, "key": None}}), INLINE),
+    "the license to a reference": (change(spec={"license": {**REFERENCE, "key": None}}), INLINE),
     "its mark away": (change(**labels(**{MARK: None})), "must be billing-api and stay so"),
     "its mark to another": (change(**labels(**{MARK: "argocd"})), "must be billing-api and stay so"),
     "a label of others": (change(**labels(team="b")), "metadata.labels team,"),
@@ -155,8 +155,8 @@ ALLOWED: Allowed = {
     ),
     "repeat its order": lambda access: access.apply(manifest(OWN), fieldManager=instances.FIELD_MANAGER, **DRY),
     "change the plan": change(spec={"plan": "enterprise"}),
-    "renew the licence": change(spec={"license": {"key": "header00.payload1.signature"}}),
-    "take the licence away": change(spec={"license": None}),
+    "renew the license": change(spec={"license": {"key": "header00.payload1.signature"}}),
+    "take the license away": change(spec={"license": None}),
     "suspend": change(spec={"suspend": True}),
     "suspend what was handed over with a reference": change(GIVEN, spec={"suspend": True}),
     "give a domain": change(spec={"hostname": "iot.acme.example"}),

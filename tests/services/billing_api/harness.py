@@ -72,6 +72,11 @@ Query = Callable[..., list[dict[str, Any]]]
 Start = Callable[[Settings], AbstractAsyncContextManager[Billing]]
 
 
+def changed(settings: Settings, **values: Any) -> Settings:
+    """Return settings that differ in a few values, checked like any."""
+    return Settings(**{**settings.model_dump(), **values})
+
+
 def instance_name(signup: Mapping[str, Any]) -> str:
     """Return the name of the instance a signup has queued."""
     return str(signup["deployment"]["job_id"]).removesuffix("-g1")

@@ -1,21 +1,20 @@
 """The deployment status, served from one shared watch."""
 
 import asyncio
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from billing_api import cluster
+from billing_api.kube import client as cluster
 from billing_api.settings import Settings
 from tests.services.billing_api.fake_kubernetes import FakeKubernetes
-from tests.services.billing_api.harness import Billing, Query, Start, instance_name
+from tests.services.billing_api.harness import Billing, Query, Start, changed, instance_name
 
 
 @pytest.fixture
 def connected(settings: Settings, kubernetes: FakeKubernetes, tmp_path: Path) -> Settings:
-    return replace(settings, kubeconfig=kubernetes.write_kubeconfig(tmp_path / "kubeconfig"))
+    return changed(settings, kubeconfig=kubernetes.write_kubeconfig(tmp_path / "kubeconfig"))
 
 
 async def _until(billing: Billing, signup: dict[str, Any], **job: Any) -> dict[str, Any]:

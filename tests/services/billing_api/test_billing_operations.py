@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +12,10 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from billing_api.app import create_app
 from billing_api.db import housekeeping
 from billing_api.db.pool import Database
-from billing_api.keys import SigningKey
+from billing_api.licensing.keys import SigningKey
 from billing_api.settings import Settings
 from tests.services.billing_api.fake_kubernetes import FakeKubernetes
-from tests.services.billing_api.harness import Billing, Query, Start, instance_name
+from tests.services.billing_api.harness import Billing, Query, Start, changed, instance_name
 
 
 async def test_a_running_process_is_alive_and_ready(billing: Billing) -> None:
@@ -31,7 +30,7 @@ async def test_a_running_process_is_alive_and_ready(billing: Billing) -> None:
 async def test_readiness_tells_of_kubernetes_but_does_not_need_it(
     start: Start, settings: Settings, kubernetes: FakeKubernetes, tmp_path: Path
 ) -> None:
-    connected = replace(settings, kubeconfig=kubernetes.write_kubeconfig(tmp_path / "kubeconfig"))
+    connected = changed(settings, kubeconfig=kubernetes.write_kubeconfig(tmp_path / "kubeconfig"))
     async with start(connected) as billing:
         assert (await billing.until_kubernetes_is("connected")).status_code == 200
         await kubernetes.stop()
@@ -63,7 +62,7 @@ async def test_a_background_task_that_dies_makes_the_process_not_alive(
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    connected = replace(settings, kubeconfig=kubernetes.write_kubeconfig(tmp_path / "kubeconfig"))
+    connected = changed(settings, kubeconfig=kubernetes.write_kubeconfig(tmp_path / "kubeconfig"))
     async with start(connected) as billing:
         name = instance_name(await billing.new_customer())
         await kubernetes.wait_for(lambda: name in kubernetes.objects)
@@ -99,7 +98,7 @@ async def test_metrics_are_not_multiplied_by_paths_that_do_not_exist(billing: Bi
     assert "METHOD" not in text
 
 
-async def test_licences_of_an_earlier_key_stay_verifiable_after_a_change_of_keys(
+async def test_licenses_of_an_earlier_key_stay_verifiable_after_a_change_of_keys(
     settings: Settings, dsn: str, signing_key: SigningKey, query: Query
 ) -> None:
     newer = SigningKey.from_private(rsa.generate_private_key(public_exponent=65537, key_size=2048))

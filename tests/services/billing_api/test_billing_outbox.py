@@ -2,19 +2,18 @@
 
 import asyncio
 import logging
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from billing_api.settings import Settings
 from tests.services.billing_api.fake_kubernetes import TOKEN, FakeKubernetes
-from tests.services.billing_api.harness import Billing, Query, Start, instance_name
+from tests.services.billing_api.harness import Billing, Query, Start, changed, instance_name
 
 
 @pytest.fixture
 def connected(settings: Settings, kubernetes: FakeKubernetes, tmp_path: Path) -> Settings:
-    return replace(settings, kubeconfig=kubernetes.write_kubeconfig(tmp_path / "kubeconfig"))
+    return changed(settings, kubeconfig=kubernetes.write_kubeconfig(tmp_path / "kubeconfig"))
 
 
 async def _sign_up_many(billing: Billing, count: int) -> set[str]:
@@ -64,7 +63,7 @@ async def test_while_kubernetes_is_away_signups_are_taken_and_nothing_is_lost(
         await kubernetes.wait_for(lambda: names == set(kubernetes.objects))
     assert sorted(kubernetes.applies) == sorted(names)
     assert query("SELECT count(*) FROM outbox WHERE state <> 'done'") == [{"count": 0}]
-    told = [record.message for record in caplog.records if record.name == "billing_api.outbox"]
+    told = [record.message for record in caplog.records if record.name == "billing_api.outbox.worker"]
     began, ended = [message for message in told if not message.startswith("Applied")]
     assert began.endswith("tried again until it works: Kubernetes does not answer (ClientConnectorError)")
     assert ended == "Customer instances are applied again"
@@ -73,7 +72,7 @@ async def test_while_kubernetes_is_away_signups_are_taken_and_nothing_is_lost(
 async def test_waiting_rows_are_tried_at_once_when_kubernetes_is_back(
     start: Start, connected: Settings, kubernetes: FakeKubernetes, query: Query
 ) -> None:
-    slow = replace(connected, outbox_retry_base_seconds=3000, outbox_retry_max_seconds=3000)
+    slow = changed(connected, outbox_retry_base_seconds=3000, outbox_retry_max_seconds=3000)
     async with start(slow) as billing:
         await kubernetes.wait_for(lambda: kubernetes.watches == 1)
         kubernetes.refusals.append((503, "etcd is away"))
@@ -104,8 +103,8 @@ async def test_a_final_refusal_fails_the_job_with_the_reason_and_without_secrets
 ) -> None:
     async with start(connected) as billing:
         await kubernetes.wait_for(lambda: kubernetes.watches == 1)
-        licence = "eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJ4In0.c2lnbmF0dXJl"
-        kubernetes.refusals.append((422, f'spec.license.key: Invalid value: "{licence}": too long'))
+        license = "eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJ4In0.c2lnbmF0dXJl"
+        kubernetes.refusals.append((422, f'spec.license.key: Invalid value: "{license}": too long'))
         signup = await billing.new_customer()
         name = instance_name(signup)
         await kubernetes.wait_for(lambda: not kubernetes.refusals)
@@ -117,8 +116,8 @@ async def test_a_final_refusal_fails_the_job_with_the_reason_and_without_secrets
     assert "spec.license.key" in answer["customer"]["deploymentError"]
     assert f"Customer instance {name} cannot be applied" in caplog.text
     for shown in (caplog.text, str(answer)):
-        assert licence not in shown
-    assert "[licence]" in answer["customer"]["deploymentError"]
+        assert license not in shown
+    assert "[license]" in answer["customer"]["deploymentError"]
 
 
 async def test_two_replicas_share_the_work_and_double_nothing(

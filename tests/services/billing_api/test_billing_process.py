@@ -28,7 +28,7 @@ async def test_it_serves_ends_on_sigterm_and_logs_no_secret(dsn: str, tmp_path: 
         status = await client.get(signup["deployment"]["check_status_url"], headers=session_of(signup))
         assert status.status_code == 200
         assert await process.end(signal.SIGTERM) == 0
-    assert "Generated a new licence signing key" in process.log
+    assert "Generated a new license signing key" in process.log
     assert "signed up" in process.log
     for secret in (PASSWORD, signup["license"]["jwt"], signup["session"]["token"], "BEGIN PRIVATE KEY"):
         assert secret not in process.log

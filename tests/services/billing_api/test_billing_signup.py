@@ -6,8 +6,8 @@ from uuid import UUID, uuid4
 import jwt
 import pytest
 
-from billing_api.accounts import instance_name as name_of
-from billing_api.keys import SigningKey
+from billing_api.accounts.signup import instance_name as name_of
+from billing_api.licensing.keys import SigningKey
 from tests.services.billing_api.harness import Billing, Query, instance_name
 from tests.support.billing import PASSWORD
 
@@ -46,7 +46,7 @@ async def test_the_answer_has_the_fields_of_the_documents(billing: Billing) -> N
     assert response.headers["cache-control"] == "no-store"
 
 
-async def test_the_licence_is_for_this_customers_instance(billing: Billing, signing_key: SigningKey) -> None:
+async def test_the_license_is_for_this_customers_instance(billing: Billing, signing_key: SigningKey) -> None:
     answer = (await billing.sign_up()).json()
     claims = jwt.decode(
         answer["license"]["jwt"],
@@ -64,15 +64,15 @@ async def test_all_that_belongs_to_an_account_is_stored(billing: Billing, query:
     answer = (await billing.sign_up(full_name="John Doe")).json()
     customer_id = answer["customer"]["customer_id"]
     [customer] = query("SELECT * FROM customers")
-    [licence] = query("SELECT * FROM licenses")
+    [license] = query("SELECT * FROM licenses")
     assert (customer["customer_id"], customer["full_name"]) == (customer_id, "John Doe")
     assert customer["password_hash"].startswith("$2b$10$")
-    assert licence["jwt"] == answer["license"]["jwt"]
+    assert license["jwt"] == answer["license"]["jwt"]
     assert [
         {"plan": "starter", "status": "trialing", "customer_id": customer_id},
     ] == query("SELECT plan, status, customer_id FROM subscriptions")
     assert [
-        {"action": "generated", "type": "trial_signup", "customer_id": customer_id, "license_jti": licence["jti"]},
+        {"action": "generated", "type": "trial_signup", "customer_id": customer_id, "license_jti": license["jti"]},
     ] == query("SELECT action, type, customer_id, license_jti FROM license_history")
     assert [{"state": "pending", "customer_id": customer_id}] == query("SELECT state, customer_id FROM outbox")
 

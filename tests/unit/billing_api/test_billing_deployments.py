@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from billing_api.answers import DeploymentAnswer
 from billing_api.db.outbox import Progress
-from billing_api.deployments import describe, instance_url, job_state
-from billing_api.instances import Sight, parse
+from billing_api.deployments.status import describe, instance_url, job_state
+from billing_api.http.answers import DeploymentAnswer
+from billing_api.kube.instances import Sight, parse
 
 NAME = "cb4c867f44a92"
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

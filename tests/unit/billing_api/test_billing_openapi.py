@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from billing_api import answers, openapi
 from billing_api.app import ROUTES
-from billing_api.markdown import page
-from billing_api.schema import schema_of
+from billing_api.http import answers, openapi
+from billing_api.http.markdown import page
+from billing_api.http.schema import schema_of
 
 DOCUMENT = openapi.build(ROUTES)
 ROOT = Path(__file__).parents[3]
@@ -76,7 +76,7 @@ def test_the_names_of_the_requirement_documents_are_kept() -> None:
 
 def test_docs_api_md_is_up_to_date() -> None:
     committed = (ROOT / "docs" / "api.md").read_text()
-    assert committed == page(DOCUMENT), "run: python -m billing_api.openapi --markdown > docs/api.md"
+    assert committed == page(DOCUMENT), "run: python -m billing_api.http.openapi --markdown > docs/api.md"
 
 
 def test_the_command_writes_json_and_markdown(capsys: pytest.CaptureFixture[str]) -> None:

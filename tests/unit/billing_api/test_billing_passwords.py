@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from billing_api.passwords import Passwords, hash_password, verify_password
+from billing_api.accounts.passwords import Passwords, hash_password, verify_password
 
 
 def test_a_hash_is_bcrypt_of_cost_ten_and_verifies_only_its_password() -> None:

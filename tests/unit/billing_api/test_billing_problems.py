@@ -9,9 +9,9 @@ from starlette.requests import Request
 from starlette.routing import Route
 
 from billing_api.errors import PROBLEMS, DatabaseUnavailable, FieldError, Problem
+from billing_api.http.middleware import Observe
+from billing_api.http.problems import HANDLERS, type_uri
 from billing_api.metrics import Metrics
-from billing_api.middleware import Observe
-from billing_api.problems import HANDLERS, type_uri
 
 
 async def _answer_to(error: Exception, *, method: str = "GET", path: str = "/") -> httpx.Response:

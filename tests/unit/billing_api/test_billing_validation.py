@@ -2,8 +2,8 @@ from typing import Any
 
 import pytest
 
+from billing_api.accounts.validation import parse_login, parse_signup
 from billing_api.errors import InvalidRequest
-from billing_api.validation import parse_login, parse_signup
 
 GOOD = {"email": "john@example.com", "password": "SecurePass123", "company_name": "Acme Corp"}
 

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import MISSING, fields
+from dataclasses import MISSING
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,7 @@ def shown(default: Any) -> str:
 
 
 def billing_defaults() -> dict[str, str]:
-    return {item.name.upper(): shown(item.default) for item in fields(BillingSettings)}
+    return {name.upper(): shown(item.default) for name, item in BillingSettings.model_fields.items()}
 
 
 def operator_defaults() -> dict[str, str]:

@@ -2,11 +2,11 @@
 
 from datetime import datetime, timedelta
 
-from billing_api import answers
 from billing_api.db.outbox import Progress
-from billing_api.instances import Condition, Instance, Sight, Stage
+from billing_api.http import answers
+from billing_api.kube.instances import Condition, Instance, Sight, Stage
 
-#: Conditions of the instance as a whole (kstatus and the licence); all others stand for a component.
+#: Conditions of the instance as a whole (kstatus and the license); all others stand for a component.
 _WHOLE = frozenset({"Ready", "Reconciling", "Stalled", "LicenseValid"})
 _COMPLETED = frozenset({"Ready", "Suspended"})
 

@@ -1,4 +1,4 @@
-"""Signup and login. A signup is one transaction: account, subscription, licence, audit row, outbox row, session."""
+"""Signup and login. A signup is one transaction: account, subscription, license, audit row, outbox row, session."""
 
 import asyncio
 import hashlib
@@ -10,17 +10,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
+from billing_api.accounts.passwords import Passwords
+from billing_api.accounts.sessions import Session, Sessions
+from billing_api.accounts.validation import LoginRequest, SignupRequest
 from billing_api.db import accounts as rows
-from billing_api.db import idempotency, outbox, throttle
+from billing_api.db import idempotency, licenses, outbox, throttle
 from billing_api.db.accounts import Account, Customer, Subscription
 from billing_api.db.pool import Connection, Database
 from billing_api.errors import FieldError, InstanceNameTaken, KeyReused, TooManyAttempts, WrongCredentials
-from billing_api.licences import LicenceSigner, Term
+from billing_api.licensing.licenses import LicenseSigner, Term
 from billing_api.metrics import Metrics
-from billing_api.passwords import Passwords
-from billing_api.sessions import Session, Sessions
 from billing_api.settings import Settings
-from billing_api.validation import LoginRequest, SignupRequest
 
 #: 48 random bits: one in 10^7 signups of a million customers meets a name that is taken, and then draws again.
 _NAME_DIGITS = 12
@@ -59,7 +59,7 @@ class Accounts:
         *,
         database: Database,
         passwords: Passwords,
-        signer: LicenceSigner,
+        signer: LicenseSigner,
         sessions: Sessions,
         settings: Settings,
         metrics: Metrics,
@@ -163,14 +163,16 @@ class Accounts:
         return Account(
             customer=customer,
             subscription=Subscription(plan="starter", status="trialing", trial_ends_at=trial_ends_at),
-            licence=self._signer.sign(term, jti=uuid4()),
+            license=self._signer.sign(term, jti=uuid4()),
         )
 
     async def _store(self, connection: Connection, account: Account) -> Session:
         customer = account.customer
         await rows.insert_customer(connection, customer)
         await rows.insert_subscription(connection, customer=customer, subscription=account.subscription)
-        await rows.insert_licence(connection, account.licence, customer_id=customer.customer_id, reason="trial_signup")
+        await licenses.insert_license(
+            connection, account.license, customer_id=customer.customer_id, reason="trial_signup"
+        )
         await outbox.add(connection, customer.customer_id)
         return await self._sessions.begin(connection, customer_id=customer.customer_id, now=datetime.now(UTC))
 
@@ -201,13 +203,13 @@ class Accounts:
     async def _welcome(self, connection: Connection, customer_id: str) -> LoggedIn:
         account = await rows.load(connection, customer_id)
         if account is None:
-            raise RuntimeError(f"customer {customer_id} has no subscription or no licence")
+            raise RuntimeError(f"customer {customer_id} has no subscription or no license")
         session = await self._sessions.begin(connection, customer_id=customer_id, now=datetime.now(UTC))
         return LoggedIn(account=account, session=session)
 
     async def _count_attempt(self, connection: Connection, bucket: bytes) -> None:
-        attempts, seconds = await throttle.count(connection, bucket, window_seconds=self._settings.login_window_seconds)
-        if attempts > self._settings.login_max_attempts:
+        attempts, seconds = await throttle.count(connection, bucket, window_seconds=self._settings.limit_window)
+        if attempts > self._settings.login_attempts_per_account:
             self._metrics.logins.labels("throttled").inc()
             detail = f"email was tried too often from your address; try again in {seconds} s"
             raise TooManyAttempts(detail, errors=[FieldError("email", detail)], headers={"Retry-After": str(seconds)})

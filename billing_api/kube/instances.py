@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
-from billing_api.answers import StageState
+StageState = Literal["Pending", "Active", "Done", "Failed"]
 
 GROUP, VERSION, PLURAL, KIND = "iotistic.cloud", "v1alpha1", "customerinstances", "CustomerInstance"
 API_VERSION = f"{GROUP}/{VERSION}"
@@ -77,12 +77,12 @@ class Sight:
 NO_SIGHT = Sight(instance=None, current=False, gone=False)
 
 
-def manifest(*, name: str, customer_id: str, email: str, company_name: str, plan: str, licence: str) -> dict[str, Any]:
+def manifest(*, name: str, customer_id: str, email: str, company_name: str, plan: str, license: str) -> dict[str, Any]:
     """Return the CustomerInstance to apply for a customer.
 
     Args:
-        plan: the licence's plan: trial, starter, professional or enterprise.
-        licence: the licence in compact form.
+        plan: the license's plan: trial, starter, professional or enterprise.
+        license: the license in compact form.
     """
     return {
         "apiVersion": API_VERSION,
@@ -98,7 +98,7 @@ def manifest(*, name: str, customer_id: str, email: str, company_name: str, plan
         "spec": {
             "customer": {"id": customer_id, "email": email, "companyName": company_name},
             "plan": plan,
-            "license": {"key": licence},
+            "license": {"key": license},
         },
     }
 

@@ -13,7 +13,7 @@ import yaml
 from kubernetes.aio import client, config
 
 from billing_api.errors import ClusterRejected, ClusterUnavailable, SettingsError, WatchExpired
-from billing_api.instances import FIELD_MANAGER, GROUP, PLURAL, VERSION
+from billing_api.kube.instances import FIELD_MANAGER, GROUP, PLURAL, VERSION
 from billing_api.settings import Settings
 
 #: How to reach an API server.
@@ -28,7 +28,7 @@ _WATCH_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=100
 _WATCH_SECONDS = 300
 #: These answers are about the object itself; all others (rights, load, outage, CRD not installed) can change.
 _PERMANENT = frozenset({400, 413, 422})
-#: The API server repeats bad values in its messages, and a licence must not end up in a log.
+#: The API server repeats bad values in its messages, and a license must not end up in a log.
 _JWT = re.compile(r"eyJ[A-Za-z0-9_.-]+")
 _MAX_MESSAGE = 500
 
@@ -193,7 +193,7 @@ def _reason(body: bytes) -> str:
 
 
 def _error(status: int, message: str) -> ClusterUnavailable | ClusterRejected | WatchExpired:
-    message = _JWT.sub("[licence]", message)[:_MAX_MESSAGE]
+    message = _JWT.sub("[license]", message)[:_MAX_MESSAGE]
     if status == HTTPStatus.GONE:  # "Resource versions" in the Kubernetes API concepts
         return WatchExpired(message)
     if status in _PERMANENT:

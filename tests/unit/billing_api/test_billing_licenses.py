@@ -10,9 +10,10 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
+from billing_api.db.licenses import License
 from billing_api.errors import SettingsError
-from billing_api.keys import SigningKey, load_or_generate, write_jwks
-from billing_api.licences import ENTITLEMENTS, Licence, LicenceSigner, Term
+from billing_api.licensing.keys import SigningKey, load_or_generate, write_jwks
+from billing_api.licensing.licenses import ENTITLEMENTS, LicenseSigner, Term
 
 ISSUER = "https://billing.example"
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -31,18 +32,18 @@ def key() -> SigningKey:
 
 
 @pytest.fixture
-def licence(key: SigningKey) -> Licence:
-    return LicenceSigner(key, issuer=ISSUER).sign(TERM, jti=uuid4())
+def license(key: SigningKey) -> License:
+    return LicenseSigner(key, issuer=ISSUER).sign(TERM, jti=uuid4())
 
 
-def test_a_licence_verifies_with_the_published_key_chosen_by_kid(
-    key: SigningKey, licence: Licence, tmp_path: Path
+def test_a_license_verifies_with_the_published_key_chosen_by_kid(
+    key: SigningKey, license: License, tmp_path: Path
 ) -> None:
     write_jwks(tmp_path / "jwks.json", [key.jwk])
     published = jwt.PyJWKSet.from_dict(json.loads((tmp_path / "jwks.json").read_text()))
-    header = jwt.get_unverified_header(licence.jwt)
+    header = jwt.get_unverified_header(license.jwt)
     claims = jwt.decode(
-        licence.jwt,
+        license.jwt,
         published[header["kid"]],
         algorithms=["RS256"],
         audience="customer-instance:cb4c867f44a92",
@@ -54,7 +55,7 @@ def test_a_licence_verifies_with_the_published_key_chosen_by_kid(
         "iss": ISSUER,
         "aud": "customer-instance:cb4c867f44a92",
         "sub": "cust-1",
-        "jti": str(licence.jti),
+        "jti": str(license.jti),
         "iat": int(NOW.timestamp()),
         "nbf": int(NOW.timestamp()),
         "exp": int(NOW.timestamp()) + 14 * 86400,
@@ -70,10 +71,10 @@ def test_a_licence_verifies_with_the_published_key_chosen_by_kid(
     }
 
 
-def test_a_licence_is_worth_nothing_to_another_instance(key: SigningKey, licence: Licence) -> None:
+def test_a_license_is_worth_nothing_to_another_instance(key: SigningKey, license: License) -> None:
     with pytest.raises(jwt.InvalidAudienceError):
         jwt.decode(
-            licence.jwt,
+            license.jwt,
             key.private.public_key(),
             algorithms=["RS256"],
             audience="customer-instance:other",
@@ -81,8 +82,8 @@ def test_a_licence_is_worth_nothing_to_another_instance(key: SigningKey, licence
         )
 
 
-def test_a_licence_fits_the_custom_resource(licence: Licence) -> None:
-    assert len(licence.jwt) <= 8192
+def test_a_license_fits_the_custom_resource(license: License) -> None:
+    assert len(license.jwt) <= 8192
 
 
 def test_larger_plans_never_grant_less() -> None:
@@ -124,7 +125,7 @@ def test_a_key_is_generated_once_with_a_notice_and_for_its_owner_only(
     [notice] = caplog.messages
     second = load_or_generate(configured=None, data_dir=tmp_path)
     path = tmp_path / "license-signing-key.pem"
-    assert "Generated a new licence signing key" in notice
+    assert "Generated a new license signing key" in notice
     assert str(path) in notice
     assert len(caplog.messages) == 1
     assert first.kid == second.kid
@@ -172,8 +173,8 @@ def test_derived_secrets_differ_by_purpose_and_by_key(key: SigningKey) -> None:
     assert len({key.derive("a"), key.derive("b"), other.derive("a")}) == 3
 
 
-def test_neither_key_nor_licence_shows_its_secret_when_printed(key: SigningKey, licence: Licence) -> None:
-    assert licence.jwt not in repr(licence)
+def test_neither_key_nor_license_shows_its_secret_when_printed(key: SigningKey, license: License) -> None:
+    assert license.jwt not in repr(license)
     assert repr(key) == f"SigningKey(kid={key.kid!r})"
 
 
@@ -183,6 +184,6 @@ def _pem(private: rsa.RSAPrivateKey) -> bytes:
     )
 
 
-def test_a_licence_carries_the_given_identifier(key: SigningKey) -> None:
+def test_a_license_carries_the_given_identifier(key: SigningKey) -> None:
     jti = UUID(int=7)
-    assert LicenceSigner(key, issuer=ISSUER).sign(TERM, jti=jti).jti == jti
+    assert LicenseSigner(key, issuer=ISSUER).sign(TERM, jti=jti).jti == jti

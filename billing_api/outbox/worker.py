@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from random import Random
 
 from billing_api.backoff import delay
-from billing_api.cluster import Applied, Cluster
 from billing_api.db import outbox as rows
 from billing_api.db.pool import Connection, Database
 from billing_api.errors import ClusterRejected, ClusterUnavailable, DatabaseUnavailable, WatchExpired
-from billing_api.instances import manifest
+from billing_api.kube.client import Applied, Cluster
+from billing_api.kube.instances import manifest
 from billing_api.metrics import Metrics
 from billing_api.settings import Settings
 
@@ -115,8 +115,8 @@ class OutboxWorker:
             customer_id=job.customer_id,
             email=job.email,
             company_name=job.company_name,
-            plan=job.licence_plan,
-            licence=job.licence_jwt,
+            plan=job.license_plan,
+            license=job.license_jwt,
         )
         try:
             return await self._cluster.apply(body)

@@ -1,4 +1,4 @@
-"""Licences for the operator's tests: real RSA keys, real JWTs, JWKS files."""
+"""Licenses for the operator's tests: real RSA keys, real JWTs, JWKS files."""
 
 import json
 import time
@@ -40,7 +40,7 @@ def write_jwks(path: Path, *keys: dict[str, Any]) -> Path:
 
 
 def claims(**overrides: Any) -> dict[str, Any]:
-    """Return the claims of a licence that is good for a month; an override of None removes a claim."""
+    """Return the claims of a license that is good for a month; an override of None removes a claim."""
     now = int(time.time())
     values = {
         "iss": ISSUER,
@@ -57,19 +57,19 @@ def claims(**overrides: Any) -> dict[str, Any]:
 
 
 def sign(key_id: str = "k1", *, headers: dict[str, Any] | None = None, **overrides: Any) -> str:
-    """Return a licence signed with the key of this id."""
+    """Return a license signed with the key of this id."""
     return jwt.encode(
         claims(**overrides), private_key(key_id), algorithm="RS256", headers={"kid": key_id, **(headers or {})}
     )
 
 
 def check(token: str, keys: KeySet) -> Entitlement:
-    """Verify a licence of the instance acme."""
+    """Verify a license of the instance acme."""
     return verify(token, keys=keys, issuer=ISSUER, instance_name="acme")
 
 
 def refusal(token: str, keys: KeySet) -> str:
-    """Return why a licence of the instance acme is refused; AssertionError when it is not, or is shown."""
+    """Return why a license of the instance acme is refused; AssertionError when it is not, or is shown."""
     with pytest.raises(LicenseRejected) as caught:
         check(token, keys)
     message = str(caught.value)

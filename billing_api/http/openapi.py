@@ -1,6 +1,6 @@
 """The OpenAPI document, made from the route table, and docs/api.md, made from the document.
 
-Run ``python -m billing_api.openapi`` for JSON, with ``--markdown`` for the page.
+Run ``python -m billing_api.http.openapi`` for JSON, with ``--markdown`` for the page.
 """
 
 import argparse
@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
-from billing_api import problems, validation
+from billing_api.accounts import validation
 from billing_api.errors import PROBLEMS, InternalError, Problem
-from billing_api.schema import classes_within, component, name_of
+from billing_api.http import problems
+from billing_api.http.schema import classes_within, component, name_of
 
 VERSION = "1.0.0"
 
@@ -172,9 +173,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Write the document to standard output."""
     # Here, because the table is made of this module's Endpoint.
     from billing_api.app import ROUTES
-    from billing_api.markdown import page
+    from billing_api.http.markdown import page
 
-    parser = argparse.ArgumentParser(prog="python -m billing_api.openapi", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m billing_api.http.openapi", description=__doc__)
     parser.add_argument("--markdown", action="store_true", help="write the page docs/api.md instead")
     wanted = parser.parse_args(arguments)
     built: Mapping[str, Any] = build(ROUTES)

@@ -1,18 +1,19 @@
-"""Licences: RS256 JWTs that tell a customer's instance what it may do.
+"""Licenses: RS256 JWTs that tell a customer's instance what it may do.
 
 The contract with the operator: ``kid`` chooses the key from the JWKS; ``iss`` is LICENSE_ISSUER; ``aud`` is
-``customer-instance:<instance name>``, so that a licence is worth nothing to another instance; ``sub`` is the customer.
+``customer-instance:<instance name>``, so that a license is worth nothing to another instance; ``sub`` is the customer.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 import jwt
 
-from billing_api.keys import SigningKey
+from billing_api.db.licenses import License
+from billing_api.licensing.keys import SigningKey
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,28 +48,8 @@ ENTITLEMENTS: Mapping[str, Entitlements] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Licence:
-    """A signed licence as it is stored.
-
-    Attributes:
-        jti: its identifier, also a claim.
-        kid: the key that signed it.
-        plan: trial, starter, professional or enterprise.
-        jwt: the compact form.
-        issued_at, expires_at: whole seconds, as the claims are.
-    """
-
-    jti: UUID
-    kid: str
-    plan: str
-    jwt: str = field(repr=False)
-    issued_at: datetime
-    expires_at: datetime
-
-
-@dataclass(frozen=True, kw_only=True)
 class Term:
-    """Who a licence is for, and from when to when."""
+    """Who a license is for, and from when to when."""
 
     customer_id: str
     instance_name: str
@@ -99,22 +80,22 @@ def claims(term: Term, *, issuer: str, jti: UUID) -> dict[str, Any]:
     }
 
 
-class LicenceSigner:
-    """Signs licences with one key under one issuer."""
+class LicenseSigner:
+    """Signs licenses with one key under one issuer."""
 
     def __init__(self, key: SigningKey, *, issuer: str) -> None:
         self._key = key
         self._issuer = issuer
 
-    def sign(self, term: Term, *, jti: UUID) -> Licence:
-        """Return a signed licence. Blocks for about 2 ms."""
+    def sign(self, term: Term, *, jti: UUID) -> License:
+        """Return a signed license. Blocks for about 2 ms."""
         token = jwt.encode(
             claims(term, issuer=self._issuer, jti=jti),
             self._key.private,
             algorithm="RS256",
             headers={"kid": self._key.kid},
         )
-        return Licence(
+        return License(
             jti=jti,
             kid=self._key.kid,
             plan=term.plan,

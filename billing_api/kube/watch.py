@@ -7,9 +7,9 @@ from random import Random
 from typing import Any
 
 from billing_api.backoff import delay
-from billing_api.cluster import Cluster, Event, version_number
 from billing_api.errors import ClusterRejected, ClusterUnavailable, WatchExpired
-from billing_api.instances import Instance, Sight, parse
+from billing_api.kube.client import Cluster, Event, version_number
+from billing_api.kube.instances import Instance, Sight, parse
 
 #: A cluster that comes back is noticed within this time.
 _LONGEST_WAIT_SECONDS = 5.0

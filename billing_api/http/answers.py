@@ -54,7 +54,7 @@ class SubscriptionAnswer:
 
 @dataclass(frozen=True, kw_only=True)
 class LicenseAnswer:
-    """The licence that the customer's instance runs under."""
+    """The license that the customer's instance runs under."""
 
     jwt: Annotated[str, Doc("RS256 JWT; its key is in /.well-known/jwks.json.", "eyJhbGc...")]
     expires_at: Annotated[datetime, Doc("When it expires.", "2025-11-05T00:00:00Z")]
@@ -100,13 +100,11 @@ class LoginAnswer:
 
     customer_id: Annotated[str, Doc("The customer's identifier everywhere.", _ID)]
     email: Annotated[str, Doc("The account's address.", "john@example.com")]
-    license: Annotated[str, Doc("The newest licence, an RS256 JWT.", "eyJhbGc...")]
+    license: Annotated[str, Doc("The newest license, an RS256 JWT.", "eyJhbGc...")]
     session: SessionAnswer
 
 
 KubernetesState = Literal["connected", "disconnected", "not configured"]
-SubscriptionPlan = Literal["starter", "professional", "enterprise"]
-StageState = Literal["Pending", "Active", "Done", "Failed"]
 DeploymentStatus = Literal["pending", "deploying", "deployed", "failed", "deleted"]
 JobState = Literal["waiting", "active", "delayed", "completed", "failed"]
 
@@ -197,7 +195,7 @@ class JwksAnswer:
     keys: Annotated[
         list[dict[str, str]],
         Doc(
-            "The public keys that licences are signed with.",
+            "The public keys that licenses are signed with.",
             [{"kty": "RSA", "kid": "...", "use": "sig", "alg": "RS256"}],
         ),
     ]

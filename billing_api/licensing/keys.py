@@ -1,4 +1,4 @@
-"""The licence signing key: read from its file, or generated once on first start; and what is derived from it."""
+"""The license signing key: read from its file, or generated once on first start; and what is derived from it."""
 
 import base64
 import hashlib
@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from jwt.algorithms import RSAAlgorithm
 
+from billing_api.db.signing_keys import Jwk
 from billing_api.errors import SettingsError
 
 #: 128 bits of security, the strength NIST SP 800-57 part 1 asks for beyond 2030.
@@ -25,16 +26,13 @@ _LEAST_BITS = 2048
 
 log = logging.getLogger(__name__)
 
-#: A JSON Web Key (RFC 7517): every member of ours is text.
-Jwk = dict[str, str]
-
 
 @dataclass(frozen=True)
 class SigningKey:
     """An RSA private key with its identifier.
 
     Attributes:
-        private: signs licences; never leaves the process.
+        private: signs licenses; never leaves the process.
         kid: RFC 7638 thumbprint of the public key.
         jwk: the public key as a JSON Web Key.
     """
@@ -61,7 +59,7 @@ class SigningKey:
 
 
 def load_or_generate(*, configured: Path | None, data_dir: Path) -> SigningKey:
-    """Return the licence signing key.
+    """Return the license signing key.
 
     Args:
         configured: LICENSE_PRIVATE_KEY_PATH; None means the file ``license-signing-key.pem`` in data_dir,
@@ -89,7 +87,7 @@ def _generate(path: Path) -> None:
     )
     _write(path, pem, mode=0o600, keep_existing=True)
     log.warning(
-        "Generated a new licence signing key: %s. Back it up: every licence is signed with it. "
+        "Generated a new license signing key: %s. Back it up: every license is signed with it. "
         "In production make it a Secret and set LICENSE_PRIVATE_KEY_PATH.",
         path,
     )

@@ -7,23 +7,24 @@ from datetime import UTC, datetime, timedelta
 
 from starlette.responses import Response
 
-from billing_api import answers, deployments
+from billing_api.accounts.sessions import Session
 from billing_api.db.accounts import Account
-from billing_api.licences import ENTITLEMENTS
-from billing_api.sessions import Session
+from billing_api.deployments import status as deployments
+from billing_api.http import answers
+from billing_api.licensing.licenses import ENTITLEMENTS
 from billing_api.settings import Settings
 
 
 def response(body: answers.Answer, *, status: int = 200) -> Response:
-    """Return an answer of `billing_api.answers` as JSON that no cache may keep; times are UTC, in whole seconds."""
+    """Return an answer as JSON that no cache may keep; times are UTC, in whole seconds."""
     content = json.dumps(asdict(body), default=_json_time, ensure_ascii=False)
     return Response(content, status_code=status, media_type="application/json", headers={"Cache-Control": "no-store"})
 
 
 def signup(account: Account, session: Session, *, settings: Settings) -> answers.SignupAnswer:
     """Return the answer to a signup; the same again when it is asked for with the same Idempotency-Key."""
-    customer, licence = account.customer, account.licence
-    trial_ends_at = account.subscription.trial_ends_at or licence.expires_at
+    customer, license = account.customer, account.license
+    trial_ends_at = account.subscription.trial_ends_at or license.expires_at
     days = math.ceil((trial_ends_at - customer.created_at) / timedelta(days=1))
     return answers.SignupAnswer(
         message=f"Account created successfully! Your {days}-day trial has started.",
@@ -37,7 +38,7 @@ def signup(account: Account, session: Session, *, settings: Settings) -> answers
             trial_days_remaining=days,
         ),
         license=answers.LicenseAnswer(
-            jwt=licence.jwt, expires_at=licence.expires_at, features=dict(ENTITLEMENTS[licence.plan].features)
+            jwt=license.jwt, expires_at=license.expires_at, features=dict(ENTITLEMENTS[license.plan].features)
         ),
         deployment=answers.QueuedDeploymentAnswer(
             status="queued",
@@ -56,7 +57,7 @@ def login(account: Account, session: Session) -> answers.LoginAnswer:
     return answers.LoginAnswer(
         customer_id=account.customer.customer_id,
         email=account.customer.email,
-        license=account.licence.jwt,
+        license=account.license.jwt,
         session=_session(session),
     )
 

@@ -11,8 +11,8 @@ from typing import Any
 
 from email_validator import EmailNotValidError, validate_email
 
+from billing_api.accounts.passwords import MAX_BYTES
 from billing_api.errors import FieldError, InvalidRequest
-from billing_api.passwords import MAX_BYTES
 
 #: Lengths as the CustomerInstance CRD has them (spec.customer), so that no accepted signup is refused there.
 _MAX_EMAIL = 254

@@ -1,0 +1,14 @@
+"""Sequence numbers of licenses, and the life of signing keys."""
+
+revision = "0003"
+down_revision = "0002"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    pass
+
+
+def downgrade() -> None:
+    pass

@@ -1,0 +1,1 @@
+"""The only room that talks to Kubernetes, and only about CustomerInstances."""
