@@ -33,7 +33,7 @@ def test_replicas_that_start_together_migrate_once(empty: str) -> None:
     with ThreadPoolExecutor(4) as threads:
         list(threads.map(migrate, [empty] * 4))
     with psycopg.connect(empty) as connection:
-        assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [("0001",)]
+        assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [("0004",)]
         assert connection.execute("SELECT count(*) FROM customers").fetchone() == (0,)
 
 

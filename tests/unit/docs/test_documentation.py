@@ -2,12 +2,12 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import MISSING
 from pathlib import Path
 from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
+from pydantic_core import PydanticUndefined
 
 from billing_api.metrics import Metrics as BillingMetrics
 from billing_api.settings import Settings as BillingSettings
@@ -44,7 +44,7 @@ def section(title: str) -> str:
 
 
 def shown(default: Any) -> str:
-    if default in (MISSING, "", None, ()) or default == {}:
+    if default in (PydanticUndefined, "", None, ()) or default == {}:
         return "empty"
     if isinstance(default, dict):
         return f"`{','.join(f'{key}={value}' for key, value in default.items())}`"
