@@ -111,7 +111,7 @@ async def live(request: Request) -> Response:
 async def ready(request: Request) -> Response:
     """GET /health/ready. Kubernetes may be away: signups work without it."""
     services = _services(request)
-    async with services.database.transaction() as connection:
+    async with services.database.probe() as connection:
         await connection.execute("SELECT 1")
     body = answers.ReadyAnswer(status="ready", database="connected", kubernetes=_kubernetes(services.watch))
     return render.response(body)
@@ -121,7 +121,7 @@ async def metrics(request: Request) -> Response:
     """GET /metrics."""
     services = _services(request)
     try:
-        async with services.database.transaction() as connection:
+        async with services.database.probe() as connection:
             services.metrics.outbox_pending.set(await outbox_rows.count_pending(connection))
     except DatabaseUnavailable:
         # All else is worth reporting just then.
@@ -137,7 +137,7 @@ async def openapi(request: Request) -> Response:
 
 async def jwks(request: Request) -> Response:
     """GET /.well-known/jwks.json."""
-    async with _services(request).database.transaction() as connection:
+    async with _services(request).database.probe() as connection:
         keys = await signing_keys.trusted(connection)
     return JSONResponse({"keys": keys}, headers={"Cache-Control": "public, max-age=300"})
 
