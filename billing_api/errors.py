@@ -4,6 +4,7 @@ BillingError
 ├── SettingsError          environment variables with bad values; names each and the cure
 ├── EmbeddedDatabaseError  the built-in PostgreSQL cannot run; names the cause and the cure
 ├── DatabaseUnavailable    PostgreSQL does not answer; temporary
+├── SchemaError            the database's schema is newer than this program, or may not be changed; names the cure
 ├── InstanceNameTaken      a random instance name exists already; draw another
 ├── ClusterUnavailable     Kubernetes does not answer or cannot serve us now; temporary
 ├── ClusterRejected        Kubernetes refuses this very object; permanent
@@ -30,6 +31,10 @@ class EmbeddedDatabaseError(BillingError):
 
 class DatabaseUnavailable(BillingError):
     """PostgreSQL does not answer; the same request may work later."""
+
+
+class SchemaError(BillingError):
+    """The database's schema does not fit this program, and cannot be made to."""
 
 
 class InstanceNameTaken(BillingError):

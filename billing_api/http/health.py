@@ -57,7 +57,7 @@ async def live(call: Call) -> Response:
 
 async def ready(call: Call) -> Response:
     """GET /health/ready. Kubernetes may be away: signups work without it."""
-    async with call.get(Database).transaction() as connection:
+    async with call.get(Database).probe() as connection:
         await connection.execute("SELECT 1")
     kubernetes = _kubernetes(call.services.find(InstanceWatch))
     return call.answer(ReadyAnswer(status="ready", database="connected", kubernetes=kubernetes))
@@ -67,7 +67,7 @@ async def metrics(call: Call) -> Response:
     """GET /metrics."""
     counted, watch = call.get(Metrics), call.services.find(InstanceWatch)
     try:
-        async with call.get(Database).transaction() as connection:
+        async with call.get(Database).probe() as connection:
             counted.outbox_pending.set(await outbox_rows.count_pending(connection))
     except DatabaseUnavailable:
         # All else is worth reporting just then.

@@ -10,6 +10,6 @@ from billing_api.licensing.models import JwksAnswer
 
 async def jwks(call: Call) -> Response:
     """GET /.well-known/jwks.json."""
-    async with call.get(Database).transaction() as connection:
+    async with call.get(Database).probe() as connection:
         keys = await signing_keys.trusted(connection)
     return call.answer(JwksAnswer(keys=keys), {"Cache-Control": "public, max-age=300"})

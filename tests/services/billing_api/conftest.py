@@ -23,7 +23,7 @@ from billing_api.kube.client import configuration
 from billing_api.licensing.keys import SigningKey
 from billing_api.settings import Settings
 from tests.services.billing_api.fake_kubernetes import FakeKubernetes
-from tests.services.billing_api.harness import Billing, Query, Start
+from tests.services.billing_api.harness import Billing, Query, Start, StartAt
 
 _TEMPLATE = "template_billing"
 _numbers = itertools.count(1)
@@ -81,17 +81,25 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def start(dsn: str, signing_key: SigningKey) -> Start:
-    @asynccontextmanager
-    async def run(settings: Settings) -> AsyncIterator[Billing]:
-        kubernetes = await configuration(settings)
-        app: Starlette = create_app(settings, dsn=dsn, signing_key=signing_key, kubernetes=kubernetes)
-        async with app.router.lifespan_context(app):
-            transport = httpx.ASGITransport(app=app)
-            async with httpx.AsyncClient(transport=transport, base_url="https://billing.test") as client:
-                yield Billing(client, app)
+def start_at(signing_key: SigningKey) -> StartAt:
+    def at(dsn: str) -> Start:
+        @asynccontextmanager
+        async def run(settings: Settings) -> AsyncIterator[Billing]:
+            kubernetes = await configuration(settings)
+            app: Starlette = create_app(settings, dsn=dsn, signing_key=signing_key, kubernetes=kubernetes)
+            async with app.router.lifespan_context(app):
+                transport = httpx.ASGITransport(app=app)
+                async with httpx.AsyncClient(transport=transport, base_url="https://billing.test") as client:
+                    yield Billing(client, app)
 
-    return run
+        return run
+
+    return at
+
+
+@pytest.fixture
+def start(dsn: str, start_at: StartAt) -> Start:
+    return start_at(dsn)
 
 
 @pytest.fixture

@@ -70,6 +70,8 @@ class Billing:
 Query = Callable[..., list[dict[str, Any]]]
 #: Start the app with given settings, as often as wanted: each is a replica on the same database.
 Start = Callable[[Settings], AbstractAsyncContextManager[Billing]]
+#: The same for any database, by its URL.
+StartAt = Callable[[str], Start]
 
 
 def changed(settings: Settings, **values: Any) -> Settings:

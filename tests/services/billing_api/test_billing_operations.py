@@ -39,9 +39,8 @@ async def test_readiness_tells_of_kubernetes_but_does_not_need_it(
 
 
 async def test_without_the_database_the_process_is_alive_but_not_ready(
-    billing: Billing, dsn: str, postgres: str, monkeypatch: pytest.MonkeyPatch
+    billing: Billing, dsn: str, postgres: str
 ) -> None:
-    monkeypatch.setattr(billing.services.get(Database)._pool, "timeout", 0.2)
     with psycopg.connect(postgres, autocommit=True) as admin:
         database = psycopg.conninfo.conninfo_to_dict(dsn)["dbname"]
         admin.execute(f"ALTER DATABASE {database} ALLOW_CONNECTIONS false")
