@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
+from billing_api.accounts.models import LoginRequest, SignupRequest
 from billing_api.accounts.passwords import Passwords
 from billing_api.accounts.sessions import Session, Sessions
-from billing_api.accounts.validation import LoginRequest, SignupRequest
 from billing_api.db import accounts as rows
 from billing_api.db import idempotency, licenses, outbox, throttle
 from billing_api.db.accounts import Account, Customer, Subscription

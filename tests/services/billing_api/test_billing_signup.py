@@ -6,6 +6,7 @@ from uuid import UUID, uuid4
 import jwt
 import pytest
 
+from billing_api.accounts.signup import Accounts
 from billing_api.accounts.signup import instance_name as name_of
 from billing_api.licensing.keys import SigningKey
 from tests.services.billing_api.harness import Billing, Query, instance_name
@@ -119,7 +120,7 @@ async def test_a_name_that_is_taken_is_drawn_again(
     first, twin, other = uuid4(), uuid4(), uuid4()
     twin = UUID(hex=first.hex[:12] + twin.hex[12:])
     drawn = iter([first, twin, other])
-    billing.services.accounts._new_id = lambda: next(drawn)
+    billing.services.get(Accounts)._new_id = lambda: next(drawn)
     answers = [(await billing.sign_up(email)).json() for email in ("a@example.com", "b@example.com")]
     assert [instance_name(answer) for answer in answers] == [name_of(first), name_of(other)]
     assert len(query("SELECT * FROM customers")) == 2
@@ -129,7 +130,7 @@ async def test_a_name_that_is_taken_is_drawn_again(
 async def test_the_session_arrives_as_an_http_only_cookie_too(billing: Billing) -> None:
     response = await billing.sign_up()
     cookie = response.headers["set-cookie"]
-    assert cookie.startswith(f"billing_session={response.json()['session']['token']}; ")
+    assert cookie.startswith(f"__Host-billing_session={response.json()['session']['token']}; ")
     attributes = {part.strip().lower() for part in cookie.split(";")[1:]}
     assert {"httponly", "samesite=lax", "secure", "path=/"} <= attributes
 
