@@ -203,7 +203,7 @@ def test_it_tells_no_secret_of_ours_to_the_server_and_no_value_to_its_log(
     address, statement = "john@example.com", "INSERT INTO customers VALUES (%s)"
     with (
         embedded.running(folder) as url,
-        psycopg.connect(f"{url}&port=5432", autocommit=True) as connection,
+        psycopg.connect(url, autocommit=True) as connection,
     ):
         connection.execute("CREATE TABLE customers (email text PRIMARY KEY, CHECK (email <> 'x'))")
         connection.execute(statement, [address])
