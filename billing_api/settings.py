@@ -95,7 +95,7 @@ class Settings(BaseSettings):
 
     database_url: DatabaseUrl = Field("", repr=False, description="PostgreSQL to use; empty starts a built-in one")
     database_pool_size: Annotated[int, Field(ge=1, le=200)] = Field(
-        10, description="Connections to PostgreSQL kept by one process"
+        10, description="Connections to PostgreSQL kept for the requests of one process; it needs three more"
     )
     data_dir: Folder = Field(
         default_factory=_default_data_dir,

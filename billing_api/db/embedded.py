@@ -217,9 +217,7 @@ def _launch(found: programs.Programs, folder: Path) -> subprocess.Popen[bytes]:
     # The folder belongs to the server's user, who could put a link here to have us write elsewhere.
     descriptor = os.open(folder / "log", os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     with open(descriptor, "ab") as log_file:
-        return found.launch(
-            "postgres", "-D", place, "-k", place, "-h", "", "-p", str(_PORT), *options, folder=folder, log=log_file
-        )
+        return found.launch("postgres", "-D", place, *listening, *options, folder=folder, log=log_file)
 
 
 def _stop(server: subprocess.Popen[bytes]) -> None:
