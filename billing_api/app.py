@@ -35,7 +35,9 @@ from billing_api.errors import (
 from billing_api.http import answers, openapi, problems
 from billing_api.http.middleware import Observe
 from billing_api.http.openapi import Endpoint
-from billing_api.kube.client import Cluster, Configuration
+from billing_api.kube.client import KubeClient
+from billing_api.kube.configuration import Configuration
+from billing_api.kube.subscriptions import Subscriptions
 from billing_api.kube.watch import InstanceWatch
 from billing_api.licensing.keys import SigningKey, write_jwks
 from billing_api.licensing.licenses import LicenseSigner
@@ -205,12 +207,18 @@ async def _publish_keys(database: Database, signing_key: SigningKey, settings: S
 
 async def _follow_cluster(stack: AsyncExitStack, services: Services, kubernetes: Configuration | None) -> None:
     """Start the outbox worker and the watch, if there is a cluster."""
+    subscriptions = Subscriptions(services.metrics)
+    stack.callback(subscriptions.close)
     if kubernetes is None:
         log.warning("No Kubernetes cluster: set KUBECONFIG. Signups are taken; their instances wait in the outbox")
         return
-    api = await stack.enter_async_context(Cluster.connect(kubernetes))
-    worker = OutboxWorker(database=services.database, cluster=api, settings=services.settings, metrics=services.metrics)
-    services.watch = InstanceWatch(api, on_connected=worker.cluster_is_back)
+    client = await stack.enter_async_context(KubeClient.connect(kubernetes))
+    worker = OutboxWorker(
+        database=services.database, client=client, settings=services.settings, metrics=services.metrics
+    )
+    services.watch = InstanceWatch(
+        client, subscriptions=subscriptions, metrics=services.metrics, on_connected=worker.cluster_is_back
+    )
     _background(stack, services, "watch", services.watch.run())
     _background(stack, services, "outbox", worker.run(), stop=worker.stop)
 

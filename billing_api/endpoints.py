@@ -95,7 +95,7 @@ async def deployment_status(request: Request) -> Response:
     if name is None:
         raise unknown
     applied = progress.applied_resource_version if progress else None
-    sight = services.watch.look(name, applied=applied) if services.watch else NO_SIGHT
+    sight = services.watch.look(name, customer_id=customer_id, applied=applied) if services.watch else NO_SIGHT
     body = deployments.describe(name=name, sight=sight, outbox=progress, base_domain=services.settings.base_domain)
     return render.response(body)
 
