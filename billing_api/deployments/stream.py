@@ -86,7 +86,7 @@ class DeploymentEvents(AsyncIterator[DeploymentAnswer]):
         return False
 
     async def _answer(self) -> DeploymentAnswer:
-        """Describe what is seen now; the outbox has little to tell of an instance that is there, so it is read seldom."""
+        """Describe what is seen now. Of an instance that is there the outbox has little to tell: it is read seldom."""
         if self._now() >= self._read_at + self._refresh or self._seen().instance is None:
             await self._look_into_database()
         return describe(name=self._name, sight=self._seen(), outbox=self._progress, base_domain=self._base_domain)

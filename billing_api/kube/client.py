@@ -98,7 +98,7 @@ class KubeClient:
         await self._json("PATCH", path, _APPLY, body=body, what=f"ConfigMap {namespace}/{name}")
 
     async def pages(self) -> AsyncIterator[tuple[list[Event], str]]:
-        """Yield all instances in pages, as if they were ADDED, each page with the resource version the whole list is of.
+        """Yield all instances in pages, as if ADDED, each page with the resource version the whole list is of.
 
         Raises:
             ClusterUnavailable, WatchExpired: the list must be started anew.

@@ -43,7 +43,7 @@ async def configuration(settings: Settings) -> Configuration | None:
     """
     try:
         if settings.kubeconfig is not None:
-            return await _of_kubeconfig(settings.kubeconfig)
+            return await _of_kubeconfig(settings.kubeconfig.parent, settings.kubeconfig.read_text())
         return _of_pod() if settings.kubernetes_service_host else None
     except yaml.YAMLError as error:
         # Its text may show a line of the file, and with it a token.
@@ -68,12 +68,13 @@ def _of_pod() -> Configuration:
     return Configuration(server=found, credentials=TokenFile(token))
 
 
-async def _of_kubeconfig(path: Path) -> Configuration:
+async def _of_kubeconfig(folder: Path, text: str) -> Configuration:
+    """Read a kubeconfig; paths in it are relative to its folder."""
     found = client.Configuration()
-    document = yaml.safe_load(path.read_text())
+    document = yaml.safe_load(text)
     if not isinstance(document, dict):
         raise ValueError("it is empty, or no kubeconfig")
-    loader = KubeConfigLoader(document, config_base_path=str(path.parent))
+    loader = KubeConfigLoader(document, config_base_path=str(folder))
     # The library reads these once, and never again.
     user, cluster = _current(document)
     plugin, token_file = user.pop("exec", None), user.pop("tokenFile", None)
@@ -82,9 +83,9 @@ async def _of_kubeconfig(path: Path) -> Configuration:
     credentials: Credentials = Fixed(fixed)
     if plugin is not None:
         told = _told_of_cluster(cluster, authority=found.ssl_ca_cert)
-        credentials = ExecPlugin(plugin, folder=path.parent, cluster=told)
+        credentials = ExecPlugin(plugin, folder=folder, cluster=told)
     elif token_file is not None:
-        credentials = TokenFile(path.parent / token_file)
+        credentials = TokenFile(folder / token_file)
     return Configuration(server=found, credentials=credentials)
 
 

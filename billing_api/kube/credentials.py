@@ -222,26 +222,27 @@ class ExecPlugin:
     def _credential_of(self, status: _Status) -> Credential:
         self._expires_at = status.expires_at
         pair = (status.certificate, status.key) if status.certificate and status.key else None
+        if pair is not None:
+            self._check(pair)
         if status.token is None and pair is None:
             raise self._failed("hands out neither a token nor a certificate with its key")
         authorization = None if status.token is None else f"Bearer {status.token.strip()}"
         return Credential(authorization=authorization, certificate=pair)
+
+    def _check(self, pair: tuple[str, str]) -> None:
+        try:
+            load_certificate(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), pair)
+        except ssl.SSLError:
+            raise self._failed("hands out what cannot be used: the certificate does not fit its key") from None
 
     def _failed(self, what: str) -> ClusterUnavailable:
         return ClusterUnavailable(f"the credential plugin {self._command} of the kubeconfig {what}")
 
 
 def load_certificate(context: ssl.SSLContext, pair: tuple[str, str]) -> None:
-    """Show this certificate in the connections that are made from now on.
-
-    Raises:
-        ClusterUnavailable: certificate and key cannot be used.
-    """
+    """Show this certificate in the connections that are made from now on; ssl.SSLError if it does not fit its key."""
     # OpenSSL takes files only; this one is gone before the call returns.
     with tempfile.NamedTemporaryFile("w", prefix="billing-", suffix=".pem") as file:
         file.write("\n".join(pair))
         file.flush()
-        try:
-            context.load_cert_chain(file.name)
-        except ssl.SSLError:
-            raise ClusterUnavailable("the certificate of the credential plugin does not fit its key") from None
+        context.load_cert_chain(file.name)
