@@ -208,7 +208,7 @@ async def test_a_plugin_is_run_again_once_when_its_token_is_refused(
 
 def _answer(status: dict[str, Any], version: str = "client.authentication.k8s.io/v1") -> str:
     """Return a script that prints an answer."""
-    return f"echo {shlex.quote(json.dumps({'apiVersion': version, 'kind': 'ExecCredential', 'status': status}))}"
+    return f"printf %s {shlex.quote(json.dumps({'apiVersion': version, 'kind': 'ExecCredential', 'status': status}))}"
 
 
 SECRET = "secret-output"
