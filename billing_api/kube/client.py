@@ -85,7 +85,7 @@ class KubeClient:
                 generation=metadata["generation"], resource_version=version_number(metadata.get("resourceVersion"))
             )
 
-    async def apply_config_map(self, *, namespace: str, name: str, data: Mapping[str, str]) -> None:
+    async def apply_config_map(self, namespace: str, name: str, data: Mapping[str, str]) -> None:
         """Write the data of a ConfigMap that exists, by server-side apply; ours are the keys given here.
 
         Raises:

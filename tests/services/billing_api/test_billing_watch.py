@@ -200,6 +200,31 @@ async def test_an_api_server_that_calls_every_watch_too_old_is_not_stormed(
     await watching.order("c1", "cust-1")
 
 
+async def test_a_watch_that_failed_of_something_unknown_begins_with_a_new_list_when_it_is_started_again(
+    watching: Watching, kubernetes: FakeKubernetes
+) -> None:
+    failures = iter([RuntimeError("a defect")])
+
+    def on_connected() -> None:
+        for failure in failures:
+            raise failure
+
+    metrics = Metrics(CollectorRegistry())
+    watch = InstanceWatch(
+        watching.client, subscriptions=Subscriptions(metrics), metrics=metrics, on_connected=on_connected
+    )
+    with pytest.raises(RuntimeError, match="a defect"):
+        await watch.run()
+    assert not watch.connected
+    lists = kubernetes.lists
+    again = asyncio.create_task(watch.run())
+    await until(lambda: watch.connected)
+    again.cancel()
+    await asyncio.gather(again, return_exceptions=True)
+    assert kubernetes.lists == lists + 1
+    assert not watch.connected
+
+
 # -- subscriptions ---------------------------------------------------------------------------------------------------
 
 
