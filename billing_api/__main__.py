@@ -15,7 +15,7 @@ from billing_api.app import create_app
 from billing_api.db import embedded
 from billing_api.db.migrate import migrate
 from billing_api.errors import BillingError, DatabaseUnavailable
-from billing_api.kube import client as cluster
+from billing_api.kube.configuration import configuration
 from billing_api.licensing import keys
 from billing_api.settings import Settings, describe, from_environment
 
@@ -52,7 +52,7 @@ def _parse_arguments() -> None:
 
 def _serve(settings: Settings) -> None:
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    kubernetes = asyncio.run(cluster.configuration(settings))
+    kubernetes = asyncio.run(configuration(settings))
     signing_key = keys.load_or_generate(configured=settings.license_private_key_path, data_dir=settings.data_dir)
     with _database(settings) as dsn:
         migrate(dsn)

@@ -9,6 +9,7 @@ BillingError
 ├── ClusterUnavailable     Kubernetes does not answer or cannot serve us now; temporary
 ├── ClusterRejected        Kubernetes refuses this very object; permanent
 ├── WatchExpired           the watch fell too far behind; list again
+├── InstanceUnreadable     an instance is not as the contract says; it is skipped
 └── Problem                an answer for the caller (RFC 9457), one subclass per problem type
 """
 
@@ -51,6 +52,10 @@ class ClusterRejected(BillingError):
 
 class WatchExpired(BillingError):
     """The resource version to continue a watch from is no longer kept by the API server."""
+
+
+class InstanceUnreadable(BillingError):
+    """A CustomerInstance is not as the contract says; the message has no values of it."""
 
 
 @dataclass(frozen=True)
@@ -158,6 +163,12 @@ class TooManyAttempts(Problem):
     """Too many tries to log in; ``Retry-After`` says when to come back."""
 
     status, slug, title = 429, "too-many-attempts", "Too many attempts"
+
+
+class TooManyStreams(Problem):
+    """The customer follows the deployment in too many places at once."""
+
+    status, slug, title = 429, "too-many-streams", "Too many event streams"
 
 
 class InternalError(Problem):

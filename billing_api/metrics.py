@@ -34,6 +34,14 @@ class Metrics:
         self.watch_connected = Gauge(
             "billing_cluster_watch_connected", "1 while the customer instances are in sight", registry=registry
         )
+        self.instances_unreadable = Gauge(
+            "billing_instances_unreadable",
+            "Customer instances whose present state cannot be read; their last known one stays in use",
+            registry=registry,
+        )
+        self.event_streams = Gauge(
+            "billing_event_streams", "Event streams of deployments that are open", registry=registry
+        )
         for outcome in ("success", "wrong", "throttled"):
             self.logins.labels(outcome)
         for outcome in ("applied", "postponed", "rejected"):

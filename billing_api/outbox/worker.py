@@ -13,7 +13,7 @@ from billing_api.backoff import delay
 from billing_api.db import outbox as rows
 from billing_api.db.pool import Connection, Database
 from billing_api.errors import ClusterRejected, ClusterUnavailable, DatabaseUnavailable, WatchExpired
-from billing_api.kube.client import Applied, Cluster
+from billing_api.kube.client import Applied, KubeClient
 from billing_api.kube.instances import manifest
 from billing_api.metrics import Metrics
 from billing_api.settings import Settings
@@ -31,9 +31,9 @@ log = logging.getLogger(__name__)
 class OutboxWorker:
     """Applies due rows, batch after batch."""
 
-    def __init__(self, *, database: Database, cluster: Cluster, settings: Settings, metrics: Metrics) -> None:
+    def __init__(self, *, database: Database, client: KubeClient, settings: Settings, metrics: Metrics) -> None:
         self._database = database
-        self._cluster = cluster
+        self._client = client
         self._settings = settings
         self._metrics = metrics
         self._random = Random()  # noqa: S311 - spreads load, protects nothing
@@ -119,7 +119,7 @@ class OutboxWorker:
             license=job.license_jwt,
         )
         try:
-            return await self._cluster.apply(body)
+            return await self._client.apply(body)
         except WatchExpired as error:
             return ClusterUnavailable(str(error))
         except (ClusterRejected, ClusterUnavailable) as error:

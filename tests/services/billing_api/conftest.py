@@ -19,7 +19,7 @@ from billing_api.app import create_app
 from billing_api.db import embedded
 from billing_api.db.migrate import migrate
 from billing_api.db.pool import Database
-from billing_api.kube.client import configuration
+from billing_api.kube.configuration import configuration
 from billing_api.licensing.keys import SigningKey
 from billing_api.settings import Settings
 from tests.services.billing_api.fake_kubernetes import FakeKubernetes
