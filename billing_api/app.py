@@ -26,6 +26,7 @@ from billing_api.errors import (
     KeyReused,
     NotFound,
     RequestInProgress,
+    RequestTimeout,
     ServiceUnavailable,
     TooManyAttempts,
     Unauthenticated,
@@ -33,6 +34,7 @@ from billing_api.errors import (
     WrongCredentials,
 )
 from billing_api.http import answers, openapi, problems
+from billing_api.http.addresses import ClientAddress
 from billing_api.http.middleware import Observe
 from billing_api.http.openapi import Endpoint
 from billing_api.kube.client import Cluster, Configuration
@@ -45,7 +47,7 @@ from billing_api.settings import Settings
 
 log = logging.getLogger(__name__)
 
-_BODY_PROBLEMS = (InvalidRequest, BodyTooLarge, UnsupportedMediaType)
+_BODY_PROBLEMS = (InvalidRequest, RequestTimeout, BodyTooLarge, UnsupportedMediaType)
 
 ROUTES: tuple[Endpoint, ...] = (
     Endpoint(
@@ -158,7 +160,10 @@ def create_app(
 
     app = Starlette(
         routes=[Route(row.path, row.handler, methods=[row.method]) for row in ROUTES],
-        middleware=[Middleware(Observe, metrics=metrics)],
+        middleware=[
+            Middleware(ClientAddress, trusted_proxies=settings.trusted_proxies),
+            Middleware(Observe, metrics=metrics),
+        ],
         exception_handlers=dict(problems.HANDLERS),
         lifespan=lifespan,
     )
@@ -215,8 +220,8 @@ async def _follow_cluster(stack: AsyncExitStack, services: Services, kubernetes:
     _background(stack, services, "outbox", worker.run(), stop=worker.stop)
 
 
-#: An apply takes 15 seconds at most; Kubernetes grants a pod 30 to end.
-_STOP_SECONDS = 20.0
+#: An apply takes less as a rule; one that is cut off is done again. The server waits 8 seconds for all of it.
+_STOP_SECONDS = 6.0
 
 
 def _background(

@@ -111,6 +111,8 @@ async def live(request: Request) -> Response:
 async def ready(request: Request) -> Response:
     """GET /health/ready. Kubernetes may be away: signups work without it."""
     services = _services(request)
+    if getattr(request.state, "stopping", False):
+        raise ServiceUnavailable("This process is being stopped", headers={"Retry-After": "1"})
     async with services.database.transaction() as connection:
         await connection.execute("SELECT 1")
     body = answers.ReadyAnswer(status="ready", database="connected", kubernetes=_kubernetes(services.watch))

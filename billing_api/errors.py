@@ -107,6 +107,12 @@ class MethodNotAllowed(Problem):
     status, slug, title = 405, "method-not-allowed", "Method not allowed"
 
 
+class RequestTimeout(Problem):
+    """The client has taken too long to send its headers or its body."""
+
+    status, slug, title = 408, "request-timeout", "The request did not arrive in time"
+
+
 class EmailTaken(Problem):
     """An account with this e-mail address exists."""
 
@@ -141,6 +147,12 @@ class TooManyAttempts(Problem):
     """Too many tries to log in; ``Retry-After`` says when to come back."""
 
     status, slug, title = 429, "too-many-attempts", "Too many attempts"
+
+
+class HeadersTooLarge(Problem):
+    """The request line and headers are over the limit."""
+
+    status, slug, title = 431, "headers-too-large", "The request headers are too large"
 
 
 class InternalError(Problem):
