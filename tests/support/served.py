@@ -1,4 +1,4 @@
-"""``python -m tests.support.served``: the billing API's server around an application that does what ours never would."""
+"""``python -m tests.support.served``: the billing API's server around an application that behaves badly."""
 
 import asyncio
 from collections.abc import AsyncIterator

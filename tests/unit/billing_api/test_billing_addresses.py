@@ -35,7 +35,7 @@ def test_an_entry_is_an_address_with_or_without_a_port(entry: str, address: str)
 @pytest.mark.parametrize(
     "entry",
     ["", "unknown", "_hidden", "example.com", "203.0.113", "203.0.113.9:x", "203.0.113.9:4711:1", "[2001:db8::1",
-     "2001:db8::1]:443", "fe80::1%eth0", "256.1.1.1", "203.0.113.9/32", "1" * 5000, "203.0.113.9\x00", "２.2.2.2"],
+     "2001:db8::1]:443", "fe80::1%eth0", "256.1.1.1", "203.0.113.9/32", "1" * 5000, "203.0.113.9\x00", "\uff12.2.2.2"],
 )  # fmt: skip
 def test_everything_else_is_none(entry: str) -> None:
     assert parse(entry) is None
