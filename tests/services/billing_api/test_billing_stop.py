@@ -149,8 +149,8 @@ def _stopped(processes: list[ProcessIdentity]) -> Iterator[None]:
 def _postgres(folder: Path) -> list[ProcessIdentity]:
     """Return the server of this data folder and its children."""
     server = int((folder / "postgres" / "postmaster.pid").read_text().split()[0])
-    children = Path(f"/proc/{server}/task/{server}/children").read_text().split()
-    found = [identify(int(pid)) for pid in (server, *children)]
+    children = map(int, Path(f"/proc/{server}/task/{server}/children").read_text().split())
+    found = [identify(pid) for pid in (server, *children)]
     return [process for process in found if process]
 
 
