@@ -1,25 +1,20 @@
 """``python -m billing_api``: the billing API as a process, settings from the environment."""
 
 import argparse
-import asyncio
-import logging
-import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-
-import uvicorn
 
 from billing_api import logs
-from billing_api.app import create_app
-from billing_api.db import embedded
-from billing_api.db.migrate import migrate
 from billing_api.errors import BillingError, DatabaseUnavailable
+<<<<<<< HEAD
 from billing_api.kube.configuration import configuration
 from billing_api.licensing import keys
 from billing_api.settings import Settings, describe, from_environment
 
 log = logging.getLogger("billing_api")
+=======
+from billing_api.process import serve
+from billing_api.settings import describe, from_environment
+>>>>>>> h7
 
 #: sysexits.h: what has to change is the configuration, or only time has to pass.
 _EX_CONFIG, _EX_UNAVAILABLE = 78, 69
@@ -28,12 +23,10 @@ _EX_CONFIG, _EX_UNAVAILABLE = 78, 69
 def main() -> None:
     """Serve until SIGTERM or SIGINT; exit 78 with the reason when the settings do not allow it, 69 without database."""
     _parse_arguments()
-    # uvicorn raises the signal again when it has shut down; this way it unwinds the stack, which stops the database.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
         settings = from_environment()
         logs.configure(level=settings.log_level, log_format=settings.log_format)
-        _serve(settings)
+        serve(settings)
     except BillingError as error:
         sys.stderr.write(f"billing_api cannot start:\n{error}\n")
         sys.exit(_EX_UNAVAILABLE if isinstance(error, DatabaseUnavailable) else _EX_CONFIG)
@@ -50,6 +43,7 @@ def _parse_arguments() -> None:
     ).parse_args()
 
 
+<<<<<<< HEAD
 def _serve(settings: Settings) -> None:
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     kubernetes = asyncio.run(configuration(settings))
@@ -83,5 +77,7 @@ def _database(settings: Settings) -> Iterator[str]:
         yield dsn
 
 
+=======
+>>>>>>> h7
 if __name__ == "__main__":
     main()

@@ -129,6 +129,12 @@ class MethodNotAllowed(Problem):
     status, slug, title = 405, "method-not-allowed", "Method not allowed"
 
 
+class RequestTimeout(Problem):
+    """The client has taken too long to send its headers or its body."""
+
+    status, slug, title = 408, "request-timeout", "The request did not arrive in time"
+
+
 class EmailTaken(Problem):
     """An account with this e-mail address exists."""
 
@@ -165,10 +171,17 @@ class TooManyAttempts(Problem):
     status, slug, title = 429, "too-many-attempts", "Too many attempts"
 
 
+<<<<<<< HEAD
 class TooManyStreams(Problem):
     """The customer follows the deployment in too many places at once."""
 
     status, slug, title = 429, "too-many-streams", "Too many event streams"
+=======
+class HeadersTooLarge(Problem):
+    """The request line and headers are over the limit."""
+
+    status, slug, title = 431, "headers-too-large", "The request headers are too large"
+>>>>>>> h7
 
 
 class InternalError(Problem):

@@ -46,3 +46,18 @@ class Metrics:
             self.logins.labels(outcome)
         for outcome in ("applied", "postponed", "rejected"):
             self.outbox_applies.labels(outcome)
+
+
+class ConnectionMetrics:
+    """What the server counts of its connections."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.open = Gauge("billing_connections", "Client connections open", registry=registry)
+        self.ended = Counter(
+            "billing_connections_ended_early",
+            "Connections the server has ended: slow_head, slow_body, slow_reader, evicted, refused, malformed",
+            ["reason"],
+            registry=registry,
+        )
+        for reason in ("slow_head", "slow_body", "slow_reader", "evicted", "refused", "malformed"):
+            self.ended.labels(reason)

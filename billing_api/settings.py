@@ -112,8 +112,19 @@ class Settings(BaseSettings):
     trusted_proxies: Networks = Field(
         (), description="Addresses or networks of the proxies whose X-Forwarded-For and X-Forwarded-Proto are believed"
     )
-    max_connections: Count = Field(1000, description="Client connections served at once; further ones get 503")
-    request_timeout: Seconds = Field(20.0, description="Time a client may take for its headers, and for its body")
+    max_connections: Count = Field(
+        1000,
+        description="Client connections open at once; past it the one whose client keeps us waiting longest is closed, "
+        "and where there is none the new one gets 503",
+    )
+    request_timeout: Seconds = Field(
+        20.0, description="Time a client may take for its headers, for its body, and to take our answer"
+    )
+    stop_delay: Annotated[float, Field(ge=0, le=5, allow_inf_nan=False)] = Field(
+        0.0,
+        description="How long after SIGTERM new connections are still taken, with /health/ready at 503, until load "
+        "balancers have noticed; 5 suits Kubernetes",
+    )
     license_private_key_path: ExistingFile | None = Field(
         None, description="RSA key (PEM) that signs licenses; empty generates one in DATA_DIR on first start"
     )
