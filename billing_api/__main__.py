@@ -14,10 +14,13 @@ from billing_api import logs
 from billing_api.app import create_app
 from billing_api.db import embedded
 from billing_api.db.migrate import migrate
+from billing_api.db.pool import Database
 from billing_api.errors import BillingError, DatabaseUnavailable
 from billing_api.kube import client as cluster
-from billing_api.licensing import keys
-from billing_api.settings import Settings, describe, from_environment
+from billing_api.licensing.keys import KeyRing
+from billing_api.licensing.publication import admit
+from billing_api.own_secrets import OwnSecrets
+from billing_api.settings import Settings, describe, from_environment, require_shared
 
 log = logging.getLogger("billing_api")
 
@@ -51,13 +54,16 @@ def _parse_arguments() -> None:
 
 
 def _serve(settings: Settings) -> None:
+    require_shared(settings)
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     kubernetes = asyncio.run(cluster.configuration(settings))
-    signing_key = keys.load_or_generate(configured=settings.license_private_key_path, data_dir=settings.data_dir)
+    OwnSecrets.load(settings)
+    signing_keys = KeyRing.open(settings)
     with _database(settings) as dsn:
         migrate(dsn)
+        asyncio.run(_admit(dsn, signing_keys))
         config = uvicorn.Config(
-            create_app(settings, dsn=dsn, signing_key=signing_key, kubernetes=kubernetes),
+            create_app(settings, dsn=dsn, signing_keys=signing_keys, kubernetes=kubernetes),
             host=settings.host,
             port=settings.port,
             forwarded_allow_ips=list(settings.trusted_proxies),
@@ -71,6 +77,12 @@ def _serve(settings: Settings) -> None:
         server.run()
         if not server.started:
             sys.exit(1)
+
+
+async def _admit(dsn: str, signing_keys: KeyRing) -> None:
+    """Refuse unusable keys before the server starts, where a refusal is told in words."""
+    async with Database(dsn, size=1) as database:
+        await admit(database, signing_keys)
 
 
 @contextmanager

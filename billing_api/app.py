@@ -16,7 +16,7 @@ from billing_api.accounts.passwords import Passwords
 from billing_api.accounts.sessions import Sessions
 from billing_api.accounts.signup import Accounts
 from billing_api.accounts.validation import LOGIN_FIELDS, SIGNUP_FIELDS
-from billing_api.db import housekeeping, signing_keys
+from billing_api.db import housekeeping
 from billing_api.db.pool import Database
 from billing_api.endpoints import Services
 from billing_api.errors import (
@@ -37,10 +37,12 @@ from billing_api.http.middleware import Observe
 from billing_api.http.openapi import Endpoint
 from billing_api.kube.client import Cluster, Configuration
 from billing_api.kube.watch import InstanceWatch
-from billing_api.licensing.keys import SigningKey, write_jwks
-from billing_api.licensing.licenses import LicenseSigner
+from billing_api.licensing.issuing import LicenseIssuer
+from billing_api.licensing.keys import KeyRing
+from billing_api.licensing.publication import Publication
 from billing_api.metrics import Metrics
 from billing_api.outbox.worker import OutboxWorker
+from billing_api.own_secrets import OwnSecrets
 from billing_api.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -134,7 +136,7 @@ def create_app(
     settings: Settings,
     *,
     dsn: str,
-    signing_key: SigningKey,
+    signing_keys: KeyRing,
     kubernetes: Configuration | None = None,
     registry: CollectorRegistry | None = None,
 ) -> Starlette:
@@ -143,7 +145,7 @@ def create_app(
     Args:
         settings: the settings.
         dsn: the database, with its schema up to date.
-        signing_key: signs licenses.
+        signing_keys: sign licenses.
         kubernetes: how to reach the cluster; None lets instances wait in the outbox.
         registry: where metrics are kept; a new one by default.
     """
@@ -152,7 +154,7 @@ def create_app(
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
-            app.state.services = await _start(stack, settings, dsn=dsn, signing_key=signing_key, metrics=metrics)
+            app.state.services = await _start(stack, settings, dsn=dsn, signing_keys=signing_keys, metrics=metrics)
             await _follow_cluster(stack, app.state.services, kubernetes)
             yield
 
@@ -167,21 +169,22 @@ def create_app(
 
 
 async def _start(
-    stack: AsyncExitStack, settings: Settings, *, dsn: str, signing_key: SigningKey, metrics: Metrics
+    stack: AsyncExitStack, settings: Settings, *, dsn: str, signing_keys: KeyRing, metrics: Metrics
 ) -> Services:
     """Build the services, each from the ones before it; the stack closes what must be closed."""
     database = await stack.enter_async_context(Database(dsn, size=settings.database_pool_size))
-    await _publish_keys(database, signing_key, settings)
-    secret = settings.session_secret.encode() or signing_key.derive("billing-api sessions")
-    sessions = Sessions(database, secret=secret, lifetime=timedelta(minutes=settings.session_minutes))
+    secrets = await asyncio.to_thread(OwnSecrets.load, settings)
+    publication = Publication(database, signing_keys, settings=settings, add=None)
+    await publication.start()
+    sessions = Sessions(database, secret=secrets.sessions, lifetime=timedelta(minutes=settings.session_minutes))
     accounts = Accounts(
         database=database,
         passwords=stack.enter_context(Passwords()),
-        signer=LicenseSigner(signing_key, issuer=settings.license_issuer),
+        issuer=LicenseIssuer(signing_keys, issuer=settings.license_issuer),
         sessions=sessions,
         settings=settings,
         metrics=metrics,
-        fingerprint_key=signing_key.derive("billing-api idempotency"),
+        fingerprint_key=secrets.idempotency,
     )
     services = Services(
         settings=settings,
@@ -190,17 +193,11 @@ async def _start(
         sessions=sessions,
         metrics=metrics,
         openapi=openapi.build(ROUTES),
+        publication=publication,
     )
     _background(stack, services, "housekeeping", housekeeping.run(database))
+    _background(stack, services, "keys", publication.run())
     return services
-
-
-async def _publish_keys(database: Database, signing_key: SigningKey, settings: Settings) -> None:
-    """Add our public key to those in the database, and write them all to jwks.json."""
-    async with database.transaction() as connection:
-        await signing_keys.remember(connection, signing_key.jwk)
-        trusted = await signing_keys.trusted(connection)
-    await asyncio.to_thread(write_jwks, settings.data_dir / "jwks.json", trusted)
 
 
 async def _follow_cluster(stack: AsyncExitStack, services: Services, kubernetes: Configuration | None) -> None:

@@ -14,7 +14,6 @@ from billing_api.accounts.signup import Accounts
 from billing_api.accounts.validation import parse_login, parse_signup
 from billing_api.db import accounts as account_rows
 from billing_api.db import outbox as outbox_rows
-from billing_api.db import signing_keys
 from billing_api.db.pool import Database
 from billing_api.deployments import status as deployments
 from billing_api.errors import DatabaseUnavailable, ServiceUnavailable
@@ -23,6 +22,7 @@ from billing_api.http.problems import not_found
 from billing_api.http.requests import idempotency_key, read_object
 from billing_api.kube.instances import NO_SIGHT
 from billing_api.kube.watch import InstanceWatch
+from billing_api.licensing.publication import Publication
 from billing_api.metrics import Metrics
 from billing_api.settings import Settings
 
@@ -42,6 +42,7 @@ class Services:
     sessions: Sessions
     metrics: Metrics
     openapi: dict[str, Any]
+    publication: Publication
     watch: InstanceWatch | None = None
     broken: str | None = None
 
@@ -137,9 +138,9 @@ async def openapi(request: Request) -> Response:
 
 async def jwks(request: Request) -> Response:
     """GET /.well-known/jwks.json."""
-    async with _services(request).database.transaction() as connection:
-        keys = await signing_keys.trusted(connection)
-    return JSONResponse({"keys": keys}, headers={"Cache-Control": "public, max-age=300"})
+    published = _services(request).publication
+    headers = {"Cache-Control": f"public, max-age={published.cache_seconds}"}
+    return JSONResponse({"keys": list(published.jwks)}, headers=headers)
 
 
 def _kubernetes(watch: InstanceWatch | None) -> answers.KubernetesState:

@@ -2,6 +2,7 @@
 
 BillingError
 ├── SettingsError          environment variables with bad values; names each and the cure
+├── CommandRefused         a command of the operators cannot be carried out; names the cause and the cure
 ├── EmbeddedDatabaseError  the built-in PostgreSQL cannot run; names the cause and the cure
 ├── DatabaseUnavailable    PostgreSQL does not answer; temporary
 ├── InstanceNameTaken      a random instance name exists already; draw another
@@ -22,6 +23,10 @@ class BillingError(Exception):
 
 class SettingsError(BillingError):
     """One or more environment variables cannot be used."""
+
+
+class CommandRefused(BillingError):
+    """A command of the operators cannot be carried out as it was given."""
 
 
 class EmbeddedDatabaseError(BillingError):

@@ -32,9 +32,27 @@ _COMPLAINTS: Final[Mapping[str, str]] = {
 }
 
 
+#: As much as 128 bits written in hexadecimal.
+SECRET_LEAST_CHARACTERS: Final = 32
+_RANDOM_TEXT: Final = "make one with: openssl rand -hex 32"
+#: What the built-in database's only process generates for itself, and replicas must be given: the cure of each.
+_SHARED: Final[Mapping[str, str]] = {
+    "license_private_key_path": "make one with: openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:3072 "
+    "-out <folder>/1.pem",
+    "session_secret": _RANDOM_TEXT,
+    "idempotency_secret": _RANDOM_TEXT,
+}
+
+
 def _existing_file(path: Path) -> Path:
     if not path.is_file():
         raise ValueError("must name a readable file; create it, or leave the variable empty")
+    return path
+
+
+def _existing_file_or_folder(path: Path) -> Path:
+    if not path.is_file() and not path.is_dir():
+        raise ValueError("must name a readable file, or a folder of such; create it, or leave the variable empty")
     return path
 
 
@@ -51,8 +69,8 @@ def _domain(text: str) -> str:
 
 
 def _secret(text: str) -> str:
-    if text and len(text) < 32:
-        raise ValueError("must have at least 32 characters; make one with: openssl rand -hex 32")
+    if text and len(text) < SECRET_LEAST_CHARACTERS:
+        raise ValueError(f"must have at least {SECRET_LEAST_CHARACTERS} characters; {_RANDOM_TEXT}")
     return text
 
 
@@ -71,6 +89,7 @@ def _from_text(parse: Callable[[str], Any]) -> BeforeValidator:
 DatabaseUrl = Annotated[str, AfterValidator(_database_url)]
 Folder = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())]
 ExistingFile = Annotated[Path, AfterValidator(lambda path: _existing_file(path.expanduser()))]
+ExistingPath = Annotated[Path, AfterValidator(lambda path: _existing_file_or_folder(path.expanduser()))]
 Domain = Annotated[str, AfterValidator(_domain)]
 Secret = Annotated[str, AfterValidator(_secret)]
 Networks = Annotated[tuple[str, ...], _from_text(_networks)]
@@ -114,8 +133,10 @@ class Settings(BaseSettings):
     )
     max_connections: Count = Field(1000, description="Client connections served at once; further ones get 503")
     request_timeout: Seconds = Field(20.0, description="Time a client may take for its headers, and for its body")
-    license_private_key_path: ExistingFile | None = Field(
-        None, description="RSA key (PEM) that signs licenses; empty generates one in DATA_DIR on first start"
+    license_private_key_path: ExistingPath | None = Field(
+        None,
+        description="RSA key (PEM) that signs licenses, or a folder of such keys (*.pem); "
+        "empty generates one in DATA_DIR on first start",
     )
     license_issuer: str = Field(
         "https://billing.iotistic.cloud", description="Issuer (iss) of the licenses; the operator's LICENSE_ISSUER"
@@ -176,6 +197,21 @@ def from_environment() -> Settings:
         # Not as its cause: pydantic's own text may show values.
         lines = [f"{str(item['loc'][0]).upper()}: {_explain(item)}" for item in error.errors(include_input=False)]
         raise SettingsError("\n".join(lines)) from None
+
+
+def require_shared(settings: Settings) -> None:
+    """Refuse a database that others may use, too, while a secret they must have in common is not set.
+
+    Raises:
+        SettingsError: names all that are missing, with the cure of each.
+    """
+    lines = [
+        f"{name.upper()}: must be set, to the same in every replica that uses DATABASE_URL; {cure}"
+        for name, cure in _SHARED.items()
+        if not getattr(settings, name)
+    ]
+    if settings.database_url and lines:
+        raise SettingsError("\n".join(lines))
 
 
 def describe() -> Iterator[tuple[str, str, str]]:
