@@ -18,6 +18,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from billing_api.errors import SettingsError
 
 _DOMAIN: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*")
+# RFC 1123: a namespace is a label, a ConfigMap's name a domain name.
+_CONFIG_MAP: Final = re.compile(rf"[a-z0-9]([-a-z0-9]{{0,61}}[a-z0-9])?/{_DOMAIN.pattern}")
 
 # How pydantic's complaints read here, by their type.
 _COMPLAINTS: Final[Mapping[str, str]] = {
@@ -68,6 +70,12 @@ def _domain(text: str) -> str:
     return text.lower()
 
 
+def _config_map(text: str) -> str:
+    if not _CONFIG_MAP.fullmatch(text):
+        raise ValueError("must be namespace/name of a ConfigMap, such as iotistic-system/license-jwks")
+    return text
+
+
 def _secret(text: str) -> str:
     if text and len(text) < SECRET_LEAST_CHARACTERS:
         raise ValueError(f"must have at least {SECRET_LEAST_CHARACTERS} characters; {_RANDOM_TEXT}")
@@ -91,6 +99,7 @@ Folder = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute(
 ExistingFile = Annotated[Path, AfterValidator(lambda path: _existing_file(path.expanduser()))]
 ExistingPath = Annotated[Path, AfterValidator(lambda path: _existing_file_or_folder(path.expanduser()))]
 Domain = Annotated[str, AfterValidator(_domain)]
+ConfigMapName = Annotated[str, AfterValidator(_config_map)]
 Secret = Annotated[str, AfterValidator(_secret)]
 Networks = Annotated[tuple[str, ...], _from_text(_networks)]
 Count = Annotated[int, Field(ge=1)]
@@ -144,7 +153,7 @@ class Settings(BaseSettings):
     license_key_overlap: Seconds = Field(
         600.0, description="How long a new signing key is only published, until every reader has it, before it signs"
     )
-    jwks_config_map: str = Field(
+    jwks_config_map: ConfigMapName = Field(
         "iotistic-system/license-jwks",
         description="ConfigMap (namespace/name) that the public keys are published in for the operator",
     )

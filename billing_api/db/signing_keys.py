@@ -93,7 +93,7 @@ async def choose(connection: Connection, kids: Sequence[str]) -> str | None:
     cursor = await connection.execute(
         """
         SELECT kid FROM signing_keys
-        WHERE kid = ANY(%s) AND revoked_at IS NULL AND signs_from <= now()
+        WHERE kid = ANY(%s) AND revoked_at IS NULL AND signs_from <= statement_timestamp()
         ORDER BY signs_from DESC, kid LIMIT 1 FOR SHARE
         """,
         [list(kids)],
@@ -129,7 +129,7 @@ async def lives(connection: Connection) -> list[KeyLife]:
         await cursor.execute(
             """
             SELECT kid, created_at, published_at, signs_from, revoked_at,
-                   revoked_at IS NULL AND coalesce(signs_from <= now(), false) AS signing
+                   revoked_at IS NULL AND coalesce(signs_from <= statement_timestamp(), false) AS signing
             FROM signing_keys ORDER BY created_at, kid
             """
         )
