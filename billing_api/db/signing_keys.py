@@ -116,7 +116,9 @@ async def seconds_until_one_signs(connection: Connection, kids: Sequence[str]) -
 
 
 async def revoke(connection: Connection, kid: str) -> bool:
-    """Take the right to sign from a key; waits for transactions that sign with it. False when it had been taken."""
+    """Take the right to sign from a key; waits for transactions that sign. False when it had been taken before."""
+    # Share locks on a row let each other in past somebody who waits; for a table all queue, so this is soon our turn.
+    await connection.execute("LOCK TABLE signing_keys IN EXCLUSIVE MODE")
     cursor = await connection.execute(
         "UPDATE signing_keys SET revoked_at = now() WHERE kid = %s AND revoked_at IS NULL", [kid]
     )

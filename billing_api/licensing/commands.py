@@ -55,7 +55,7 @@ async def rotate(database: Database, settings: Settings) -> str:
     return (
         f"New key {key.kid} in {path}.\n"
         f"It is published by the running billing API, and signs {settings.license_key_overlap:g} s later; keep the "
-        "earlier key's file until then. Back the new one up."
+        "earlier key's file until then. Back the new one up.\n"
     )
 
 
@@ -82,7 +82,7 @@ async def revoke(database: Database, kid: str, *, add: AddJob, anyway: bool) -> 
                 "when it signs; or give --anyway: then nobody can sign up, and no license is renewed, until it does"
             )
         await _revoke(connection, key.kid, add=add)
-    return f"Key {key.kid} is revoked. Licenses it has signed are renewed" + ("." if others else " once a key signs.")
+    return f"Key {key.kid} is revoked. Licenses it has signed are renewed{'' if others else ' once a key signs'}.\n"
 
 
 async def _revoke(connection: Connection, kid: str, *, add: AddJob) -> None:
@@ -117,4 +117,4 @@ def _time(moment: datetime) -> str:
 def _table(rows: Sequence[Sequence[str]]) -> str:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
-    return "\n".join(line.rstrip() for line in lines)
+    return "".join(line.rstrip() + "\n" for line in lines)

@@ -187,8 +187,8 @@ def require_usable(lives: Sequence[KeyLife], *, ours: set[str]) -> None:
     if signing:
         raise SettingsError(
             f"LICENSE_PRIVATE_KEY_PATH: the key that signs now, {signing[-1].kid}, is missing, and the new one, "
-            f"{newest.kid}, signs only {_when(newest)}. Make it a folder that holds both until then; if the earlier "
-            f"one is lost: billing-api keys revoke {signing[-1].kid} --anyway"
+            f"{newest.kid}, signs only {_when(newest)}. Put its file back beside the new one, in a folder that holds "
+            f"both, until then; if it is lost: billing-api keys revoke {signing[-1].kid} --anyway"
         )
     log.warning("No license can be signed, and no signup taken, until key %s signs: %s", newest.kid, _when(newest))
 

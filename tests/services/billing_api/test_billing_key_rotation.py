@@ -210,7 +210,7 @@ async def test_the_config_map_is_written_at_the_start_and_whenever_the_set_chang
 ) -> None:
     jobs = Jobs()
     published = Publication(database, KeyRing.open(replicas[0]), settings=replicas[0], add=jobs.add)
-    job = ("jwks.publish", "jwks", {})
+    job: tuple[str, str, dict[str, object]] = ("jwks.publish", "jwks", {})
     await published.start()
     await published.refresh()
     assert jobs.added == [job]

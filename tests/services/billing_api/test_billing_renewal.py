@@ -9,7 +9,7 @@ import pytest
 
 from billing_api.accounts import renewal
 from billing_api.accounts.renewal import Renewals
-from billing_api.db import licenses
+from billing_api.db import licenses, signing_keys
 from billing_api.db.licenses import License
 from billing_api.db.pool import Database
 from billing_api.errors import CommandRefused, ServiceUnavailable
@@ -56,15 +56,10 @@ async def test_of_licenses_made_in_one_second_the_last_is_the_newest(
     database: Database, ring: KeyRing, renewals: Renewals, jobs: Jobs, query: Query
 ) -> None:
     [customer_id] = await new_customers(database, "acme", ring=ring)
-
-    async def renew() -> License | None:
-        async with database.transaction() as connection:
-            return await renewals.renew(connection, customer_id, reason="test")
-
-    made = await asyncio.gather(*(renew() for _ in range(8)))
+    made = await asyncio.gather(*(_renew(database, renewals, customer_id) for _ in range(8)))
     rows = query("SELECT jti, sequence FROM licenses ORDER BY sequence")
     assert [row["sequence"] for row in rows] == list(range(1, 10))
-    assert {license.jti for license in made if license} == {row["jti"] for row in rows[1:]}
+    assert {license.jti for license in made} == {row["jti"] for row in rows[1:]}
     assert (await newest(database, customer_id)).jti == rows[-1]["jti"]
     assert jobs.ordered == [customer_id] * 8
     assert [row["type"] for row in query("SELECT type FROM license_history ORDER BY id")] == [
@@ -144,43 +139,44 @@ async def test_without_a_key_that_signs_renewal_waits_and_goes_on_where_it_was(
 async def test_a_license_in_the_making_is_waited_for_by_who_revokes_its_key_and_then_renewed(
     database: Database, ring: KeyRing, renewals: Renewals, jobs: Jobs, query: Query
 ) -> None:
-    [customer_id] = await new_customers(database, "acme", ring=KeyRing([key("old")]))
+    [customer_id, later] = await new_customers(database, "acme", "later", ring=KeyRing([key("old")]))
     async with database.transaction() as connection:
         made = await renewals.renew(connection, customer_id, reason="test")
         revoking = asyncio.create_task(commands.revoke(database, key("new").kid, add=jobs.add, anyway=False))
-        await _until_it_waits(revoking, query)
+        await _until_waiting(revoking, query)
+        queued = asyncio.create_task(_renew(database, renewals, later))
+        await _until_waiting(queued, query, number=2)
     await revoking
-    assert made is not None
-    assert made.kid == key("new").kid
+    assert (made and made.kid, (await queued).kid) == (key("new").kid, key("old").kid)
     [(_, _, payload)] = jobs.added
     assert await renewals.handle(Job(payload)) == {"renewed": 1}
     assert (await newest(database, customer_id)).kid == key("old").kid
 
 
-async def _until_it_waits(task: asyncio.Task[Any], query: Query) -> None:
-    """Return when the task waits for a lock; fail when it ends without."""
+async def _renew(database: Database, renewals: Renewals, customer_id: str) -> License:
+    async with database.transaction() as connection:
+        license = await renewals.renew(connection, customer_id, reason="test")
+    assert license is not None
+    return license
+
+
+async def _until_waiting(task: asyncio.Task[Any], query: Query, *, number: int = 1) -> None:
+    """Return when the task, the last of this number, waits for a lock; fail when it ends without."""
     async with asyncio.timeout(10):
-        while not query("SELECT pid FROM pg_locks WHERE NOT granted"):
+        while len(query("SELECT pid FROM pg_locks WHERE NOT granted")) < number:
             assert not task.done()
             await asyncio.sleep(0.01)
 
 
 async def test_a_key_that_is_just_being_revoked_signs_nothing_more(
-    database: Database, ring: KeyRing, renewals: Renewals, query: Query, dsn: str
+    database: Database, ring: KeyRing, renewals: Renewals, query: Query
 ) -> None:
     [customer_id] = await new_customers(database, "acme", ring=ring)
-    async with database.transaction() as revoking:
-        await revoking.execute("UPDATE signing_keys SET revoked_at = now() WHERE kid = %s", [key("new").kid])
-
-        async def renew() -> License | None:
-            async with database.transaction() as connection:
-                return await renewals.renew(connection, customer_id, reason="test")
-
-        renewing = asyncio.create_task(renew())
-        await _until_it_waits(renewing, query)
-    license = await renewing
-    assert license is not None
-    assert license.kid == key("old").kid
+    async with database.transaction() as connection:
+        await signing_keys.revoke(connection, key("new").kid)
+        renewing = asyncio.create_task(_renew(database, renewals, customer_id))
+        await _until_waiting(renewing, query)
+    assert (await renewing).kid == key("old").kid
 
 
 async def test_a_revoked_key_is_not_trusted_by_the_operator(
@@ -251,7 +247,7 @@ async def test_revoke_refuses_what_it_cannot_do_with_the_cure(
     with pytest.raises(CommandRefused, match="no key begins with ''"):
         await commands.revoke(database, "", add=jobs.add, anyway=True)
     told = await commands.revoke(database, key("old").kid[:10], add=jobs.add, anyway=False)
-    assert told == f"Key {key('old').kid} is revoked. Licenses it has signed are renewed."
+    assert told == f"Key {key('old').kid} is revoked. Licenses it has signed are renewed.\n"
     with pytest.raises(CommandRefused, match="was revoked at 20"):
         await commands.revoke(database, key("old").kid, add=jobs.add, anyway=False)
     with pytest.raises(CommandRefused, match=r"is the only key that may sign.* keys rotate"):
@@ -259,4 +255,4 @@ async def test_revoke_refuses_what_it_cannot_do_with_the_cure(
     assert query("SELECT kid FROM signing_keys WHERE revoked_at IS NULL") == [{"kid": key("new").kid}]
     assert len(jobs.added) == 1
     told = await commands.revoke(database, key("new").kid, add=jobs.add, anyway=True)
-    assert told.endswith("are renewed once a key signs.")
+    assert told.endswith("are renewed once a key signs.\n")

@@ -146,7 +146,9 @@ def test_only_revoked_keys_are_refused_with_the_cure() -> None:
 def test_a_new_key_without_the_one_that_signs_is_refused_with_the_cure(
     changes: dict[str, datetime | None], when: str
 ) -> None:
-    with pytest.raises(SettingsError, match="folder that holds both") as raised:
+    with pytest.raises(
+        SettingsError, match="back beside the new one, in a folder that holds both, until then"
+    ) as raised:
         require_usable([life("old"), life("new", **changes)], ours={"new"})
     assert when in str(raised.value)
     assert "billing-api keys revoke old" in str(raised.value)
