@@ -2,6 +2,7 @@
 
 BillingError
 ├── SettingsError          environment variables with bad values; names each and the cure
+├── CommandRefused         a command of the operators cannot be carried out; names the cause and the cure
 ├── EmbeddedDatabaseError  the built-in PostgreSQL cannot run; names the cause and the cure
 ├── DatabaseUnavailable    PostgreSQL does not answer; temporary
 ├── SchemaError            the database's schema is newer than this program, or may not be changed; names the cure
@@ -24,6 +25,10 @@ class BillingError(Exception):
 
 class SettingsError(BillingError):
     """One or more environment variables cannot be used."""
+
+
+class CommandRefused(BillingError):
+    """A command of the operators cannot be carried out as it was given."""
 
 
 class EmbeddedDatabaseError(BillingError):
@@ -171,17 +176,16 @@ class TooManyAttempts(Problem):
     status, slug, title = 429, "too-many-attempts", "Too many attempts"
 
 
-<<<<<<< HEAD
 class TooManyStreams(Problem):
     """The customer follows the deployment in too many places at once."""
 
     status, slug, title = 429, "too-many-streams", "Too many event streams"
-=======
+
+
 class HeadersTooLarge(Problem):
     """The request line and headers are over the limit."""
 
     status, slug, title = 431, "headers-too-large", "The request headers are too large"
->>>>>>> h7
 
 
 class InternalError(Problem):

@@ -13,9 +13,12 @@ from billing_api.db import embedded
 from billing_api.db.migrate import migrate
 from billing_api.http import server
 from billing_api.http.stopping import Stop
-from billing_api.kube import client as cluster
-from billing_api.licensing import keys
-from billing_api.settings import Settings
+from billing_api.db.pool import Database
+from billing_api.kube.configuration import configuration
+from billing_api.licensing.keys import KeyRing
+from billing_api.licensing.publication import admit
+from billing_api.own_secrets import OwnSecrets
+from billing_api.settings import Settings, require_shared
 
 log = logging.getLogger(__name__)
 
@@ -27,19 +30,28 @@ def serve(settings: Settings) -> None:
         BillingError: it cannot start; the message says why and names the cure.
         SystemExit: status 0 when a signal came before it served, 1 when it does not come to that.
     """
+    require_shared(settings)
     stop = Stop()
     stop.install()
     server.allow_files(connections=settings.max_connections)
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    kubernetes = asyncio.run(cluster.configuration(settings))
-    signing_key = keys.load_or_generate(configured=settings.license_private_key_path, data_dir=settings.data_dir)
+    kubernetes = asyncio.run(configuration(settings))
+    OwnSecrets.load(settings)
+    signing_keys = KeyRing.open(settings)
     with _database(settings) as dsn:
         migrate(dsn)
+        asyncio.run(_admit(dsn, signing_keys))
         registry = CollectorRegistry()
-        app = create_app(settings, dsn=dsn, signing_key=signing_key, kubernetes=kubernetes, registry=registry)
+        app = create_app(settings, dsn=dsn, signing_keys=signing_keys, kubernetes=kubernetes, registry=registry)
         if not server.run(app, settings=settings, registry=registry, stop=stop):
             sys.exit(1)
     log.info("Stopped after %.1f s", stop.elapsed)
+
+
+async def _admit(dsn: str, signing_keys: KeyRing) -> None:
+    """Refuse unusable keys before the server starts, where a refusal is told in words."""
+    async with Database(dsn, size=1) as database:
+        await admit(database, signing_keys)
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """Signup and login. A signup is one transaction: account, subscription, license, audit row, outbox row, session."""
 
-import asyncio
 import hashlib
 import hmac
 import json
@@ -14,11 +13,12 @@ from billing_api.accounts.models import LoginRequest, SignupRequest
 from billing_api.accounts.passwords import Passwords
 from billing_api.accounts.sessions import Session, Sessions
 from billing_api.db import accounts as rows
-from billing_api.db import idempotency, licenses, outbox, throttle
+from billing_api.db import idempotency, outbox, throttle
 from billing_api.db.accounts import Account, Customer, Subscription
 from billing_api.db.pool import Connection, Database
 from billing_api.errors import FieldError, InstanceNameTaken, KeyReused, TooManyAttempts, WrongCredentials
-from billing_api.licensing.licenses import LicenseSigner, Term
+from billing_api.licensing.issuing import LicenseIssuer
+from billing_api.licensing.licenses import Term
 from billing_api.metrics import Metrics
 from billing_api.settings import Settings
 
@@ -59,7 +59,7 @@ class Accounts:
         *,
         database: Database,
         passwords: Passwords,
-        signer: LicenseSigner,
+        issuer: LicenseIssuer,
         sessions: Sessions,
         settings: Settings,
         metrics: Metrics,
@@ -68,7 +68,7 @@ class Accounts:
     ) -> None:
         self._database = database
         self._passwords = passwords
-        self._signer = signer
+        self._issuer = issuer
         self._sessions = sessions
         self._settings = settings
         self._metrics = metrics
@@ -83,7 +83,7 @@ class Accounts:
             key: the Idempotency-Key, if any: the same request with the same key creates nothing new.
 
         Raises:
-            EmailTaken, KeyReused, RequestInProgress, DatabaseUnavailable
+            EmailTaken, KeyReused, RequestInProgress, ServiceUnavailable, DatabaseUnavailable
         """
         replayed = await self._replay(request, key) if key else None
         if replayed:
@@ -124,26 +124,24 @@ class Accounts:
         return LoggedIn(account=outcome.account, session=outcome.session)
 
     async def _create(self, request: SignupRequest, *, password_hash: str, key: str | None) -> SignedUp:
-        account = await asyncio.to_thread(self._new_account, request, password_hash)
-        customer = account.customer
+        now = datetime.now(UTC).replace(microsecond=0)
+        customer = self._new_customer(request, password_hash=password_hash, now=now)
         async with self._database.transaction() as connection:
             mine = key is None or await idempotency.claim(
                 connection, self._claim(request, key=key, customer_id=customer.customer_id)
             )
             if mine:
-                session = await self._store(connection, account)
+                outcome = await self._store(connection, customer)
         if mine:
             self._metrics.signups.inc()
             log.info("Customer %s signed up, instance %s", customer.customer_id, customer.instance_name)
-            return SignedUp(account=account, session=session)
+            return outcome
         replayed = await self._replay(request, key) if key else None
         return replayed or await self._create(request, password_hash=password_hash, key=key)
 
-    def _new_account(self, request: SignupRequest, password_hash: str) -> Account:
-        now = datetime.now(UTC).replace(microsecond=0)
-        trial_ends_at = now + timedelta(days=self._settings.default_trial_days)
+    def _new_customer(self, request: SignupRequest, *, password_hash: str, now: datetime) -> Customer:
         identity = self._new_id()
-        customer = Customer(
+        return Customer(
             customer_id=f"cust-{identity.hex}",
             email=request.email,
             email_key=request.email_key,
@@ -153,28 +151,16 @@ class Accounts:
             instance_name=instance_name(identity),
             created_at=now,
         )
-        term = Term(
-            customer_id=customer.customer_id,
-            instance_name=customer.instance_name,
-            plan="trial",
-            issued_at=now,
-            expires_at=trial_ends_at,
-        )
-        return Account(
-            customer=customer,
-            subscription=Subscription(plan="starter", status="trialing", trial_ends_at=trial_ends_at),
-            license=self._signer.sign(term, jti=uuid4()),
-        )
 
-    async def _store(self, connection: Connection, account: Account) -> Session:
-        customer = account.customer
+    async def _store(self, connection: Connection, customer: Customer) -> SignedUp:
+        trial_ends_at = customer.created_at + timedelta(days=self._settings.default_trial_days)
+        subscription = Subscription(plan="starter", status="trialing", trial_ends_at=trial_ends_at)
         await rows.insert_customer(connection, customer)
-        await rows.insert_subscription(connection, customer=customer, subscription=account.subscription)
-        await licenses.insert_license(
-            connection, account.license, customer_id=customer.customer_id, reason="trial_signup"
-        )
+        await rows.insert_subscription(connection, customer=customer, subscription=subscription)
+        license = await self._issuer.issue(connection, _trial(customer, trial_ends_at), reason="trial_signup")
         await outbox.add(connection, customer.customer_id)
-        return await self._sessions.begin(connection, customer_id=customer.customer_id, now=datetime.now(UTC))
+        session = await self._sessions.begin(connection, customer_id=customer.customer_id, now=datetime.now(UTC))
+        return SignedUp(account=Account(customer=customer, subscription=subscription, license=license), session=session)
 
     async def _replay(self, request: SignupRequest, key: str) -> SignedUp | None:
         """Answer a signup from what an earlier one with the same key has stored; None when there was none.
@@ -213,3 +199,13 @@ class Accounts:
             self._metrics.logins.labels("throttled").inc()
             detail = f"email was tried too often from your address; try again in {seconds} s"
             raise TooManyAttempts(detail, errors=[FieldError("email", detail)], headers={"Retry-After": str(seconds)})
+
+
+def _trial(customer: Customer, trial_ends_at: datetime) -> Term:
+    return Term(
+        customer_id=customer.customer_id,
+        instance_name=customer.instance_name,
+        plan="trial",
+        issued_at=customer.created_at,
+        expires_at=trial_ends_at,
+    )

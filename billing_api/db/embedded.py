@@ -25,11 +25,11 @@ from billing_api.errors import DatabaseUnavailable, EmbeddedDatabaseError
 
 #: sun_path of a Unix socket holds 108 bytes with its final NUL (unix(7)).
 _MAX_SOCKET_PATH = 107
-<<<<<<< HEAD
 #: A start takes about a second; after a crash the log is replayed first, at most 1 GB of it (max_wal_size).
 _START_SECONDS = 300.0
-#: Together within the 30 seconds that Kubernetes grants a pod to end; what is not written by then is replayed.
-_FAST_STOP_SECONDS, _IMMEDIATE_STOP_SECONDS = 10.0, 5.0
+#: Part of the 30 seconds that Kubernetes grants a pod to end; what is not written by then is replayed.
+_FAST_STOP_SECONDS, _IMMEDIATE_STOP_SECONDS = 6.0, 1.0
+_LEFTOVER_SECONDS = 30.0
 #: A server that ends more often than this within a minute will not get better by itself.
 _RESTARTS_A_MINUTE = 5
 _RESTART_PAUSE_SECONDS = 0.1
@@ -43,14 +43,6 @@ _DISCREET = (
 _FAILURES = (subprocess.SubprocessError, OSError, RuntimeError)
 
 log = logging.getLogger(__name__)
-=======
-#: A start takes about a second; after a crash the log is replayed first.
-_START_SECONDS = 60.0
-#: A stop must fit into the time that Kubernetes grants; one that is cut off costs a replay at the next start.
-_STOP_SECONDS, _QUIT_SECONDS = 6.0, 1.0
-_LEFTOVER_SECONDS = 30.0
-_PR_SET_PDEATHSIG = 1  # prctl(2), Linux
->>>>>>> h7
 
 
 def url(data_dir: Path, *, database: str = "billing") -> str:
@@ -144,45 +136,7 @@ class _Keeper:
         if self._thread.is_alive():
             self._thread.join()
 
-<<<<<<< HEAD
     def _run(self) -> None:
-=======
-def _end_leftover(programs: _Programs, folder: Path) -> None:
-    """Wait for the server of a process that was killed a moment ago."""
-    if (folder / "postmaster.pid").exists():
-        limit = str(int(_LEFTOVER_SECONDS))
-        command = [str(programs.folder / "pg_ctl"), "stop", "-D", str(folder), "-m", "fast", "-w", "-t", limit]
-        # It fails when there is only the file and no server, which is as good.
-        subprocess.run(command, check=False, capture_output=True, **programs.process)  # noqa: S603
-
-
-def _launch(programs: _Programs, folder: Path) -> subprocess.Popen[bytes]:
-    command = [str(programs.folder / "postgres"), "-D", str(folder), "-k", str(folder), "-h", ""]
-    with (folder / "log").open("ab") as log:
-        # In a session of its own, so that Ctrl-C reaches it only through us, when the last request is answered.
-        return subprocess.Popen(  # noqa: S603
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-            preexec_fn=_dying_with_us(),
-            **programs.process,
-        )
-
-
-def _dying_with_us() -> Callable[[], object] | None:
-    """Return what makes a new process be told when we are gone; None where the system cannot."""
-    if sys.platform != "linux":
-        return None
-    prctl = ctypes.CDLL(None).prctl
-    return lambda: prctl(_PR_SET_PDEATHSIG, signal.SIGINT)
-
-
-def _await_ready(server: subprocess.Popen[bytes], folder: Path) -> None:
-    deadline = time.monotonic() + _START_SECONDS
-    while time.monotonic() < deadline:
->>>>>>> h7
         try:
             self._server = self._start()
         except Exception as error:
@@ -233,7 +187,7 @@ def _await_ready(server: subprocess.Popen[bytes], folder: Path) -> None:
         try:
             found = programs.find(self._folder)
             found.initialize(self._folder)
-            pidfile.end_leftover(self._folder, patience=_FAST_STOP_SECONDS)
+            pidfile.end_leftover(self._folder, patience=_LEFTOVER_SECONDS)
             server = _launch(found, self._folder)
             self._await_ready(server)
         except _FAILURES as error:
@@ -264,7 +218,6 @@ def _launch(found: programs.Programs, folder: Path) -> subprocess.Popen[bytes]:
 
 
 def _stop(server: subprocess.Popen[bytes]) -> None:
-<<<<<<< HEAD
     """Shut down: SIGINT ends all sessions properly, SIGQUIT at once ("Shutting Down the Server")."""
     steps = ((signal.SIGINT, _FAST_STOP_SECONDS), (signal.SIGQUIT, _IMMEDIATE_STOP_SECONDS), (signal.SIGKILL, None))
     for number, patience in steps:
@@ -275,18 +228,6 @@ def _stop(server: subprocess.Popen[bytes]) -> None:
             log.warning("The built-in PostgreSQL has not ended %.0f seconds after %s", patience, number.name)
         else:
             return
-=======
-    """Shut down: SIGINT ends all sessions properly, SIGQUIT at once ("Shutting Down the Server"), SIGKILL anything."""
-    for number, seconds in ((signal.SIGINT, _STOP_SECONDS), (signal.SIGQUIT, _QUIT_SECONDS)):
-        server.send_signal(number)
-        try:
-            server.wait(seconds)
-            return
-        except subprocess.TimeoutExpired:
-            continue
-    server.kill()
-    server.wait()
->>>>>>> h7
 
 
 def _create_database(admin: str, name: str) -> None:

@@ -7,10 +7,13 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import httpx
 
+from billing_api.licensing.keys import SigningKey
 from hack.paths import PROJECT_ROOT
 
 PASSWORD = "SecurePass123"
@@ -94,6 +97,24 @@ async def billing_process(environ: Mapping[str, str], *, module: str = "billing_
     finally:
         if child.returncode is None:
             await process.end()
+
+
+def shared_secrets(folder: Path) -> dict[str, str]:
+    """Return the settings that replicas with a DATABASE_URL must have in common; the license key is put in a folder."""
+    keys = folder / "shared-keys"
+    if not keys.exists():
+        keys.mkdir()
+        (keys / "1.pem").write_bytes(_license_key())
+    return {
+        "LICENSE_PRIVATE_KEY_PATH": str(keys),
+        "SESSION_SECRET": "of-sessions-" * 4,
+        "IDEMPOTENCY_SECRET": "of-idempotency-" * 4,
+    }
+
+
+@cache
+def _license_key() -> bytes:
+    return SigningKey.generate().pem()
 
 
 def signup_body(email: str = "john@example.com") -> dict[str, str]:

@@ -20,7 +20,7 @@ from billing_api.db import embedded
 from billing_api.db.migrate import migrate
 from billing_api.db.pool import Database
 from billing_api.kube.configuration import configuration
-from billing_api.licensing.keys import SigningKey
+from billing_api.licensing.keys import KeyRing, SigningKey
 from billing_api.settings import Settings
 from tests.services.billing_api.fake_kubernetes import FakeKubernetes
 from tests.services.billing_api.harness import Billing, Query, Start, StartAt
@@ -86,7 +86,8 @@ def start_at(signing_key: SigningKey) -> StartAt:
         @asynccontextmanager
         async def run(settings: Settings) -> AsyncIterator[Billing]:
             kubernetes = await configuration(settings)
-            app: Starlette = create_app(settings, dsn=dsn, signing_key=signing_key, kubernetes=kubernetes)
+            ring = KeyRing.open(settings) if settings.license_private_key_path else KeyRing([signing_key])
+            app: Starlette = create_app(settings, dsn=dsn, signing_keys=ring, kubernetes=kubernetes)
             async with app.router.lifespan_context(app):
                 transport = httpx.ASGITransport(app=app)
                 async with httpx.AsyncClient(transport=transport, base_url="https://billing.test") as client:

@@ -1,14 +1,11 @@
 """Health, metrics, keys, documents, housekeeping."""
 
 import asyncio
-import json
 from pathlib import Path
 
 import psycopg
 import pytest
-from cryptography.hazmat.primitives.asymmetric import rsa
 
-from billing_api.app import create_app
 from billing_api.db import housekeeping
 from billing_api.db.pool import Database
 from billing_api.licensing.keys import SigningKey
@@ -89,23 +86,6 @@ async def test_metrics_are_not_multiplied_by_paths_that_do_not_exist(billing: Bi
     text = (await billing.client.get("/metrics")).text
     assert "nowhere" not in text
     assert "METHOD" not in text
-
-
-async def test_licenses_of_an_earlier_key_stay_verifiable_after_a_change_of_keys(
-    settings: Settings, dsn: str, signing_key: SigningKey, query: Query
-) -> None:
-    newer = SigningKey.from_private(rsa.generate_private_key(public_exponent=65537, key_size=2048))
-    for key in (signing_key, newer):
-        app = create_app(settings, dsn=dsn, signing_key=key)
-        async with app.router.lifespan_context(app):
-            pass
-    published = json.loads((settings.data_dir / "jwks.json").read_text())
-    assert [key["kid"] for key in published["keys"]] == [signing_key.kid, newer.kid]
-    query("UPDATE signing_keys SET revoked_at = now() WHERE kid = %s", signing_key.kid)
-    app = create_app(settings, dsn=dsn, signing_key=newer)
-    async with app.router.lifespan_context(app):
-        pass
-    assert [key["kid"] for key in json.loads((settings.data_dir / "jwks.json").read_text())["keys"]] == [newer.kid]
 
 
 async def test_the_keys_are_served_and_hold_nothing_private(billing: Billing, signing_key: SigningKey) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from hack.processes import identify
-from tests.support.billing import PASSWORD, billing_process, session_of, signup_body
+from tests.services.billing_api.harness import Query
+from tests.support.billing import PASSWORD, billing_process, session_of, shared_secrets, signup_body
 
 _LOGIN = {"email": "john@example.com", "password": PASSWORD}
 
@@ -23,14 +25,20 @@ def folder() -> Iterator[str]:
 
 async def test_it_serves_ends_on_sigterm_and_logs_no_secret(dsn: str, tmp_path: Path) -> None:
     environ = {"DATABASE_URL": dsn, "DATA_DIR": str(tmp_path), "LOG_LEVEL": "DEBUG", "LOG_FORMAT": "json"}
+    environ |= shared_secrets(tmp_path)
     async with billing_process(environ) as process, await process.client() as client:
         signup = (await client.post("/api/customers/signup", json=signup_body())).json()
         status = await client.get(signup["deployment"]["check_status_url"], headers=session_of(signup))
         assert status.status_code == 200
         assert await process.end(signal.SIGTERM) == 0
-    assert "Generated a new license signing key" in process.log
     assert "signed up" in process.log
-    for secret in (PASSWORD, signup["license"]["jwt"], signup["session"]["token"], "BEGIN PRIVATE KEY"):
+    for secret in (
+        PASSWORD,
+        signup["license"]["jwt"],
+        signup["session"]["token"],
+        "BEGIN PRIVATE KEY",
+        environ["SESSION_SECRET"],
+    ):
         assert secret not in process.log
 
 
@@ -60,11 +68,41 @@ async def test_bad_settings_end_it_with_their_names_and_status_78(tmp_path: Path
         assert await process.child.wait() == 78
 
 
+async def test_with_a_database_for_several_what_they_must_share_is_asked_for_all_at_once(
+    dsn: str, tmp_path: Path
+) -> None:
+    async with billing_process({"DATABASE_URL": dsn, "DATA_DIR": str(tmp_path)}) as process:
+        for name in ("LICENSE_PRIVATE_KEY_PATH", "SESSION_SECRET", "IDEMPOTENCY_SECRET"):
+            await process.until(f"^{name}: must be set, to the same in every replica.*; make one with: openssl ")
+        assert await process.child.wait() == 78
+
+
+async def test_with_the_built_in_database_the_secrets_are_generated_each_for_itself(folder: str) -> None:
+    async with billing_process({"DATA_DIR": folder}) as process, await process.client() as client:
+        assert (await client.post("/api/customers/signup", json=signup_body())).status_code == 201
+    assert "Generated a new license signing key" in process.log
+    files = [Path(folder) / name for name in ("session-secret", "idempotency-secret", "license-signing-key.pem")]
+    assert [stat.S_IMODE(file.stat().st_mode) for file in files] == [0o600] * 3
+    assert len({file.read_bytes() for file in files}) == 3
+    for file in files:
+        assert file.read_text().strip() not in process.log
+
+
+async def test_a_key_that_is_revoked_ends_the_start_with_the_cure(dsn: str, query: Query, tmp_path: Path) -> None:
+    environ = {"DATABASE_URL": dsn, "DATA_DIR": str(tmp_path), **shared_secrets(tmp_path)}
+    async with billing_process(environ) as process, await process.client():
+        pass
+    query("UPDATE signing_keys SET revoked_at = now()")
+    async with billing_process(environ) as process:
+        await process.until("LICENSE_PRIVATE_KEY_PATH: every key there is revoked .* billing-api keys rotate")
+        assert await process.child.wait() == 78
+
+
 async def test_a_body_that_never_ends_is_refused_on_a_real_connection(dsn: str, tmp_path: Path) -> None:
     head = b"POST /api/customers/signup HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
     chunk = b"1000\r\n" + b" " * 4096 + b"\r\n"
     async with (
-        billing_process({"DATABASE_URL": dsn, "DATA_DIR": str(tmp_path)}) as process,
+        billing_process({"DATABASE_URL": dsn, "DATA_DIR": str(tmp_path), **shared_secrets(tmp_path)}) as process,
         await process.client() as client,
     ):
         reader, writer = await asyncio.open_connection(client.base_url.host, client.base_url.port)
@@ -77,7 +115,7 @@ async def test_a_body_that_never_ends_is_refused_on_a_real_connection(dsn: str, 
 
 async def test_a_caller_who_hangs_up_is_no_defect(dsn: str, tmp_path: Path) -> None:
     head = b"POST /api/customers/signup HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-    async with billing_process({"DATABASE_URL": dsn, "DATA_DIR": str(tmp_path)}) as process:
+    async with billing_process({"DATABASE_URL": dsn, "DATA_DIR": str(tmp_path), **shared_secrets(tmp_path)}) as process:
         client = await process.client()
         _, writer = await asyncio.open_connection(client.base_url.host, client.base_url.port)
         writer.write(head + b"Content-Length: 99\r\n\r\n{")
@@ -98,7 +136,8 @@ async def test_a_broken_kubeconfig_and_a_missing_database_are_told_in_a_line(tmp
         await process.until(f"KUBECONFIG: {broken} cannot be used")
         assert await process.child.wait() == 78
     nowhere = "postgresql://billing@127.0.0.1:1/billing"
-    async with billing_process({"DATABASE_URL": nowhere, "DATA_DIR": str(tmp_path)}) as process:
+    environ = {"DATABASE_URL": nowhere, "DATA_DIR": str(tmp_path), **shared_secrets(tmp_path)}
+    async with billing_process(environ) as process:
         await process.until("DATABASE_URL: PostgreSQL does not answer")
         assert await process.child.wait() == 69
 

@@ -5,7 +5,7 @@ import time
 import jwt
 import pytest
 
-from billing_api.licensing.keys import SigningKey
+from billing_api.own_secrets import OwnSecrets
 from billing_api.settings import Settings
 from tests.services.billing_api.harness import Billing, Query, Start, changed
 from tests.support.billing import session_of
@@ -137,11 +137,11 @@ async def test_an_expired_session_is_401(billing: Billing, query: Query) -> None
 
 
 async def test_a_token_past_its_time_is_401_whatever_the_database_says(
-    billing: Billing, signing_key: SigningKey, query: Query
+    billing: Billing, settings: Settings, query: Query
 ) -> None:
     signup = await billing.new_customer()
     payload = jwt.decode(signup["session"]["token"], options={"verify_signature": False})
-    expired = jwt.encode({**payload, "exp": payload["iat"] - 1}, signing_key.derive("billing-api sessions"))
+    expired = jwt.encode({**payload, "exp": payload["iat"] - 1}, OwnSecrets.load(settings).sessions)
     query("UPDATE sessions SET expires_at = 'infinity'")
     headers = {"Authorization": f"Bearer {expired}"}
     response = await billing.client.get(signup["deployment"]["check_status_url"], headers=headers)
@@ -159,7 +159,7 @@ async def test_after_logout_the_token_is_worth_nothing(billing: Billing) -> None
     assert (await billing.client.get(url, headers=session_of(other))).status_code == 200
 
 
-async def test_a_session_counts_in_every_replica(start: Start, settings: Settings, signing_key: SigningKey) -> None:
+async def test_a_session_counts_in_every_replica(start: Start, settings: Settings) -> None:
     async with start(settings) as one, start(settings) as other:
         signup = await one.new_customer()
         response = await other.client.get(signup["deployment"]["check_status_url"], headers=session_of(signup))
