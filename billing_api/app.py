@@ -2,9 +2,10 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
+from functools import partial
 
 from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
@@ -18,6 +19,8 @@ from billing_api.accounts.signup import Accounts
 from billing_api.accounts.validation import LOGIN_FIELDS, SIGNUP_FIELDS
 from billing_api.db import housekeeping, signing_keys
 from billing_api.db.pool import Database
+from billing_api.deployments import apply
+from billing_api.deployments.apply import InstanceApplier
 from billing_api.endpoints import Services
 from billing_api.errors import (
     BodyTooLarge,
@@ -40,8 +43,10 @@ from billing_api.kube.watch import InstanceWatch
 from billing_api.licensing.keys import SigningKey, write_jwks
 from billing_api.licensing.licenses import LicenseSigner
 from billing_api.metrics import Metrics
-from billing_api.outbox.worker import OutboxWorker
+from billing_api.outbox import listener
+from billing_api.outbox.worker import Handler, OutboxWorker
 from billing_api.settings import Settings
+from billing_api.tasks import Supervisor
 
 log = logging.getLogger(__name__)
 
@@ -153,7 +158,7 @@ def create_app(
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
             app.state.services = await _start(stack, settings, dsn=dsn, signing_key=signing_key, metrics=metrics)
-            await _follow_cluster(stack, app.state.services, kubernetes)
+            await _begin_tasks(stack, app.state.services, kubernetes)
             yield
 
     app = Starlette(
@@ -183,16 +188,15 @@ async def _start(
         metrics=metrics,
         fingerprint_key=signing_key.derive("billing-api idempotency"),
     )
-    services = Services(
+    return Services(
         settings=settings,
         database=database,
         accounts=accounts,
         sessions=sessions,
         metrics=metrics,
         openapi=openapi.build(ROUTES),
+        tasks=Supervisor(metrics),
     )
-    _background(stack, services, "housekeeping", housekeeping.run(database))
-    return services
 
 
 async def _publish_keys(database: Database, signing_key: SigningKey, settings: Settings) -> None:
@@ -203,45 +207,22 @@ async def _publish_keys(database: Database, signing_key: SigningKey, settings: S
     await asyncio.to_thread(write_jwks, settings.data_dir / "jwks.json", trusted)
 
 
-async def _follow_cluster(stack: AsyncExitStack, services: Services, kubernetes: Configuration | None) -> None:
-    """Start the outbox worker and the watch, if there is a cluster."""
+async def _begin_tasks(stack: AsyncExitStack, services: Services, kubernetes: Configuration | None) -> None:
+    """Start what runs in the background; the outbox works without a cluster, too, at all that needs none."""
+    database, tasks = services.database, services.tasks
+    handlers: dict[str, Handler] = {}
     if kubernetes is None:
         log.warning("No Kubernetes cluster: set KUBECONFIG. Signups are taken; their instances wait in the outbox")
-        return
-    api = await stack.enter_async_context(Cluster.connect(kubernetes))
-    worker = OutboxWorker(database=services.database, cluster=api, settings=services.settings, metrics=services.metrics)
-    services.watch = InstanceWatch(api, on_connected=worker.cluster_is_back)
-    _background(stack, services, "watch", services.watch.run())
-    _background(stack, services, "outbox", worker.run(), stop=worker.stop)
-
-
-#: An apply takes 15 seconds at most; Kubernetes grants a pod 30 to end.
-_STOP_SECONDS = 20.0
-
-
-def _background(
-    stack: AsyncExitStack,
-    services: Services,
-    name: str,
-    work: Coroutine[None, None, None],
-    *,
-    stop: Callable[[], None] | None = None,
-) -> None:
-    """Run a task until the stack closes: asked to stop where it can be, cancelled otherwise."""
-    task = asyncio.create_task(work, name=name)
-
-    def ended(done: asyncio.Task[None]) -> None:
-        error = None if done.cancelled() else done.exception()
-        if error is not None:
-            services.broken = name
-            log.critical("The background task %s has failed", name, exc_info=error)
-
-    async def finish() -> None:
-        if stop is not None:
-            stop()
-            await asyncio.wait([task], timeout=_STOP_SECONDS)
-        task.cancel()
-        await asyncio.wait([task])
-
-    task.add_done_callback(ended)
-    stack.push_async_callback(finish)
+    else:
+        cluster = await stack.enter_async_context(Cluster.connect(kubernetes))
+        handlers[apply.KIND] = InstanceApplier(database=database, cluster=cluster)
+    worker = OutboxWorker(database=database, handlers=handlers, settings=services.settings, metrics=services.metrics)
+    if kubernetes is not None:
+        services.watch = InstanceWatch(cluster, on_connected=partial(worker.retry_at_once, apply.KIND))
+    # Entered last, so that the tasks end before what they work with is closed.
+    await stack.enter_async_context(tasks)
+    tasks.start("housekeeping", partial(housekeeping.run, database))
+    tasks.start("outbox", worker.run, stop=worker.stop)
+    tasks.start("outbox-listener", partial(listener.listen, database, worker.wake))
+    if services.watch is not None:
+        tasks.start("watch", services.watch.run)

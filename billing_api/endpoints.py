@@ -13,9 +13,9 @@ from billing_api.accounts.sessions import COOKIE, Session, Sessions
 from billing_api.accounts.signup import Accounts
 from billing_api.accounts.validation import parse_login, parse_signup
 from billing_api.db import accounts as account_rows
-from billing_api.db import outbox as outbox_rows
-from billing_api.db import signing_keys
+from billing_api.db import outbox_overview, signing_keys
 from billing_api.db.pool import Database
+from billing_api.deployments import apply
 from billing_api.deployments import status as deployments
 from billing_api.errors import DatabaseUnavailable, ServiceUnavailable
 from billing_api.http import answers
@@ -25,6 +25,7 @@ from billing_api.kube.instances import NO_SIGHT
 from billing_api.kube.watch import InstanceWatch
 from billing_api.metrics import Metrics
 from billing_api.settings import Settings
+from billing_api.tasks import Supervisor
 
 
 @dataclass(kw_only=True)
@@ -32,8 +33,8 @@ class Services:
     """What the endpoints work with; kept in ``app.state.services``.
 
     Attributes:
+        tasks: those in the background.
         watch: None without a cluster.
-        broken: name of a background task that has ended with an exception, or None.
     """
 
     settings: Settings
@@ -42,8 +43,8 @@ class Services:
     sessions: Sessions
     metrics: Metrics
     openapi: dict[str, Any]
+    tasks: Supervisor
     watch: InstanceWatch | None = None
-    broken: str | None = None
 
 
 def _services(request: Request) -> Services:
@@ -91,7 +92,7 @@ async def deployment_status(request: Request) -> Response:
         raise unknown
     async with services.database.transaction() as connection:
         name = await account_rows.find_instance_name(connection, customer_id)
-        progress = await outbox_rows.progress(connection, customer_id)
+        progress = await apply.progress(connection, customer_id)
     if name is None:
         raise unknown
     applied = progress.applied_resource_version if progress else None
@@ -102,9 +103,9 @@ async def deployment_status(request: Request) -> Response:
 
 async def live(request: Request) -> Response:
     """GET /health/live."""
-    broken = _services(request).broken
-    if broken:
-        raise ServiceUnavailable(f"The background task {broken} has failed; this process must be restarted")
+    hopeless = _services(request).tasks.hopeless
+    if hopeless:
+        raise ServiceUnavailable(f"The background task {hopeless[0]} keeps failing; this process must be restarted")
     return render.response(answers.LiveAnswer(status="alive"))
 
 
@@ -122,10 +123,10 @@ async def metrics(request: Request) -> Response:
     services = _services(request)
     try:
         async with services.database.transaction() as connection:
-            services.metrics.outbox_pending.set(await outbox_rows.count_pending(connection))
+            services.metrics.show_outbox(await outbox_overview.count(connection))
     except DatabaseUnavailable:
         # All else is worth reporting just then.
-        services.metrics.outbox_pending.set(float("nan"))
+        services.metrics.show_outbox(None)
     services.metrics.watch_connected.set(services.watch is not None and services.watch.connected)
     return Response(generate_latest(services.metrics.registry), media_type=CONTENT_TYPE_LATEST)
 

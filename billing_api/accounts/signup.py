@@ -14,9 +14,10 @@ from billing_api.accounts.passwords import Passwords
 from billing_api.accounts.sessions import Session, Sessions
 from billing_api.accounts.validation import LoginRequest, SignupRequest
 from billing_api.db import accounts as rows
-from billing_api.db import idempotency, licenses, outbox, throttle
+from billing_api.db import idempotency, licenses, throttle
 from billing_api.db.accounts import Account, Customer, Subscription
 from billing_api.db.pool import Connection, Database
+from billing_api.deployments import apply
 from billing_api.errors import FieldError, InstanceNameTaken, KeyReused, TooManyAttempts, WrongCredentials
 from billing_api.licensing.licenses import LicenseSigner, Term
 from billing_api.metrics import Metrics
@@ -173,7 +174,7 @@ class Accounts:
         await licenses.insert_license(
             connection, account.license, customer_id=customer.customer_id, reason="trial_signup"
         )
-        await outbox.add(connection, customer.customer_id)
+        await apply.order(connection, customer.customer_id)
         return await self._sessions.begin(connection, customer_id=customer.customer_id, now=datetime.now(UTC))
 
     async def _replay(self, request: SignupRequest, key: str) -> SignedUp | None:

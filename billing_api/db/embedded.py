@@ -57,7 +57,7 @@ def running(data_dir: Path, *, database: str = "billing") -> Iterator[str]:
     Raises:
         EmbeddedDatabaseError: another process uses the folder, its path is too long, or the server does not start.
     """
-    folder = data_dir / "postgres"
+    folder = _folder(data_dir)
     _require_short(folder)
     with _sole_user(data_dir / "postgres.lock"):
         server = _start(folder)
@@ -66,6 +66,29 @@ def running(data_dir: Path, *, database: str = "billing") -> Iterator[str]:
             yield _url(folder, database)
         finally:
             _stop(server)
+
+
+def exists(data_dir: Path) -> bool:
+    """Tell whether a built-in database was ever made in a folder."""
+    return (_folder(data_dir) / "PG_VERSION").exists()
+
+
+def answers(data_dir: Path) -> bool:
+    """Tell whether some process is running the built-in database of a folder. Blocks, for a moment."""
+    try:
+        psycopg.connect(url(data_dir), connect_timeout=5).close()
+    except psycopg.OperationalError:
+        return False
+    return True
+
+
+def url(data_dir: Path, *, database: str = "billing") -> str:
+    """Return the URL of the built-in database of a folder, whether or not it runs."""
+    return _url(_folder(data_dir), database)
+
+
+def _folder(data_dir: Path) -> Path:
+    return data_dir / "postgres"
 
 
 def _url(folder: Path, database: str) -> str:

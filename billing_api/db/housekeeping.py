@@ -1,15 +1,17 @@
-"""Throws away what has expired: sessions, idempotency keys, counted logins."""
+"""Throws away what has expired: sessions, idempotency keys, counted logins, rows of the outbox long done."""
 
 import asyncio
 import logging
 
 from psycopg import sql
 
+from billing_api.db import outbox
 from billing_api.db.pool import Database
 from billing_api.errors import DatabaseUnavailable
 
 #: Expired rows are ignored by every query; they only take space.
 _EVERY_SECONDS = 3600.0
+_OUTBOX_DAYS = 30
 _TABLES = ("sessions", "idempotency_keys", "login_attempts")
 
 log = logging.getLogger(__name__)
@@ -32,4 +34,5 @@ async def sweep(database: Database) -> int:
         for table in _TABLES:
             statement = sql.SQL("DELETE FROM {} WHERE expires_at < now()").format(sql.Identifier(table))
             deleted += (await connection.execute(statement)).rowcount
+        deleted += await outbox.forget_done(connection, days=_OUTBOX_DAYS)
     return deleted

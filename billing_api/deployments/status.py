@@ -75,7 +75,7 @@ _OUT_OF_SIGHT = "Kubernetes cannot be reached at the moment."
 
 def _absent(*, name: str, sight: Sight, outbox: Progress | None, base_domain: str) -> answers.DeploymentAnswer:
     """Answer for an instance that is not there: not yet, refused, or no more."""
-    failed = outbox is not None and outbox.state == "failed"
+    failed = outbox is not None and outbox.state == "refused"
     error = outbox.last_error if outbox and failed else None
     status: answers.DeploymentStatus = "deleted" if sight.gone else "failed" if failed else "pending"
     state: answers.JobState = "completed" if sight.gone else "failed" if failed else "waiting"
