@@ -1,59 +1,20 @@
 """The outbox by itself, with handlers of any kind: order, leases, and what may happen to a worker."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from prometheus_client import CollectorRegistry
 
 from billing_api.db import outbox as rows
 from billing_api.db import outbox_overview as overview
 from billing_api.db.outbox import Job
 from billing_api.db.pool import Database
 from billing_api.errors import Postponed, Refused
-from billing_api.metrics import Metrics
-from billing_api.outbox import listener
-from billing_api.outbox.worker import Handler, OutboxWorker
+from billing_api.outbox.worker import Handler
 from billing_api.settings import Settings
-from billing_api.tasks import Supervisor
 from tests.services.billing_api.harness import Query, changed
+from tests.services.billing_api.outbox_harness import Replica, add, states
 from tests.support.waiting import eventually
-
-
-class Replica:
-    """A worker with its listener, supervised as in the app."""
-
-    def __init__(self, database: Database, handlers: Mapping[str, Handler], settings: Settings) -> None:
-        self.metrics = Metrics(CollectorRegistry())
-        self.worker = OutboxWorker(database=database, handlers=handlers, settings=settings, metrics=self.metrics)
-        self.tasks = Supervisor(self.metrics, first=0.01, longest=0.05)
-        self._database = database
-
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator["Replica"]:
-        async with self.tasks:
-            self.tasks.start("outbox", self.worker.run, stop=self.worker.stop)
-            self.tasks.start("outbox-listener", lambda: listener.listen(self._database, self.worker.wake))
-            yield self
-
-    def attempts(self, outcome: str, kind: str = "dig") -> float | None:
-        labels = {"kind": kind, "outcome": outcome}
-        return self.metrics.registry.get_sample_value("billing_outbox_attempts_total", labels)
-
-    def restarts(self, task: str) -> float:
-        return self.metrics.registry.get_sample_value("billing_task_restarts_total", {"task": task}) or 0
-
-
-async def _add(database: Database, *subjects: str, kind: str = "dig", **payload: Any) -> None:
-    async with database.transaction() as connection:
-        for number, subject in enumerate(subjects):
-            await rows.add(connection, kind=kind, subject=subject, payload={"number": number, **payload})
-
-
-def _states(query: Query) -> list[str]:
-    return [row["state"] for row in query("SELECT state FROM outbox ORDER BY id")]
 
 
 async def test_a_worker_needs_no_cluster_and_leaves_rows_it_has_no_handler_for(
@@ -63,9 +24,9 @@ async def test_a_worker_needs_no_cluster_and_leaves_rows_it_has_no_handler_for(
         return {"dug": job.payload["depth"], "for": job.subject}
 
     async with Replica(database, {"dig": dig}, settings).running():
-        await _add(database, "c", "a", kind="fly")
-        await _add(database, "a", "b", depth=3)
-        await eventually(lambda: "done" in _states(query))
+        await add(database, "c", "a", kind="fly")
+        await add(database, "a", "b", depth=3)
+        await eventually(lambda: "done" in states(query))
     found = query("SELECT kind, subject, state, result FROM outbox ORDER BY id")
     assert found == [
         {"kind": "fly", "subject": "c", "state": "pending", "result": None},
@@ -95,12 +56,12 @@ async def test_rows_of_a_subject_are_done_one_by_one_in_their_order_by_two_worke
         return dig
 
     few = changed(settings, outbox_batch_size=2)
-    await _add(database, *("abcdef" * 10))
+    await add(database, *("abcdef" * 10))
     async with (
         Replica(database, {"dig": digger(1)}, few).running() as one,
         Replica(database, {"dig": digger(2)}, few).running() as other,
     ):
-        await eventually(lambda: _states(query) == ["done"] * 60)
+        await eventually(lambda: states(query) == ["done"] * 60)
     assert all(numbers == sorted(numbers) and len(numbers) == 10 for numbers in order.values())
     assert set.union(*by.values()) == {1, 2}
     assert (one.attempts("done") or 0) + (other.attempts("done") or 0) == 60
@@ -118,8 +79,8 @@ async def test_a_row_that_waits_keeps_later_ones_of_its_subject_waiting_and_a_re
             raise failures.pop(0)
 
     async with Replica(database, {"dig": dig}, settings).running() as replica:
-        await _add(database, "a", "a", "a")
-        await eventually(lambda: _states(query) == ["refused", "done", "done"])
+        await add(database, "a", "a", "a")
+        await eventually(lambda: states(query) == ["refused", "done", "done"])
     assert numbers == [0, 1, 1, 1, 2]
     assert query("SELECT attempts, last_error FROM outbox ORDER BY id") == [
         {"attempts": 1, "last_error": "not this one"},
@@ -142,9 +103,9 @@ async def test_a_kind_that_hangs_keeps_no_other_kind_waiting(
 
     one = changed(settings, outbox_batch_size=1)
     async with Replica(database, {"hang": hang, "dig": dig}, one).running():
-        await _add(database, "a", "b", kind="hang")
-        await _add(database, "c")
-        await eventually(lambda: set(_states(query)) == {"done"})
+        await add(database, "a", "b", kind="hang")
+        await add(database, "c")
+        await eventually(lambda: set(states(query)) == {"done"})
 
 
 async def test_the_lease_of_a_long_work_is_renewed(database: Database, settings: Settings, query: Query) -> None:
@@ -156,10 +117,10 @@ async def test_the_lease_of_a_long_work_is_renewed(database: Database, settings:
 
     short = changed(settings, outbox_lease=0.5)
     async with Replica(database, {"dig": dig}, short).running(), Replica(database, {"dig": dig}, short).running():
-        await _add(database, "a")
+        await add(database, "a")
         await eventually(lambda: query("SELECT 1 FROM outbox WHERE leased_until > created_at + interval '2 s'") != [])
         release.set()
-        await eventually(lambda: _states(query) == ["done"])
+        await eventually(lambda: states(query) == ["done"])
     assert len(calls) == 1
 
 
@@ -176,13 +137,13 @@ async def test_what_is_found_out_after_the_lease_was_lost_overwrites_nothing(
     async def quick(_: Job) -> dict[str, Any]:
         return {"by": "quick"}
 
-    await _add(database, "a")
+    await add(database, "a")
     # With one row it is full, and does not take the row again itself.
     async with Replica(database, {"dig": late}, changed(settings, outbox_batch_size=1)).running() as slow:
         await begun.wait()
         query("UPDATE outbox SET leased_until = now() - interval '1 second'")
         async with Replica(database, {"dig": quick}, settings).running():
-            await eventually(lambda: _states(query) == ["done"])
+            await eventually(lambda: states(query) == ["done"])
         release.set()
         await eventually(lambda: slow.attempts("lost") == 1)
     assert query("SELECT state, attempts, result FROM outbox") == [
@@ -206,7 +167,7 @@ async def test_work_whose_lease_somebody_else_took_is_ended(
             ended.set()
 
     async with Replica(database, {"dig": dig}, changed(settings, outbox_lease=0.3)).running() as replica:
-        await _add(database, "a")
+        await add(database, "a")
         await begun.wait()
         query(f"UPDATE outbox SET {loss}")
         async with asyncio.timeout(10):
@@ -224,11 +185,11 @@ async def test_a_worker_that_is_stopped_ends_what_it_has_begun(
         await release.wait()
 
     async with Replica(database, {"dig": dig}, changed(settings, outbox_batch_size=1)).running() as replica:
-        await _add(database, "a", "b")
+        await add(database, "a", "b")
         await begun.wait()
         replica.worker.stop()
         release.set()
-    assert _states(query) == ["done", "pending"]
+    assert states(query) == ["done", "pending"]
 
 
 async def test_a_worker_that_is_cancelled_gives_its_rows_back_at_once(
@@ -240,7 +201,7 @@ async def test_a_worker_that_is_cancelled_gives_its_rows_back_at_once(
         begun.set()
         await asyncio.sleep(3600)
 
-    await _add(database, "a")
+    await add(database, "a")
     running = asyncio.create_task(Replica(database, {"dig": dig}, settings).worker.run())
     await begun.wait()
     running.cancel()
@@ -249,8 +210,8 @@ async def test_a_worker_that_is_cancelled_gives_its_rows_back_at_once(
 
 
 async def test_counts_tell_of_every_kind_how_much_is_not_done(database: Database, query: Query) -> None:
-    await _add(database, "a", "b", kind="dig")
-    await _add(database, "c", kind="fly")
+    await add(database, "a", "b", kind="dig")
+    await add(database, "c", kind="fly")
     query("UPDATE outbox SET created_at = now() - interval '1 hour' WHERE subject = 'a'")
     query("UPDATE outbox SET state = 'refused' WHERE subject = 'b'")
     query("UPDATE outbox SET state = 'done' WHERE subject = 'c'")
@@ -260,7 +221,7 @@ async def test_counts_tell_of_every_kind_how_much_is_not_done(database: Database
 
 
 async def test_what_was_done_long_ago_is_forgotten_but_not_the_newest(database: Database, query: Query) -> None:
-    await _add(database, "a", "a", "b", "b")
+    await add(database, "a", "a", "b", "b")
     query("UPDATE outbox SET state = 'done', finished_at = now() - interval '31 days' WHERE id <> 3")
     query("UPDATE outbox SET state = 'refused' WHERE id = 3")
     async with database.transaction() as connection:
