@@ -202,8 +202,10 @@ class OutboxWorker:
                 async with self._database.transaction() as connection:
                     ours = await self._store(connection, job, outcome)
                 break
-            except DatabaseUnavailable:
+            except DatabaseUnavailable as error:
                 failures += 1
+                if failures == 1:
+                    log.warning("What became of outbox row %d waits for the database: %s", job.id, error)
                 await asyncio.sleep(self._delay(failures, _RECONNECT_SECONDS))
         if ours:
             self._tell(job, outcome)

@@ -56,7 +56,8 @@ def test_rows_of_the_first_version_are_carried_over_and_back(first_version: str)
             """
             INSERT INTO outbox (customer_id, state, attempts, last_error, finished_at,
                                 applied_generation, applied_resource_version)
-            VALUES ('cust-1', 'done', 2, NULL, now(), 1, 4711), ('cust-1', 'failed', 1, 'no such plan', now(), NULL, NULL),
+            VALUES ('cust-1', 'done', 2, NULL, now(), 1, 4711),
+                   ('cust-1', 'failed', 1, 'no such plan', now(), NULL, NULL),
                    ('cust-1', 'pending', 0, NULL, NULL, NULL, NULL), ('cust-1', 'done', 1, NULL, now(), 3, NULL)
             """
         )

@@ -119,17 +119,17 @@ async def test_while_the_server_takes_no_writes_requests_are_told_to_come_back(
 
 
 async def test_an_outcome_is_recorded_when_the_database_is_back_and_the_work_not_done_twice(
-    database: Database, settings: Settings, query: Query, server: Server
+    database: Database, settings: Settings, query: Query, server: Server, caplog: pytest.LogCaptureFixture
 ) -> None:
     calls = []
 
     async def dig(job: Job) -> None:
-        calls.append(job.id)
         await server.take_no_writes()
+        calls.append(job.id)
 
     async with Replica(database, {"dig": dig}, settings).running():
         await add(database, "a")
-        await eventually(lambda: len(calls) == 1)
+        await eventually(lambda: "What became of outbox row 1 waits for the database" in caplog.text)
         await server.take_writes()
         await eventually(lambda: states(query) == ["done"])
     assert len(calls) == 1
