@@ -11,6 +11,8 @@ BillingError
 ├── ClusterRejected        Kubernetes refuses this very object; permanent
 ├── WatchExpired           the watch fell too far behind; list again
 ├── InstanceUnreadable     an instance is not as the contract says; it is skipped
+├── Postponed              a handler of the outbox cannot do its work now; tried again
+├── Refused                a handler of the outbox can never do this work; shown, and not tried again by itself
 └── Problem                an answer for the caller (RFC 9457), one subclass per problem type
 """
 
@@ -61,6 +63,12 @@ class WatchExpired(BillingError):
 
 class InstanceUnreadable(BillingError):
     """A CustomerInstance is not as the contract says; the message has no values of it."""
+class Postponed(BillingError):
+    """What a row of the outbox asks for cannot be done now; the text is kept with the row and holds no secret."""
+
+
+class Refused(BillingError):
+    """What a row of the outbox asks for will never work; the text is kept with the row and holds no secret."""
 
 
 @dataclass(frozen=True)

@@ -174,9 +174,11 @@ class Settings(BaseSettings):
     )
     kubernetes_service_host: str = Field("", description="Set by Kubernetes itself in every pod")
     outbox_batch_size: Annotated[int, Field(ge=1, le=500)] = Field(
-        20, description="Outbox rows one process works on at the same time"
+        20, description="Outbox rows of one kind that one process works on at the same time"
     )
-    outbox_lease: Seconds = Field(30.0, description="How long a row belongs to the process that took it")
+    outbox_lease: Seconds = Field(
+        30.0, description="How long a row stays with a process that took it and does not answer any more"
+    )
     outbox_retry_base_seconds: Seconds = Field(
         1.0, description="Wait before the first retry of a failed row; doubled each time"
     )

@@ -13,9 +13,10 @@ from billing_api.accounts.models import LoginRequest, SignupRequest
 from billing_api.accounts.passwords import Passwords
 from billing_api.accounts.sessions import Session, Sessions
 from billing_api.db import accounts as rows
-from billing_api.db import idempotency, outbox, throttle
+from billing_api.db import idempotency, throttle
 from billing_api.db.accounts import Account, Customer, Subscription
 from billing_api.db.pool import Connection, Database
+from billing_api.deployments import apply
 from billing_api.errors import FieldError, InstanceNameTaken, KeyReused, TooManyAttempts, WrongCredentials
 from billing_api.licensing.issuing import LicenseIssuer
 from billing_api.licensing.licenses import Term
@@ -158,7 +159,7 @@ class Accounts:
         await rows.insert_customer(connection, customer)
         await rows.insert_subscription(connection, customer=customer, subscription=subscription)
         license = await self._issuer.issue(connection, _trial(customer, trial_ends_at), reason="trial_signup")
-        await outbox.add(connection, customer.customer_id)
+        await apply.order(connection, customer.customer_id)
         session = await self._sessions.begin(connection, customer_id=customer.customer_id, now=datetime.now(UTC))
         return SignedUp(account=Account(customer=customer, subscription=subscription, license=license), session=session)
 

@@ -91,6 +91,20 @@ def running(
                 raise keeper.lost
 
 
+def exists(data_dir: Path) -> bool:
+    """Tell whether a built-in database was ever made in a folder."""
+    return (_data(data_dir) / "PG_VERSION").exists()
+
+
+def answers(data_dir: Path) -> bool:
+    """Tell whether some process is running the built-in database of a folder. Blocks, for a moment."""
+    try:
+        psycopg.connect(url(data_dir), connect_timeout=5).close()
+    except psycopg.OperationalError:
+        return False
+    return True
+
+
 def _require_short(folder: Path) -> None:
     if len(os.fsencode(folder / ".s.PGSQL.5432")) > _MAX_SOCKET_PATH:
         raise EmbeddedDatabaseError(

@@ -90,7 +90,7 @@ def _message(instance: Instance, sight: Sight) -> str:
 
 def _absent(*, name: str, sight: Sight, outbox: Progress | None, base_domain: str) -> DeploymentAnswer:
     """Answer for an instance that is not there: not yet, refused, or no more."""
-    failed = outbox is not None and outbox.state == "failed"
+    failed = outbox is not None and outbox.state == "refused"
     error = outbox.last_error if outbox and failed else None
     status: DeploymentStatus = "deleted" if sight.gone else "failed" if failed else "pending"
     state: JobState = "completed" if sight.gone else "failed" if failed else "waiting"

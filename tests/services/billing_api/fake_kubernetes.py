@@ -27,6 +27,7 @@ class FakeKubernetes:
         applies: names in the order they were applied, repeated applies included.
         lists, watches: how many were asked for.
         refusals: answers to give instead of applying, each once: (status, message).
+        gate: while it is not set, applies are received and wait.
     """
 
     #: The tokens that are good; None for any.
@@ -51,6 +52,8 @@ class FakeKubernetes:
         self.watches = 0
         self.refusals: deque[tuple[int, str]] = deque()
         self.always_refuse: tuple[int, str] | None = None
+        self.gate = asyncio.Event()
+        self.gate.set()
         self.port = 0
         self._version = 100
         self._changes: list[tuple[int, dict[str, Any]]] = []
@@ -156,6 +159,10 @@ class FakeKubernetes:
         name = request.match_info["name"]
         body = yaml.safe_load(await request.text())
         self.requests.append((name, request.headers["Authorization"], request.query_string))
+        if not self.gate.is_set():
+            async with self._changed:
+                self._changed.notify_all()
+            await self.gate.wait()
         refusal = self.always_refuse or (self.refusals.popleft() if self.refusals else None)
         if refusal:
             async with self._changed:

@@ -1,6 +1,7 @@
 """Health, metrics, keys, documents, housekeeping."""
 
 import asyncio
+import json
 from pathlib import Path
 
 import psycopg
@@ -10,8 +11,10 @@ from billing_api.db import housekeeping
 from billing_api.db.pool import Database
 from billing_api.licensing.keys import SigningKey
 from billing_api.settings import Settings
+from billing_api.tasks import Supervisor
 from tests.services.billing_api.fake_kubernetes import FakeKubernetes
-from tests.services.billing_api.harness import Billing, Query, Start, changed, instance_name
+from tests.services.billing_api.harness import Billing, Query, Start, changed
+from tests.support.waiting import eventually
 
 
 async def test_a_running_process_is_alive_and_ready(billing: Billing) -> None:
@@ -65,6 +68,25 @@ async def test_an_instance_that_cannot_be_read_leaves_the_process_alive_and_its_
     assert response.status_code == 200
 
 
+async def test_a_background_task_that_keeps_failing_makes_the_process_not_alive(
+    billing: Billing, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fail() -> None:
+        raise ValueError("a defect")
+
+    tasks = Supervisor(billing.services.metrics, first=0.001, longest=0.01)
+    billing.services.tasks, usual = tasks, billing.services.tasks
+    async with tasks:
+        tasks.start("digging", fail)
+        await eventually(lambda: bool(tasks.hopeless))
+        response = await billing.client.get("/health/live")
+    billing.services.tasks = usual
+    assert response.status_code == 503
+    assert "digging" in response.json()["detail"]
+    assert "The background task digging has failed" in caplog.text
+    assert (await billing.client.get("/health/live")).status_code == 200
+
+
 async def test_metrics_count_what_happened(billing: Billing) -> None:
     await billing.new_customer()
     await billing.log_in()
@@ -74,7 +96,9 @@ async def test_metrics_count_what_happened(billing: Billing) -> None:
     assert lines["billing_signups_total"] == "1.0"
     assert lines['billing_logins_total{outcome="success"}'] == "1.0"
     assert lines['billing_logins_total{outcome="wrong"}'] == "1.0"
-    assert lines["billing_outbox_pending"] == "1.0"
+    assert lines['billing_outbox_pending{kind="instance.apply"}'] == "1.0"
+    assert lines['billing_outbox_refused{kind="instance.apply"}'] == "0.0"
+    assert float(lines['billing_outbox_oldest_pending_seconds{kind="instance.apply"}']) > 0
     assert lines["billing_cluster_watch_connected"] == "0.0"
     route = 'method="POST",route="/api/customers/signup",status="201"'
     assert lines[f"billing_http_request_duration_seconds_count{{{route}}}"] == "1.0"

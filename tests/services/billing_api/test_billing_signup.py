@@ -75,7 +75,7 @@ async def test_all_that_belongs_to_an_account_is_stored(billing: Billing, query:
     assert [
         {"action": "generated", "type": "trial_signup", "customer_id": customer_id, "license_jti": license["jti"]},
     ] == query("SELECT action, type, customer_id, license_jti FROM license_history")
-    assert [{"state": "pending", "customer_id": customer_id}] == query("SELECT state, customer_id FROM outbox")
+    assert [{"state": "pending", "subject": customer_id}] == query("SELECT state, subject FROM outbox")
 
 
 async def test_the_password_is_neither_stored_nor_logged(
