@@ -113,6 +113,11 @@ class LoginRequest(RequestModel):
         """The address in the form in which it is unique."""
         return email_key(self.email)
 
+    @property
+    def account(self) -> str:
+        """The account that is tried, whether or not there is one."""
+        return self.email_key
+
 
 class SessionAnswer(Answer):
     """Proof of who is asking; also set as an HttpOnly cookie."""

@@ -19,9 +19,11 @@ from billing_api.app import create_app
 from billing_api.db import embedded
 from billing_api.db.migrate import migrate
 from billing_api.db.pool import Database
+from billing_api.http.docs import OpenApi
 from billing_api.kube.configuration import configuration
 from billing_api.licensing.keys import KeyRing, SigningKey
 from billing_api.settings import Settings
+from tests.services.billing_api.conformance import Conformance
 from tests.services.billing_api.fake_kubernetes import FakeKubernetes
 from tests.services.billing_api.harness import Billing, Query, Start, StartAt
 
@@ -91,6 +93,7 @@ def start_at(signing_key: SigningKey) -> StartAt:
             async with app.router.lifespan_context(app):
                 transport = httpx.ASGITransport(app=app)
                 async with httpx.AsyncClient(transport=transport, base_url="https://billing.test") as client:
+                    client.event_hooks["response"] = [Conformance(app.state.services.get(OpenApi).document)]
                     yield Billing(client, app)
 
         return run
