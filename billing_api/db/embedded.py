@@ -40,6 +40,8 @@ _DISCREET = (
     ("log_parameter_max_length", "0"),
     ("log_parameter_max_length_on_error", "0"),
 )
+#: Of no meaning but that it is part of the socket's name.
+_PORT = 5432
 _FAILURES = (subprocess.SubprocessError, OSError, RuntimeError)
 
 log = logging.getLogger(__name__)
@@ -47,7 +49,8 @@ log = logging.getLogger(__name__)
 
 def url(data_dir: Path, *, database: str = "billing") -> str:
     """Return the URL of the database that `running` serves in a folder, whether or not it does at the moment."""
-    return f"postgresql://postgres@/{database}?host={quote(str(_data(data_dir)))}"
+    # With its port, or libpq would take that of PGPORT.
+    return f"postgresql://postgres@/{database}?host={quote(str(_data(data_dir)))}&port={_PORT}"
 
 
 def _data(data_dir: Path) -> Path:
@@ -106,10 +109,10 @@ def answers(data_dir: Path) -> bool:
 
 
 def _require_short(folder: Path) -> None:
-    if len(os.fsencode(folder / ".s.PGSQL.5432")) > _MAX_SOCKET_PATH:
+    if len(os.fsencode(folder / f".s.PGSQL.{_PORT}")) > _MAX_SOCKET_PATH:
         raise EmbeddedDatabaseError(
             f"DATA_DIR: {folder.parent} is too long for the database's socket; "
-            f"choose a path of at most {_MAX_SOCKET_PATH - len('/postgres/.s.PGSQL.5432')} bytes"
+            f"choose a path of at most {_MAX_SOCKET_PATH - len(f'/postgres/.s.PGSQL.{_PORT}')} bytes"
         )
 
 
@@ -224,11 +227,14 @@ class _Keeper:
 
 def _launch(found: programs.Programs, folder: Path) -> subprocess.Popen[bytes]:
     place = programs.inside(folder)
+    listening = ("-k", place, "-h", "", "-p", str(_PORT))
     options = [f"--{name}={value}" for name, value in _DISCREET]
     # The folder belongs to the server's user, who could put a link here to have us write elsewhere.
     descriptor = os.open(folder / "log", os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     with open(descriptor, "ab") as log_file:
-        return found.launch("postgres", "-D", place, "-k", place, "-h", "", *options, folder=folder, log=log_file)
+        return found.launch(
+            "postgres", "-D", place, "-k", place, "-h", "", "-p", str(_PORT), *options, folder=folder, log=log_file
+        )
 
 
 def _stop(server: subprocess.Popen[bytes]) -> None:

