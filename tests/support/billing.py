@@ -5,13 +5,18 @@ import os
 import re
 import signal
 import sys
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+import tempfile
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from hack.paths import PROJECT_ROOT
+from hack.processes import ProcessIdentity, identify
 
 PASSWORD = "SecurePass123"
 
@@ -78,6 +83,42 @@ async def billing_process(environ: Mapping[str, str]) -> AsyncIterator[BillingPr
             await process.end()
 
 
+@contextmanager
+def data_folder() -> Iterator[Path]:
+    """Give an empty DATA_DIR until the end of the block; pytest's own paths are too long for the database's socket."""
+    with tempfile.TemporaryDirectory(prefix="billing-") as path:
+        yield Path(path)
+
+
+def replica_environment(dsn: str, folder: Path) -> dict[str, str]:
+    """Return what every replica on one database is given alike: the secrets, and the license key as a file."""
+    key = folder / "license.pem"
+    if not key.exists():
+        key.write_bytes(private_key_pem())
+    return {
+        "DATABASE_URL": dsn,
+        "DATA_DIR": str(folder),
+        "LICENSE_PRIVATE_KEY_PATH": str(key),
+        "SESSION_SECRET": "s" * 32,
+        "IDEMPOTENCY_SECRET": "i" * 32,
+    }
+
+
+def private_key_pem(bits: int = 2048) -> bytes:
+    """Return a new RSA key, as openssl genpkey writes it."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=bits)
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+
+
+def built_in_server(folder: Path) -> ProcessIdentity:
+    """Return the running PostgreSQL of the billing API whose DATA_DIR this is."""
+    found = identify(int((folder / "postgres" / "postmaster.pid").read_text().split()[0]))
+    assert found is not None
+    return found
+
+
 def signup_body(email: str = "john@example.com") -> dict[str, str]:
     """Return the body of a signup."""
     return {"email": email, "password": PASSWORD, "company_name": "Acme Corp"}
@@ -86,3 +127,8 @@ def signup_body(email: str = "john@example.com") -> dict[str, str]:
 def session_of(answer: Mapping[str, Any]) -> dict[str, str]:
     """Return the header that sends the session of a signup or login."""
     return {"Authorization": f"Bearer {answer['session']['token']}"}
+
+
+def instance_name(answer: Mapping[str, Any]) -> str:
+    """Return the name of the instance a signup has queued."""
+    return str(answer["deployment"]["job_id"]).removesuffix("-g1")

@@ -24,6 +24,8 @@ class FakeKubernetes:
         applies: names in the order they were applied, repeated applies included.
         lists, watches: how many were asked for.
         refusals: answers to give instead of applying, each once: (status, message).
+        most_on_a_page: what a list answers at once, however much more is asked for.
+        answering: while it is not set, applies wait for it; `in_flight` is how many do.
     """
 
     def __init__(self) -> None:
@@ -34,6 +36,10 @@ class FakeKubernetes:
         self.watches = 0
         self.refusals: deque[tuple[int, str]] = deque()
         self.always_refuse: tuple[int, str] | None = None
+        self.most_on_a_page = 500
+        self.answering = asyncio.Event()
+        self.answering.set()
+        self.in_flight = 0
         self.port = 0
         self._version = 100
         self._changes: list[tuple[int, dict[str, Any]]] = []
@@ -110,6 +116,7 @@ class FakeKubernetes:
         name = request.match_info["name"]
         body = yaml.safe_load(await request.text())
         self.requests.append((name, request.headers["Authorization"], request.query_string))
+        await self._pass_gate()
         refusal = self.always_refuse or (self.refusals.popleft() if self.refusals else None)
         if refusal:
             async with self._changed:
@@ -124,12 +131,22 @@ class FakeKubernetes:
         await self._record("MODIFIED" if known else "ADDED", item)
         return web.json_response(item, status=200 if known else 201)
 
+    async def _pass_gate(self) -> None:
+        self.in_flight += 1
+        try:
+            async with self._changed:
+                self._changed.notify_all()
+            await self.answering.wait()
+        finally:
+            self.in_flight -= 1
+
     async def _list_or_watch(self, request: web.Request) -> web.StreamResponse:
         if request.query.get("watch") == "true":
             return await self._watch(request)
         self.lists += 1
         names = sorted(self.objects)
-        limit, start = int(request.query.get("limit", "500")), int(request.query.get("continue") or 0)
+        limit = min(int(request.query.get("limit", "500")), self.most_on_a_page)
+        start = int(request.query.get("continue") or 0)
         page = [self.objects[name] for name in names[start : start + limit]]
         token = str(start + limit) if start + limit < len(names) else ""
         metadata = {"resourceVersion": str(self._version), "continue": token}

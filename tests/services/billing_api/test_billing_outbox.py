@@ -2,18 +2,14 @@
 
 import asyncio
 import logging
-from pathlib import Path
+from typing import Any
 
 import pytest
 
 from billing_api.settings import Settings
 from tests.services.billing_api.fake_kubernetes import TOKEN, FakeKubernetes
-from tests.services.billing_api.harness import Billing, Query, Start, changed, instance_name
-
-
-@pytest.fixture
-def connected(settings: Settings, kubernetes: FakeKubernetes, tmp_path: Path) -> Settings:
-    return changed(settings, kubeconfig=kubernetes.write_kubeconfig(tmp_path / "kubeconfig"))
+from tests.services.billing_api.harness import Billing, Query, Start, changed, pass_time
+from tests.support.billing import instance_name
 
 
 async def _sign_up_many(billing: Billing, count: int) -> set[str]:
@@ -123,10 +119,25 @@ async def test_a_final_refusal_fails_the_job_with_the_reason_and_without_secrets
 async def test_two_replicas_share_the_work_and_double_nothing(
     start: Start, connected: Settings, kubernetes: FakeKubernetes
 ) -> None:
-    async with start(connected) as one, start(connected) as _other:
+    # One row at a time each, and no answer yet: two can only be in flight when both replicas work.
+    alone = changed(connected, outbox_batch_size=1)
+    kubernetes.answering.clear()
+    async with start(alone) as one, start(alone) as other:
         names = await _sign_up_many(one, 20)
+        await kubernetes.wait_for(lambda: kubernetes.in_flight == 2)
+        kubernetes.answering.set()
         await kubernetes.wait_for(lambda: names == set(kubernetes.objects))
+        done = [await _applied(replica, at_least=1) for replica in (one, other)]
+        assert sum(done) <= len(names)
     assert sorted(kubernetes.applies) == sorted(names)
+
+
+async def _applied(replica: Billing, *, at_least: int) -> float:
+    """Return how many instances a replica has applied, once it has counted so many: it counts after the answer."""
+    async with asyncio.timeout(60):
+        while (count := await replica.count("billing_outbox_applies_total", outcome="applied")) < at_least:
+            pass
+    return count
 
 
 async def test_rows_that_waited_for_a_process_are_applied_when_one_starts(
@@ -153,20 +164,42 @@ async def test_an_apply_whose_record_was_lost_is_repeated_without_effect(
 
 
 async def test_while_there_is_nothing_to_do_neither_side_is_asked_anything(
-    start: Start, connected: Settings, kubernetes: FakeKubernetes
+    start: Start, connected: Settings, kubernetes: FakeKubernetes, query: Query, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with start(connected) as billing:
         name = instance_name(await billing.new_customer())
         await kubernetes.wait_for(lambda: name in kubernetes.objects)
-        waiting = [task for task in asyncio.all_tasks() if task.get_name() in {"outbox", "outbox-listener", "watch"}]
-        asked = []
-        for _ in range(3):
-            done, _ = await asyncio.wait(waiting, timeout=0.5)
-            assert not done
-            asked.append(billing.services.database._pool.get_stats()["requests_num"])
-    assert len(waiting) == 3
-    assert asked[1] == asked[2]
-    assert (kubernetes.lists, kubernetes.watches, len(kubernetes.requests)) == (1, 1, 1)
+        await _settled(query)
+        asked = _asked(query), kubernetes.lists, kubernetes.watches, len(kubernetes.requests)
+        # Whatever looks again within half a minute looks now.
+        pass_time(monkeypatch, 30)
+        await asyncio.sleep(1)
+        assert (_asked(query), kubernetes.lists, kubernetes.watches, len(kubernetes.requests)) == asked
+        monkeypatch.undo()
+        other = instance_name(await billing.new_customer("jane@example.com"))
+        await kubernetes.wait_for(lambda: other in kubernetes.objects)
+
+
+def _asked(query: Query) -> list[dict[str, Any]]:
+    """Return when each connection of the app was last asked something."""
+    return query(
+        "SELECT pid, query, query_start, state_change FROM pg_stat_activity "
+        "WHERE datname = current_database() AND pid <> pg_backend_pid() ORDER BY pid"
+    )
+
+
+async def _settled(query: Query) -> None:
+    """Wait until nothing waits in the outbox, and no connection of the app has been asked anything for a second."""
+    busy = (
+        "SELECT 1 FROM outbox WHERE state = 'pending' UNION ALL SELECT 1 FROM pg_stat_activity "
+        "WHERE datname = current_database() AND pid <> pg_backend_pid() "
+        "AND state_change > clock_timestamp() - interval '1 second'"
+    )
+    async with asyncio.timeout(60):
+        while True:
+            if not query(busy):
+                return
+            await asyncio.sleep(0.05)
 
 
 async def test_the_worker_survives_the_loss_of_its_database_connections(
