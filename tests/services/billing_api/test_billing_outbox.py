@@ -125,6 +125,8 @@ async def test_two_replicas_share_the_work_and_double_nothing(
     async with start(alone) as one, start(alone) as other:
         names = await _sign_up_many(one, 20)
         await kubernetes.wait_for(lambda: kubernetes.in_flight == 2)
+        # Neither has come to its row only because the other gave up waiting for the answer.
+        assert len(kubernetes.requests) == 2
         kubernetes.answering.set()
         await kubernetes.wait_for(lambda: names == set(kubernetes.objects))
         done = [await _applied(replica, at_least=1) for replica in (one, other)]
