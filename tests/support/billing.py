@@ -132,3 +132,12 @@ def session_of(answer: Mapping[str, Any]) -> dict[str, str]:
 def instance_name(answer: Mapping[str, Any]) -> str:
     """Return the name of the instance a signup has queued."""
     return str(answer["deployment"]["job_id"]).removesuffix("-g1")
+
+
+async def until_kubernetes_is(client: httpx.AsyncClient, wanted: str) -> httpx.Response:
+    """Ask for readiness until it says so of Kubernetes; return that answer."""
+    async with asyncio.timeout(_PATIENCE):
+        while True:
+            response = await client.get("/health/ready")
+            if response.json()["kubernetes"] == wanted:
+                return response

@@ -13,7 +13,7 @@ from starlette.applications import Starlette
 
 from billing_api.endpoints import Services
 from billing_api.settings import Settings
-from tests.support.billing import PASSWORD, session_of, signup_body
+from tests.support.billing import PASSWORD, session_of, signup_body, until_kubernetes_is
 
 
 @dataclass(frozen=True)
@@ -58,11 +58,7 @@ class Billing:
 
     async def until_kubernetes_is(self, wanted: str) -> httpx.Response:
         """Ask for readiness until it says so of Kubernetes."""
-        async with asyncio.timeout(60):
-            while True:
-                response = await self.client.get("/health/ready")
-                if response.json()["kubernetes"] == wanted:
-                    return response
+        return await until_kubernetes_is(self.client, wanted)
 
     async def status(self, signup: Mapping[str, Any]) -> dict[str, Any]:
         """GET the deployment status of a customer who has just signed up."""

@@ -13,14 +13,6 @@ DOCUMENT = openapi.build(ROUTES)
 ROOT = Path(__file__).parents[3]
 
 
-def test_every_route_is_documented_with_its_method_and_status() -> None:
-    documented = {(path, method) for path, operations in DOCUMENT["paths"].items() for method in operations}
-    assert documented == {(route.path, route.method.lower()) for route in ROUTES}
-    for route in ROUTES:
-        responses = DOCUMENT["paths"][route.path][route.method.lower()]["responses"]
-        assert {str(route.status), *(str(kind.status) for kind in route.problems)} <= set(responses)
-
-
 def test_every_reference_leads_somewhere() -> None:
     references = set(re.findall(r'"#/components/schemas/(\w+)"', json.dumps(DOCUMENT)))
     assert references == set(DOCUMENT["components"]["schemas"])
