@@ -91,16 +91,19 @@ def data_folder() -> Iterator[Path]:
 
 
 def replica_environment(dsn: str, folder: Path) -> dict[str, str]:
-    """Return what every replica on one database is given alike: the secrets, and the license key as a file."""
+    """Return the settings of a replica on a database; all with the same folder can work side by side."""
+    return {"DATABASE_URL": dsn, "DATA_DIR": str(folder), **shared_secrets(folder)}
+
+
+def shared_secrets(folder: Path) -> dict[str, str]:
+    """Return the settings that replicas with a DATABASE_URL must have in common; the license key is put in a folder."""
     key = folder / "license.pem"
     if not key.exists():
         key.write_bytes(private_key_pem())
     return {
-        "DATABASE_URL": dsn,
-        "DATA_DIR": str(folder),
         "LICENSE_PRIVATE_KEY_PATH": str(key),
-        "SESSION_SECRET": "s" * 32,
-        "IDEMPOTENCY_SECRET": "i" * 32,
+        "SESSION_SECRET": "of-sessions-" * 4,
+        "IDEMPOTENCY_SECRET": "of-idempotency-" * 4,
     }
 
 
