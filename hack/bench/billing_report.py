@@ -89,18 +89,16 @@ def _damage_lines(damage: Damage | None) -> list[str]:
         return []
     return [
         f"{damage.signups} signups at once, API server stopped half-way and one of two replicas killed: "
-        f"{damage.refused} refused, all instances {damage.recovery_s:.1f} s after the API server was back",
+        f"{damage.refused} refused, all instances {damage.recovery_s:.1f} s after the API server was started again",
         f"lost: {damage.lost_accounts} accounts, {damage.lost_instances} instances; "
         f"doubled: {damage.doubled_accounts} accounts, {damage.doubled_instances} instances",
     ]
 
 
 def _milliseconds(prefix: str, load: Load) -> dict[str, float | None]:
-    found = {percent: 1000 * percentile(load.latencies, percent) for percent in _PERCENTILES}
-    # JSON has no NaN.
-    return {
-        f"{prefix}_p{percent}_ms": None if math.isnan(value) else round(value, 1) for percent, value in found.items()
-    }
+    if not load.latencies:  # JSON has no NaN
+        return dict.fromkeys((f"{prefix}_p{percent}_ms" for percent in _PERCENTILES), None)
+    return {f"{prefix}_p{percent}_ms": round(1000 * percentile(load.latencies, percent), 1) for percent in _PERCENTILES}
 
 
 def _rate_name(subject: Subject) -> str:

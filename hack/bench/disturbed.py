@@ -24,7 +24,10 @@ _PARTY = "disturbed"
 
 @dataclass(frozen=True, kw_only=True)
 class Damage:
-    """What was found when all was quiet again; `lost` and `doubled` are what must be none."""
+    """What was found when all was quiet again; `lost` and `doubled` are what must be none.
+
+    `recovery_s` are the seconds from the start of the API server until every instance was there.
+    """
 
     signups: int
     refused: int
@@ -77,8 +80,8 @@ async def disturb(cluster: LocalCluster, replicas: Sequence[Replica], *, dsn: st
     """
     async with customers([replica.url for replica in replicas], party=_PARTY) as people:
         answers = await _sign_up(people, count, cluster=cluster, victim=replicas[-1])
-    await asyncio.to_thread(cluster.start_component, "kube-apiserver")
     began = time.monotonic()
+    await asyncio.to_thread(cluster.start_component, "kube-apiserver")
     promises = [Promise.of(email, answer) for email, answer in answers.items() if answer.taken]
     await asyncio.to_thread(_await_instances, cluster, {promise.instance for promise in promises})
     recovery = time.monotonic() - began

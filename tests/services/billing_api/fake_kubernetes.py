@@ -25,7 +25,7 @@ class FakeKubernetes:
         lists, watches: how many were asked for.
         refusals: answers to give instead of applying, each once: (status, message).
         most_on_a_page: what a list answers at once, however much more is asked for.
-        answering: while it is not set, applies wait for it; `in_flight` is how many do.
+        gate: while it is not set, applies are received and wait.
     """
 
     def __init__(self) -> None:
@@ -37,9 +37,8 @@ class FakeKubernetes:
         self.refusals: deque[tuple[int, str]] = deque()
         self.always_refuse: tuple[int, str] | None = None
         self.most_on_a_page = 500
-        self.answering = asyncio.Event()
-        self.answering.set()
-        self.in_flight = 0
+        self.gate = asyncio.Event()
+        self.gate.set()
         self.port = 0
         self._version = 100
         self._changes: list[tuple[int, dict[str, Any]]] = []
@@ -116,7 +115,10 @@ class FakeKubernetes:
         name = request.match_info["name"]
         body = yaml.safe_load(await request.text())
         self.requests.append((name, request.headers["Authorization"], request.query_string))
-        await self._pass_gate()
+        if not self.gate.is_set():
+            async with self._changed:
+                self._changed.notify_all()
+            await self.gate.wait()
         refusal = self.always_refuse or (self.refusals.popleft() if self.refusals else None)
         if refusal:
             async with self._changed:
@@ -130,15 +132,6 @@ class FakeKubernetes:
         self.applies.append(name)
         await self._record("MODIFIED" if known else "ADDED", item)
         return web.json_response(item, status=200 if known else 201)
-
-    async def _pass_gate(self) -> None:
-        self.in_flight += 1
-        try:
-            async with self._changed:
-                self._changed.notify_all()
-            await self.answering.wait()
-        finally:
-            self.in_flight -= 1
 
     async def _list_or_watch(self, request: web.Request) -> web.StreamResponse:
         if request.query.get("watch") == "true":
