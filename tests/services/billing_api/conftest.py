@@ -1,7 +1,6 @@
 """A real PostgreSQL for the run, a database for each test, and the app on top of it."""
 
 import itertools
-import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -25,7 +24,8 @@ from billing_api.licensing.keys import KeyRing, SigningKey
 from billing_api.settings import Settings
 from tests.services.billing_api.conformance import Conformance
 from tests.services.billing_api.fake_kubernetes import FakeKubernetes
-from tests.services.billing_api.harness import Billing, Query, Start, StartAt
+from tests.services.billing_api.harness import Billing, Query, Start, StartAt, changed
+from tests.support.billing import data_folder
 
 _TEMPLATE = "template_billing"
 _numbers = itertools.count(1)
@@ -34,11 +34,7 @@ _numbers = itertools.count(1)
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
     """The embedded server with a migrated template; the URL names the template."""
-    # Not pytest's folder: its path is too long for a Unix socket.
-    with (
-        tempfile.TemporaryDirectory(prefix="billing-") as folder,
-        embedded.running(Path(folder), database=_TEMPLATE) as url,
-    ):
+    with data_folder() as path, embedded.running(path, database=_TEMPLATE) as url:
         with psycopg.connect(url, autocommit=True) as connection:
             # A database that lives for a minute need not survive a power cut.
             connection.execute("ALTER SYSTEM SET fsync = off")
@@ -80,6 +76,19 @@ async def kubernetes() -> AsyncIterator[FakeKubernetes]:
 def settings(tmp_path: Path) -> Settings:
     """Without a cluster; retries are quick."""
     return Settings(data_dir=tmp_path, outbox_retry_base_seconds=0.05, outbox_retry_max_seconds=0.2)
+
+
+@pytest.fixture
+def connected(settings: Settings, kubernetes: FakeKubernetes, tmp_path: Path) -> Settings:
+    """The same with the fake cluster."""
+    return changed(settings, kubeconfig=kubernetes.write_kubeconfig(tmp_path / "kubeconfig"))
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A DATA_DIR for a built-in database."""
+    with data_folder() as path:
+        yield path
 
 
 @pytest.fixture

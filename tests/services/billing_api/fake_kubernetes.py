@@ -27,6 +27,7 @@ class FakeKubernetes:
         applies: names in the order they were applied, repeated applies included.
         lists, watches: how many were asked for.
         refusals: answers to give instead of applying, each once: (status, message).
+        most_on_a_page: what a list answers at once, however much more is asked for.
         gate: while it is not set, applies are received and wait.
     """
 
@@ -52,6 +53,7 @@ class FakeKubernetes:
         self.watches = 0
         self.refusals: deque[tuple[int, str]] = deque()
         self.always_refuse: tuple[int, str] | None = None
+        self.most_on_a_page = 500
         self.gate = asyncio.Event()
         self.gate.set()
         self.port = 0
@@ -182,7 +184,8 @@ class FakeKubernetes:
             return await self._watch(request)
         self.lists += 1
         names = sorted(self.objects)
-        limit, start = int(request.query.get("limit", "500")), int(request.query.get("continue") or 0)
+        limit = min(int(request.query.get("limit", "500")), self.most_on_a_page)
+        start = int(request.query.get("continue") or 0)
         page = [self.objects[name] for name in names[start : start + limit]]
         token = str(start + limit) if start + limit < len(names) else ""
         metadata = {"resourceVersion": str(self._version), "continue": token}

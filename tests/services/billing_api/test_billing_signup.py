@@ -9,8 +9,8 @@ import pytest
 from billing_api.accounts.signup import Accounts
 from billing_api.accounts.signup import instance_name as name_of
 from billing_api.licensing.keys import SigningKey
-from tests.services.billing_api.harness import Billing, Query, instance_name
-from tests.support.billing import PASSWORD
+from tests.services.billing_api.harness import Billing, Query
+from tests.support.billing import PASSWORD, instance_name
 
 
 async def test_the_answer_has_the_fields_of_the_documents(billing: Billing) -> None:
