@@ -5,6 +5,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
+from functools import partial
 
 from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
@@ -12,9 +13,13 @@ from starlette.middleware import Middleware
 from starlette.routing import Route
 
 from billing_api import endpoints
-from billing_api.accounts.passwords import Passwords
+from billing_api.accounts.limits import Limits
+from billing_api.accounts.login import Logins
+from billing_api.accounts.origins import Pseudonyms
+from billing_api.accounts.passwords import LANES, Passwords
+from billing_api.accounts.replays import Replays
 from billing_api.accounts.sessions import Sessions
-from billing_api.accounts.signup import Accounts
+from billing_api.accounts.signup import Signups
 from billing_api.accounts.validation import LOGIN_FIELDS, SIGNUP_FIELDS
 from billing_api.db import housekeeping, signing_keys
 from billing_api.db.pool import Database
@@ -28,6 +33,7 @@ from billing_api.errors import (
     RequestInProgress,
     ServiceUnavailable,
     TooManyAttempts,
+    TooManyStacks,
     Unauthenticated,
     UnsupportedMediaType,
     WrongCredentials,
@@ -58,7 +64,15 @@ ROUTES: tuple[Endpoint, ...] = (
         body=SIGNUP_FIELDS,
         answer=answers.SignupAnswer,
         status=201,
-        problems=(*_BODY_PROBLEMS, EmailTaken, RequestInProgress, KeyReused, ServiceUnavailable),
+        problems=(
+            *_BODY_PROBLEMS,
+            EmailTaken,
+            RequestInProgress,
+            KeyReused,
+            TooManyAttempts,
+            TooManyStacks,
+            ServiceUnavailable,
+        ),
         idempotent=True,
     ),
     Endpoint(
@@ -174,19 +188,35 @@ async def _start(
     await _publish_keys(database, signing_key, settings)
     secret = settings.session_secret.encode() or signing_key.derive("billing-api sessions")
     sessions = Sessions(database, secret=secret, lifetime=timedelta(minutes=settings.session_minutes))
-    accounts = Accounts(
+    passwords = stack.enter_context(Passwords(queue=settings.password_queue))
+    for lane in LANES:
+        metrics.passwords_waiting.labels(lane).set_function(partial(passwords.waiting, lane))
+    pseudonyms = Pseudonyms(signing_key.derive("billing-api limits"))
+    limits = Limits(database, pseudonyms=pseudonyms, settings=settings, metrics=metrics)
+    logins = Logins(database=database, passwords=passwords, sessions=sessions, limits=limits, metrics=metrics)
+    signups = Signups(
         database=database,
-        passwords=stack.enter_context(Passwords()),
+        passwords=passwords,
         signer=LicenseSigner(signing_key, issuer=settings.license_issuer),
         sessions=sessions,
+        replays=Replays(
+            database=database,
+            passwords=passwords,
+            logins=logins,
+            limits=limits,
+            secret=signing_key.derive("billing-api idempotency"),
+        ),
+        limits=limits,
+        pseudonyms=pseudonyms,
         settings=settings,
         metrics=metrics,
-        fingerprint_key=signing_key.derive("billing-api idempotency"),
     )
     services = Services(
         settings=settings,
         database=database,
-        accounts=accounts,
+        signups=signups,
+        logins=logins,
+        limits=limits,
         sessions=sessions,
         metrics=metrics,
         openapi=openapi.build(ROUTES),

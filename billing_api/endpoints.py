@@ -9,8 +9,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from billing_api.accounts import render
+from billing_api.accounts.limits import LOGIN_LIMITS, SIGNUP_LIMITS, Limits
+from billing_api.accounts.login import Logins
 from billing_api.accounts.sessions import COOKIE, Session, Sessions
-from billing_api.accounts.signup import Accounts
+from billing_api.accounts.signup import Signups
 from billing_api.accounts.validation import parse_login, parse_signup
 from billing_api.db import accounts as account_rows
 from billing_api.db import outbox as outbox_rows
@@ -38,7 +40,9 @@ class Services:
 
     settings: Settings
     database: Database
-    accounts: Accounts
+    signups: Signups
+    logins: Logins
+    limits: Limits
     sessions: Sessions
     metrics: Metrics
     openapi: dict[str, Any]
@@ -56,7 +60,9 @@ async def signup(request: Request) -> Response:
     services = _services(request)
     key = idempotency_key(request)
     wanted = parse_signup(await read_object(request))
-    outcome = await services.accounts.sign_up(wanted, key=key)
+    client = request.client.host if request.client else ""
+    await services.limits.count(SIGNUP_LIMITS, account=None, client=client)
+    outcome = await services.signups.sign_up(wanted, key=key, client=client)
     body = render.signup(outcome.account, outcome.session, settings=services.settings)
     response = render.response(body, status=201)
     response.headers["Location"] = body.deployment.check_status_url
@@ -70,7 +76,8 @@ async def login(request: Request) -> Response:
     services = _services(request)
     wanted = parse_login(await read_object(request))
     client = request.client.host if request.client else ""
-    outcome = await services.accounts.log_in(wanted, client=client)
+    await services.limits.count(LOGIN_LIMITS, account=wanted.email_key, client=client)
+    outcome = await services.logins.log_in(wanted, client=client)
     response = render.response(render.login(outcome.account, outcome.session))
     return _with_cookie(response, outcome.session, settings=services.settings)
 
@@ -87,7 +94,7 @@ async def deployment_status(request: Request) -> Response:
     """GET /api/customers/{customer_id}/deployment/status."""
     services, customer_id = _services(request), request.path_params["customer_id"]
     unknown = not_found("customer_id is not known, or not yours to see", field="customer_id")
-    if await services.sessions.customer_of(request) != customer_id:
+    if (await services.sessions.holder_of(request)).customer_id != customer_id:
         raise unknown
     async with services.database.transaction() as connection:
         name = await account_rows.find_instance_name(connection, customer_id)

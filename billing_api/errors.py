@@ -8,6 +8,7 @@ BillingError
 ├── ClusterUnavailable     Kubernetes does not answer or cannot serve us now; temporary
 ├── ClusterRejected        Kubernetes refuses this very object; permanent
 ├── WatchExpired           the watch fell too far behind; list again
+├── CommandRefused         a subcommand cannot do what was asked; names the argument and the cure
 └── Problem                an answer for the caller (RFC 9457), one subclass per problem type
 """
 
@@ -48,12 +49,16 @@ class WatchExpired(BillingError):
     """The resource version to continue a watch from is no longer kept by the API server."""
 
 
+class CommandRefused(BillingError):
+    """A subcommand of the command line cannot do what was asked."""
+
+
 @dataclass(frozen=True)
 class FieldError:
     """One thing wrong with one part of the request.
 
     Attributes:
-        field: a member of the JSON body, ``body``, or the name of a header.
+        field: a member of the JSON body, ``body``, the name of a header, or ``client``: whoever sends the request.
         detail: what is wrong and what would be right, never the value itself.
     """
 
@@ -138,9 +143,15 @@ class KeyReused(Problem):
 
 
 class TooManyAttempts(Problem):
-    """Too many tries to log in; ``Retry-After`` says when to come back."""
+    """Too many calls of this kind; ``Retry-After`` says when to come back."""
 
     status, slug, title = 429, "too-many-attempts", "Too many attempts"
+
+
+class TooManyStacks(Problem):
+    """Too many trials of unverified e-mail addresses come from there; ``Retry-After`` says when one of them ends."""
+
+    status, slug, title = 429, "too-many-stacks", "Too many trials without a verified e-mail address"
 
 
 class InternalError(Problem):
@@ -150,7 +161,9 @@ class InternalError(Problem):
 
 
 class ServiceUnavailable(Problem):
-    """The database does not answer; nothing was changed, or the Idempotency-Key makes a retry safe."""
+    """The database does not answer, or too much is to do; nothing was changed, or the Idempotency-Key makes a retry
+    safe.
+    """
 
     status, slug, title = 503, "service-unavailable", "The service is not available at the moment"
 

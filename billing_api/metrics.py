@@ -19,8 +19,18 @@ class Metrics:
             buckets=_SECONDS,
         )
         self.signups = Counter("billing_signups", "Accounts created", registry=registry)
-        self.logins = Counter(
-            "billing_logins", "Logins by outcome: success, wrong, throttled", ["outcome"], registry=registry
+        self.logins = Counter("billing_logins", "Logins by outcome: success, wrong", ["outcome"], registry=registry)
+        self.limited = Counter(
+            "billing_limited",
+            "Calls refused because there were too many: of what (login, signup, stack), counted per what",
+            ["name", "per"],
+            registry=registry,
+        )
+        self.passwords_waiting = Gauge(
+            "billing_passwords_waiting",
+            "Passwords that wait to be hashed, by lane: hash (signups), verify (logins)",
+            ["lane"],
+            registry=registry,
         )
         self.outbox_pending = Gauge(
             "billing_outbox_pending", "Customer instances Kubernetes has not been told of yet", registry=registry
@@ -34,7 +44,7 @@ class Metrics:
         self.watch_connected = Gauge(
             "billing_cluster_watch_connected", "1 while the customer instances are in sight", registry=registry
         )
-        for outcome in ("success", "wrong", "throttled"):
+        for outcome in ("success", "wrong"):
             self.logins.labels(outcome)
         for outcome in ("applied", "postponed", "rejected"):
             self.outbox_applies.labels(outcome)

@@ -9,6 +9,7 @@ from starlette.requests import Request
 
 from billing_api.db import sessions as rows
 from billing_api.db.pool import Connection, Database
+from billing_api.db.sessions import Holder
 from billing_api.errors import FieldError, Unauthenticated
 
 COOKIE = "billing_session"
@@ -45,18 +46,18 @@ class Sessions:
         }
         return Session(token=jwt.encode(payload, self._secret, algorithm="HS256"), expires_at=expires_at)
 
-    async def customer_of(self, request: Request) -> str:
-        """Return the identifier of the customer who sends the request.
+    async def holder_of(self, request: Request) -> Holder:
+        """Return who sends the request, with the rights they have at this moment.
 
         Raises:
             Unauthenticated: no token, or one that is not ours, expired or revoked.
         """
         jti = self._verified(request)
         async with self._database.transaction() as connection:
-            customer_id = await rows.customer_of(connection, jti)
-        if customer_id is None:
+            holder = await rows.holder_of(connection, jti)
+        if holder is None:
             raise _unauthenticated("the session has ended")
-        return customer_id
+        return holder
 
     async def end(self, request: Request) -> None:
         """Revoke the session whose token the request carries.

@@ -4,46 +4,17 @@ Every mistake is reported, not only the first, each with the field's name. No va
 """
 
 import difflib
-import unicodedata
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-from email_validator import EmailNotValidError, validate_email
-
+from billing_api.accounts import names
 from billing_api.accounts.passwords import MAX_BYTES
+from billing_api.accounts.requests import LoginRequest, SignupRequest
 from billing_api.errors import FieldError, InvalidRequest
 
-#: Lengths as the CustomerInstance CRD has them (spec.customer), so that no accepted signup is refused there.
-_MAX_EMAIL = 254
-_MAX_NAME = 200
-#: NIST SP 800-63B section 3.1.1.2 and requirements 002: eight characters or more.
-_MIN_PASSWORD = 8
 #: Looking for the field that was meant takes time, and 64 KiB hold thousands of names.
 _MAX_UNKNOWN = 10
-
-
-@dataclass(frozen=True, kw_only=True)
-class SignupRequest:
-    """A checked signup: text in Unicode form NFC, trimmed.
-
-    Attributes:
-        email_key: the address in the form in which no two accounts may share it: case folded, domain in ASCII.
-    """
-
-    email: str
-    email_key: str
-    password: str = field(repr=False)
-    company_name: str
-    full_name: str | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class LoginRequest:
-    """A checked login; see SignupRequest."""
-
-    email_key: str
-    password: str = field(repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,47 +33,11 @@ class Field:
 
 
 def _email(text: str) -> tuple[str, str]:
-    if len(text) > _MAX_EMAIL:
-        raise ValueError(f"must have at most {_MAX_EMAIL} characters")
-    try:
-        checked = validate_email(text.strip(), check_deliverability=False)
-    except EmailNotValidError as error:
-        raise ValueError("must be an e-mail address such as john@example.com") from error
-    return checked.normalized, f"{checked.local_part.casefold()}@{checked.ascii_domain}"
+    return names.email(text), names.email_key(text)
 
 
-def _name(text: str) -> str:
-    name = unicodedata.normalize("NFC", text).strip()
-    if not name:
-        raise ValueError("must not be empty")
-    if len(name) > _MAX_NAME:
-        raise ValueError(f"must have at most {_MAX_NAME} characters")
-    if any(unicodedata.category(character) == "Cc" for character in name):
-        raise ValueError("must not contain control characters")
-    return name
-
-
-def _new_password(text: str) -> str:
-    password = _any_password(text)
-    if len(password) < _MIN_PASSWORD:
-        raise ValueError(f"must have at least {_MIN_PASSWORD} characters")
-    if len(password.encode()) > MAX_BYTES:
-        raise ValueError(f"must have at most {MAX_BYTES} bytes in UTF-8")
-    return password
-
-
-def _any_password(text: str) -> str:
-    # The same password typed on another system may arrive decomposed (RFC 8265 section 4.2.2: NFC).
-    password = unicodedata.normalize("NFC", text)
-    if not password:
-        raise ValueError("must not be empty")
-    if "\0" in password:
-        raise ValueError("must not contain NUL characters")
-    return password
-
-
-_EMAIL_SCHEMA = {"type": "string", "format": "email", "maxLength": _MAX_EMAIL, "example": "john@example.com"}
-_NAME_SCHEMA = {"type": "string", "minLength": 1, "maxLength": _MAX_NAME}
+_EMAIL_SCHEMA = {"type": "string", "format": "email", "maxLength": names.MAX_EMAIL, "example": "john@example.com"}
+_NAME_SCHEMA = {"type": "string", "minLength": 1, "maxLength": names.MAX_NAME}
 
 SIGNUP_FIELDS: tuple[Field, ...] = (
     Field(
@@ -112,24 +47,24 @@ SIGNUP_FIELDS: tuple[Field, ...] = (
     ),
     Field(
         name="password",
-        check=_new_password,
+        check=names.new_password,
         schema={
             "type": "string",
             "format": "password",
-            "minLength": _MIN_PASSWORD,
+            "minLength": names.MIN_PASSWORD,
             "maxLength": MAX_BYTES,
-            "description": f"{_MIN_PASSWORD} characters to {MAX_BYTES} bytes in UTF-8.",
+            "description": f"{names.MIN_PASSWORD} characters to {MAX_BYTES} bytes in UTF-8.",
             "example": "SecurePass123",
         },
     ),
     Field(
         name="company_name",
-        check=_name,
+        check=names.name,
         schema={**_NAME_SCHEMA, "description": "As the dashboard shows it.", "example": "Acme Corp"},
     ),
     Field(
         name="full_name",
-        check=_name,
+        check=names.name,
         required=False,
         schema={**_NAME_SCHEMA, "description": "Whom to address; may be left out.", "example": "John Doe"},
     ),
@@ -139,7 +74,7 @@ LOGIN_FIELDS: tuple[Field, ...] = (
     Field(name="email", check=_email, schema={**_EMAIL_SCHEMA, "description": "The address signed up with."}),
     Field(
         name="password",
-        check=_any_password,
+        check=names.password,
         schema={"type": "string", "format": "password", "minLength": 1, "example": "SecurePass123"},
     ),
 )
@@ -193,8 +128,6 @@ def _check(table: Sequence[Field], document: Mapping[str, Any]) -> dict[str, Any
 def _text(value: object) -> str:
     if not isinstance(value, str):
         raise ValueError("must be a string")
-    if any(unicodedata.category(character) == "Cs" for character in value):
-        raise ValueError("must not contain lone surrogates")
     return value
 
 

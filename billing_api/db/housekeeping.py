@@ -1,4 +1,4 @@
-"""Throws away what has expired: sessions, idempotency keys, counted logins."""
+"""Throws away what has expired: sessions, idempotency keys, counted calls."""
 
 import asyncio
 import logging
@@ -10,7 +10,7 @@ from billing_api.errors import DatabaseUnavailable
 
 #: Expired rows are ignored by every query; they only take space.
 _EVERY_SECONDS = 3600.0
-_TABLES = ("sessions", "idempotency_keys", "login_attempts")
+_TABLES = ("sessions", "idempotency_keys", "limits")
 
 log = logging.getLogger(__name__)
 

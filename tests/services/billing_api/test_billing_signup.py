@@ -119,7 +119,7 @@ async def test_a_name_that_is_taken_is_drawn_again(
     first, twin, other = uuid4(), uuid4(), uuid4()
     twin = UUID(hex=first.hex[:12] + twin.hex[12:])
     drawn = iter([first, twin, other])
-    billing.services.accounts._new_id = lambda: next(drawn)
+    billing.services.signups._new_id = lambda: next(drawn)
     answers = [(await billing.sign_up(email)).json() for email in ("a@example.com", "b@example.com")]
     assert [instance_name(answer) for answer in answers] == [name_of(first), name_of(other)]
     assert len(query("SELECT * FROM customers")) == 2
