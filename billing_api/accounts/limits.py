@@ -96,16 +96,17 @@ class Limits:
         self, connection: Connection, limits: Sequence[Limit], *, account: str | None, client: str
     ) -> list[_Bucket]:
         place = place_of(client)
-        owners = {"address": place.address, "network": place.network, "account": account, "all": ""}
-        if account is not None and await rows.remembers(connection, self._known(account, client)):
-            owners["account"] = f"{account}\n{place.address}"
+        owners: dict[str, tuple[str, ...]] = {"address": (place.address,), "network": (place.network,), "all": ()}
+        if account is not None:
+            known = await rows.remembers(connection, self._known(account, client))
+            owners["account"] = (account, place.address) if known else (account,)
         ordered = sorted(limits, key=lambda limit: _ORDER.index(limit.per))
-        return [self._bucket(limit, owner) for limit in ordered if (owner := owners[limit.per]) is not None]
+        return [self._bucket(limit, owners[limit.per]) for limit in ordered if limit.per in owners]
 
-    def _bucket(self, limit: Limit, owner: str) -> _Bucket:
+    def _bucket(self, limit: Limit, owner: tuple[str, ...]) -> _Bucket:
         most = int(getattr(self._settings, limit.setting))
         factor = NETWORK_FACTOR if limit.per == "network" else 1
-        return _Bucket(limit=limit, name=self._pseudonyms.of(limit.name, limit.per, owner), most=most * factor)
+        return _Bucket(limit=limit, name=self._pseudonyms.of(limit.name, limit.per, *owner), most=most * factor)
 
     def _known(self, account: str, client: str) -> bytes:
         return self._pseudonyms.of("known", account, place_of(client).address)

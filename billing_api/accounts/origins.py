@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import ipaddress
+import json
 from dataclasses import dataclass
 
 from billing_api.db.accounts import Origin
@@ -48,7 +49,7 @@ class Pseudonyms:
 
     def of(self, *parts: str) -> bytes:
         """Return the 32 bytes that stand for the parts."""
-        return hmac.digest(self._secret, "\n".join(parts).encode(), hashlib.sha256)
+        return hmac.digest(self._secret, json.dumps(parts).encode(), hashlib.sha256)
 
     def origin(self, client: str) -> Origin:
         """Return the pseudonyms of a client's address and network."""
