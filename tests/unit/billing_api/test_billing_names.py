@@ -37,7 +37,7 @@ def test_characters_that_break_a_line_are_refused_in_names(control: str) -> None
     "name",
     [
         "Acme & Söhne GmbH",
-        "\u0646\u0631\u0645\u200c\u0627\u0641\u0632\u0627\u0631",  # Persian, a non-joiner between letters that would join
+        "\u0646\u0631\u0645\u200c\u0627\u0641\u0632\u0627\u0631",  # Persian, a non-joiner in the middle
         "क्\u200dष",  # Devanagari, with a joiner after the virama
         "ශ්\u200dරී ලංකා",  # Sri Lanka in Sinhala
         "דוד בע״מ",
