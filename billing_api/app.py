@@ -1,4 +1,4 @@
-"""The application: one route table, one factory, one lifespan."""
+"""The application: one factory, one lifespan, which wires the rooms together."""
 
 import asyncio
 import logging
@@ -6,13 +6,12 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from functools import partial
+from typing import TypedDict
 
 from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.routing import Route
 
-from billing_api import endpoints
 from billing_api.accounts.limits import Limits
 from billing_api.accounts.login import Logins
 from billing_api.accounts.origins import Pseudonyms
@@ -20,128 +19,25 @@ from billing_api.accounts.passwords import LANES, Passwords
 from billing_api.accounts.replays import Replays
 from billing_api.accounts.sessions import Sessions
 from billing_api.accounts.signup import Signups
-from billing_api.accounts.validation import LOGIN_FIELDS, SIGNUP_FIELDS
 from billing_api.db import housekeeping, signing_keys
 from billing_api.db.pool import Database
-from billing_api.endpoints import Services
-from billing_api.errors import (
-    BodyTooLarge,
-    EmailTaken,
-    InvalidRequest,
-    KeyReused,
-    NotFound,
-    RequestInProgress,
-    ServiceUnavailable,
-    TooManyAttempts,
-    TooManyStacks,
-    Unauthenticated,
-    UnsupportedMediaType,
-    WrongCredentials,
-)
-from billing_api.http import answers, openapi, problems
+from billing_api.http import dispatch, openapi, problems
+from billing_api.http.call import Services
+from billing_api.http.cookies import Cookies
+from billing_api.http.dispatch import Gate
+from billing_api.http.docs import OpenApi
+from billing_api.http.health import Health
 from billing_api.http.middleware import Observe
-from billing_api.http.openapi import Endpoint
 from billing_api.kube.client import Cluster, Configuration
 from billing_api.kube.watch import InstanceWatch
 from billing_api.licensing.keys import SigningKey, write_jwks
 from billing_api.licensing.licenses import LicenseSigner
 from billing_api.metrics import Metrics
 from billing_api.outbox.worker import OutboxWorker
+from billing_api.routes import ROUTES
 from billing_api.settings import Settings
 
 log = logging.getLogger(__name__)
-
-_BODY_PROBLEMS = (InvalidRequest, BodyTooLarge, UnsupportedMediaType)
-
-ROUTES: tuple[Endpoint, ...] = (
-    Endpoint(
-        method="POST",
-        path="/api/customers/signup",
-        handler=endpoints.signup,
-        summary="Create an account with a trial",
-        description="Creates the account, its trial subscription and its license, and has the customer's own stack "
-        "deployed. Answers at once; follow the deployment at `deployment.check_status_url`.",
-        body=SIGNUP_FIELDS,
-        answer=answers.SignupAnswer,
-        status=201,
-        problems=(
-            *_BODY_PROBLEMS,
-            EmailTaken,
-            RequestInProgress,
-            KeyReused,
-            TooManyAttempts,
-            TooManyStacks,
-            ServiceUnavailable,
-        ),
-        idempotent=True,
-    ),
-    Endpoint(
-        method="POST",
-        path="/api/customers/login",
-        handler=endpoints.login,
-        summary="Begin a session",
-        description="The answer is the same, and takes as long, for a wrong password and for an unknown account.",
-        body=LOGIN_FIELDS,
-        answer=answers.LoginAnswer,
-        problems=(*_BODY_PROBLEMS, WrongCredentials, TooManyAttempts, ServiceUnavailable),
-    ),
-    Endpoint(
-        method="POST",
-        path="/api/customers/logout",
-        handler=endpoints.logout,
-        summary="End the session",
-        description="The token is worth nothing from now on.",
-        status=204,
-        problems=(Unauthenticated, ServiceUnavailable),
-        session=True,
-    ),
-    Endpoint(
-        method="GET",
-        path="/api/customers/{customer_id}/deployment/status",
-        handler=endpoints.deployment_status,
-        summary="How far the deployment is",
-        description="Read from the customer's CustomerInstance. There is no Helm release any more, so the older "
-        "documents' `helm` is gone, and their `pods` are now `components`. Somebody else's customer is not found.",
-        answer=answers.DeploymentAnswer,
-        problems=(Unauthenticated, NotFound, ServiceUnavailable),
-        session=True,
-    ),
-    Endpoint(
-        method="GET",
-        path="/health/live",
-        handler=endpoints.live,
-        summary="Whether the process works",
-        description="503 when a background task has died: the process must be restarted.",
-        answer=answers.LiveAnswer,
-        problems=(ServiceUnavailable,),
-    ),
-    Endpoint(
-        method="GET",
-        path="/health/ready",
-        handler=endpoints.ready,
-        summary="Whether requests can be served",
-        description="They can while the database answers; Kubernetes may be away.",
-        answer=answers.ReadyAnswer,
-        problems=(ServiceUnavailable,),
-    ),
-    Endpoint(
-        method="GET",
-        path="/metrics",
-        handler=endpoints.metrics,
-        summary="Metrics for Prometheus",
-        media_type="text/plain",
-    ),
-    Endpoint(method="GET", path="/openapi.json", handler=endpoints.openapi, summary="This document"),
-    Endpoint(
-        method="GET",
-        path="/.well-known/jwks.json",
-        handler=endpoints.jwks,
-        summary="Public keys of the licenses",
-        description="The same as the file jwks.json in DATA_DIR, which the operator mounts.",
-        answer=answers.JwksAnswer,
-        problems=(ServiceUnavailable,),
-    ),
-)
 
 
 def create_app(
@@ -171,7 +67,7 @@ def create_app(
             yield
 
     app = Starlette(
-        routes=[Route(row.path, row.handler, methods=[row.method]) for row in ROUTES],
+        routes=dispatch.routes(ROUTES),
         middleware=[Middleware(Observe, metrics=metrics)],
         exception_handlers=dict(problems.HANDLERS),
         lifespan=lifespan,
@@ -184,45 +80,60 @@ async def _start(
     stack: AsyncExitStack, settings: Settings, *, dsn: str, signing_key: SigningKey, metrics: Metrics
 ) -> Services:
     """Build the services, each from the ones before it; the stack closes what must be closed."""
-    database = await stack.enter_async_context(Database(dsn, size=settings.database_pool_size))
+    services = Services()
+    for made in (settings, metrics, Health()):
+        services.add(made)
+    database = services.add(await stack.enter_async_context(Database(dsn, size=settings.database_pool_size)))
     await _publish_keys(database, signing_key, settings)
     secret = settings.session_secret.encode() or signing_key.derive("billing-api sessions")
-    sessions = Sessions(database, secret=secret, lifetime=timedelta(minutes=settings.session_minutes))
+    services.add(Sessions(database, secret=secret, lifetime=timedelta(minutes=settings.session_minutes)))
+    _add_accounts(stack, services, signing_key)
+    _add_doorways(services)
+    _background(stack, services, "housekeeping", housekeeping.run(database))
+    return services
+
+
+def _add_accounts(stack: AsyncExitStack, services: Services, signing_key: SigningKey) -> None:
+    """Add signup and login, and what they share."""
+    settings, metrics = services.get(Settings), services.get(Metrics)
     passwords = stack.enter_context(Passwords(queue=settings.password_queue))
     for lane in LANES:
         metrics.passwords_waiting.labels(lane).set_function(partial(passwords.waiting, lane))
     pseudonyms = Pseudonyms(signing_key.derive("billing-api limits"))
-    limits = Limits(database, pseudonyms=pseudonyms, settings=settings, metrics=metrics)
-    logins = Logins(database=database, passwords=passwords, sessions=sessions, limits=limits, metrics=metrics)
-    signups = Signups(
-        database=database,
-        passwords=passwords,
-        signer=LicenseSigner(signing_key, issuer=settings.license_issuer),
-        sessions=sessions,
-        replays=Replays(
-            database=database,
-            passwords=passwords,
-            logins=logins,
-            limits=limits,
-            secret=signing_key.derive("billing-api idempotency"),
-        ),
-        limits=limits,
-        pseudonyms=pseudonyms,
-        settings=settings,
-        metrics=metrics,
+    limits = services.add(Limits(services.get(Database), pseudonyms=pseudonyms, settings=settings, metrics=metrics))
+    shared: _Shared = {
+        "database": services.get(Database),
+        "passwords": passwords,
+        "limits": limits,
+    }
+    logins = services.add(Logins(**shared, sessions=services.get(Sessions), metrics=metrics))
+    replays = Replays(**shared, logins=logins, secret=signing_key.derive("billing-api idempotency"))
+    services.add(
+        Signups(
+            **shared,
+            signer=LicenseSigner(signing_key, issuer=settings.license_issuer),
+            sessions=services.get(Sessions),
+            replays=replays,
+            pseudonyms=pseudonyms,
+            settings=settings,
+            metrics=metrics,
+        )
     )
-    services = Services(
-        settings=settings,
-        database=database,
-        signups=signups,
-        logins=logins,
-        limits=limits,
-        sessions=sessions,
-        metrics=metrics,
-        openapi=openapi.build(ROUTES),
-    )
-    _background(stack, services, "housekeeping", housekeeping.run(database))
-    return services
+
+
+class _Shared(TypedDict):
+    """What signup, login and replays have in common."""
+
+    database: Database
+    passwords: Passwords
+    limits: Limits
+
+
+def _add_doorways(services: Services) -> None:
+    """Add what the route table needs. On localhost there is no TLS, and browsers would drop a Secure cookie."""
+    cookies = services.add(Cookies(secure=services.get(Settings).base_domain != "localhost"))
+    services.add(Gate(authenticator=services.get(Sessions), cookies=cookies, limiter=services.get(Limits)))
+    services.add(OpenApi(openapi.build(ROUTES, cookies=cookies)))
 
 
 async def _publish_keys(database: Database, signing_key: SigningKey, settings: Settings) -> None:
@@ -239,9 +150,14 @@ async def _follow_cluster(stack: AsyncExitStack, services: Services, kubernetes:
         log.warning("No Kubernetes cluster: set KUBECONFIG. Signups are taken; their instances wait in the outbox")
         return
     api = await stack.enter_async_context(Cluster.connect(kubernetes))
-    worker = OutboxWorker(database=services.database, cluster=api, settings=services.settings, metrics=services.metrics)
-    services.watch = InstanceWatch(api, on_connected=worker.cluster_is_back)
-    _background(stack, services, "watch", services.watch.run())
+    worker = OutboxWorker(
+        database=services.get(Database),
+        cluster=api,
+        settings=services.get(Settings),
+        metrics=services.get(Metrics),
+    )
+    watch = services.add(InstanceWatch(api, on_connected=worker.cluster_is_back))
+    _background(stack, services, "watch", watch.run())
     _background(stack, services, "outbox", worker.run(), stop=worker.stop)
 
 
@@ -263,7 +179,7 @@ def _background(
     def ended(done: asyncio.Task[None]) -> None:
         error = None if done.cancelled() else done.exception()
         if error is not None:
-            services.broken = name
+            services.get(Health).broken = name
             log.critical("The background task %s has failed", name, exc_info=error)
 
     async def finish() -> None:

@@ -14,7 +14,7 @@ BillingError
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 
 class BillingError(Exception):
@@ -100,6 +100,18 @@ class Unauthenticated(Problem):
     status, slug, title = 401, "unauthenticated", "A valid session is needed"
 
 
+class CsrfTokenMissing(Problem):
+    """A browser's session wants to change something without the token that a foreign page cannot know."""
+
+    status, slug, title = 403, "csrf-token-missing", "The CSRF token is missing or wrong"
+
+
+class Forbidden(Problem):
+    """The caller is known, and may not do this."""
+
+    status, slug, title = 403, "forbidden", "This needs more rights"
+
+
 class NotFound(Problem):
     """There is no such thing, or not for this caller."""
 
@@ -131,7 +143,7 @@ class BodyTooLarge(Problem):
 
 
 class UnsupportedMediaType(Problem):
-    """The body is not declared as JSON."""
+    """The body is not declared as what is read here, which is JSON nearly everywhere."""
 
     status, slug, title = 415, "unsupported-media-type", "The body must be JSON"
 
@@ -166,6 +178,29 @@ class ServiceUnavailable(Problem):
     """
 
     status, slug, title = 503, "service-unavailable", "The service is not available at the moment"
+
+
+KindOfProblem = TypeVar("KindOfProblem", bound=Problem)
+
+
+def of_field(
+    kind: type[KindOfProblem],
+    field: str,
+    why: str,
+    *,
+    detail: str | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> KindOfProblem:
+    """Return a problem with one part of the request.
+
+    Args:
+        kind: the problem type.
+        field: see FieldError.
+        why: what is wrong with the field.
+        detail: the problem as a whole; the same when it says no more.
+        headers: of the answer.
+    """
+    return kind(detail or why, errors=[FieldError(field, why)], headers=headers)
 
 
 PROBLEMS: tuple[type[Problem], ...] = tuple(Problem.__subclasses__())

@@ -9,10 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from billing_api.accounts.models import LoginRequest, SignupRequest
 from billing_api.accounts.origins import NETWORK_FACTOR, Pseudonyms, place_of
 from billing_api.db import limits as rows
 from billing_api.db.pool import Connection, Database
-from billing_api.errors import FieldError, TooManyAttempts
+from billing_api.errors import TooManyAttempts, of_field
+from billing_api.http.call import Call
 from billing_api.http.limits import Limit
 from billing_api.metrics import Metrics
 from billing_api.settings import Settings
@@ -56,6 +58,10 @@ class Limits:
         self._pseudonyms = pseudonyms
         self._settings = settings
         self._metrics = metrics
+
+    async def check(self, limits: Sequence[Limit], call: Call) -> None:
+        """Count the call of a row; see `count`."""
+        await self.count(limits, account=_account_of(call), client=call.client)
 
     async def count(self, limits: Sequence[Limit], *, account: str | None, client: str) -> None:
         """Count one call.
@@ -116,7 +122,13 @@ class Limits:
         log.info("A %s is refused: too many per %s", limit.name, limit.per)
         field, what = _WORDS[limit.per]
         detail = f"{what.format(name=limit.name)}; try again in {seconds} s"
-        return TooManyAttempts(detail, errors=[FieldError(field, detail)], headers={"Retry-After": str(seconds)})
+        return of_field(TooManyAttempts, field, detail, headers={"Retry-After": str(seconds)})
+
+
+def _account_of(call: Call) -> str | None:
+    if call.caller is not None:
+        return call.caller.customer_id
+    return call.body.email_key if isinstance(call.body, LoginRequest | SignupRequest) else None
 
 
 #: The field that is to blame, and what it says.

@@ -4,13 +4,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from billing_api.accounts.limits import LOGIN_LIMITS, Limits
+from billing_api.accounts.models import LoginRequest
 from billing_api.accounts.passwords import Passwords
-from billing_api.accounts.requests import LoginRequest
 from billing_api.accounts.sessions import Session, Sessions
 from billing_api.db import accounts as rows
 from billing_api.db.accounts import Account
 from billing_api.db.pool import Database
-from billing_api.errors import FieldError, WrongCredentials
+from billing_api.errors import WrongCredentials, of_field
 from billing_api.metrics import Metrics
 
 
@@ -52,8 +52,7 @@ class Logins:
         correct = await self._passwords.verify(request.password, customer.password_hash if customer else None)
         if customer is None or not correct:
             self._metrics.logins.labels("wrong").inc()
-            detail = "email or password is wrong"
-            raise WrongCredentials(detail, errors=[FieldError("password", detail)])
+            raise of_field(WrongCredentials, "password", "email or password is wrong")
         outcome = await self.welcome(customer.customer_id, email_key=request.email_key, client=client)
         self._metrics.logins.labels("success").inc()
         return outcome

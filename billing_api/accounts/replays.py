@@ -10,12 +10,12 @@ import json
 
 from billing_api.accounts.limits import LOGIN_LIMITS, Limits
 from billing_api.accounts.login import LoggedIn, Logins
+from billing_api.accounts.models import SignupRequest
 from billing_api.accounts.passwords import Passwords
-from billing_api.accounts.requests import SignupRequest
 from billing_api.db import accounts as rows
 from billing_api.db.idempotency import Claim
 from billing_api.db.pool import Database
-from billing_api.errors import FieldError, KeyReused
+from billing_api.errors import KeyReused, of_field
 
 OPERATION = "signup"
 
@@ -55,7 +55,7 @@ class Replays:
         same = hmac.compare_digest(mine.fingerprint, earlier.fingerprint)
         if not await self._passwords.verify(request.password, password_hash if same else None):
             detail = "Idempotency-Key was used for a request with another body; send a new key"
-            raise KeyReused(detail, errors=[FieldError("Idempotency-Key", detail)])
+            raise of_field(KeyReused, "Idempotency-Key", detail)
         return await self._logins.welcome(earlier.customer_id, email_key=request.email_key, client=client)
 
     async def _password_hash(self, customer_id: str) -> str | None:

@@ -8,16 +8,16 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 from billing_api.accounts.limits import Limits
+from billing_api.accounts.models import SignupRequest
 from billing_api.accounts.origins import NETWORK_FACTOR, Pseudonyms
 from billing_api.accounts.passwords import Passwords
 from billing_api.accounts.replays import OPERATION, Replays
-from billing_api.accounts.requests import SignupRequest
 from billing_api.accounts.sessions import Session, Sessions
 from billing_api.db import accounts as rows
 from billing_api.db import idempotency, licenses, outbox
 from billing_api.db.accounts import Account, Customer, Origin, Subscription
 from billing_api.db.pool import Connection, Database
-from billing_api.errors import FieldError, InstanceNameTaken, TooManyStacks
+from billing_api.errors import InstanceNameTaken, TooManyStacks, of_field
 from billing_api.licensing.licenses import LicenseSigner, Term
 from billing_api.metrics import Metrics
 from billing_api.settings import Settings
@@ -190,4 +190,4 @@ class Signups:
                 "client: too many trials run already that were begun from your address or network and whose e-mail "
                 f"address is not verified; verify those, or try again in {seconds} s, when one of them has ended"
             )
-            raise TooManyStacks(detail, errors=[FieldError("client", detail)], headers={"Retry-After": str(seconds)})
+            raise of_field(TooManyStacks, "client", detail, headers={"Retry-After": str(seconds)})

@@ -8,7 +8,7 @@ from psycopg.rows import class_row
 
 from billing_api.db.licenses import License, newest_license
 from billing_api.db.pool import Connection
-from billing_api.errors import EmailTaken, FieldError, InstanceNameTaken
+from billing_api.errors import EmailTaken, InstanceNameTaken, of_field
 
 SubscriptionPlan = Literal["starter", "professional", "enterprise"]
 Role = Literal["customer", "admin"]
@@ -84,8 +84,7 @@ async def insert_customer(connection: Connection, customer: Customer, *, origin:
     if cursor.rowcount == 1:
         return
     if await find_by_email(connection, customer.email_key):
-        detail = "email already has an account; log in instead"
-        raise EmailTaken(detail, errors=[FieldError("email", detail)])
+        raise of_field(EmailTaken, "email", "email already has an account; log in instead")
     raise InstanceNameTaken(customer.instance_name)
 
 

@@ -9,7 +9,7 @@ from typing import Any, Self
 import httpx
 from starlette.applications import Starlette
 
-from billing_api.endpoints import Services
+from billing_api.http.call import Services
 from billing_api.settings import Settings
 from tests.support.billing import PASSWORD, session_of, signup_body
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from billing_api.db.pool import Database
 from billing_api.settings import Settings
 from tests.services.billing_api.fake_kubernetes import TOKEN, FakeKubernetes
 from tests.services.billing_api.harness import Billing, Query, Start, changed, instance_name
@@ -163,7 +164,7 @@ async def test_while_there_is_nothing_to_do_neither_side_is_asked_anything(
         for _ in range(3):
             done, _ = await asyncio.wait(waiting, timeout=0.5)
             assert not done
-            asked.append(billing.services.database._pool.get_stats()["requests_num"])
+            asked.append(billing.services.get(Database)._pool.get_stats()["requests_num"])
     assert len(waiting) == 3
     assert asked[1] == asked[2]
     assert (kubernetes.lists, kubernetes.watches, len(kubernetes.requests)) == (1, 1, 1)

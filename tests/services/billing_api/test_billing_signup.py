@@ -8,6 +8,7 @@ import jwt
 import psycopg
 import pytest
 
+from billing_api.accounts.signup import Signups
 from billing_api.accounts.signup import instance_name as name_of
 from billing_api.licensing.keys import SigningKey
 from billing_api.settings import Settings
@@ -139,7 +140,7 @@ async def test_a_name_that_is_taken_is_drawn_again(
     first, twin, other = uuid4(), uuid4(), uuid4()
     twin = UUID(hex=first.hex[:12] + twin.hex[12:])
     drawn = iter([first, twin, other])
-    billing.services.signups._new_id = lambda: next(drawn)
+    billing.services.get(Signups)._new_id = lambda: next(drawn)
     answers = [(await billing.sign_up(email)).json() for email in ("a@example.com", "b@example.com")]
     assert [instance_name(answer) for answer in answers] == [name_of(first), name_of(other)]
     assert len(query("SELECT * FROM customers")) == 2
@@ -149,7 +150,7 @@ async def test_a_name_that_is_taken_is_drawn_again(
 async def test_the_session_arrives_as_an_http_only_cookie_too(billing: Billing) -> None:
     response = await billing.sign_up()
     cookie = response.headers["set-cookie"]
-    assert cookie.startswith(f"billing_session={response.json()['session']['token']}; ")
+    assert cookie.startswith(f"__Host-billing_session={response.json()['session']['token']}; ")
     attributes = {part.strip().lower() for part in cookie.split(";")[1:]}
     assert {"httponly", "samesite=lax", "secure", "path=/"} <= attributes
 

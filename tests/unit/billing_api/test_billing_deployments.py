@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from billing_api.db.outbox import Progress
+from billing_api.deployments.models import DeploymentAnswer
 from billing_api.deployments.status import describe, instance_url, job_state
-from billing_api.http.answers import DeploymentAnswer
 from billing_api.kube.instances import Sight, parse
 
 NAME = "cb4c867f44a92"

@@ -68,19 +68,6 @@ def test_an_e_mail_address_has_no_invisible_characters(address: str, hidden: str
         names.email(address.format(hidden))
 
 
-@pytest.mark.parametrize(
-    ("one", "other"),
-    [
-        ("john@example.com", "JOHN@Example.COM"),
-        ("john@bücher.example", "john@xn--bcher-kva.example"),
-        ("straße@example.com", "STRASSE@example.com"),
-        ("cafe\u0301@example.com", "CAF\u00c9@example.com"),
-    ],
-)
-def test_addresses_that_are_the_same_share_a_key(one: str, other: str) -> None:
-    assert names.email_key(one) == names.email_key(other)
-
-
 @pytest.mark.parametrize("check", [names.name, names.email, names.email_key, names.password, names.new_password])
 def test_no_check_repeats_what_was_sent(check: object) -> None:
     assert callable(check)
