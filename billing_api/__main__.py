@@ -1,4 +1,4 @@
-"""``billing-api`` and ``python -m billing_api``: serves, or does what its command says; settings from the environment."""
+"""``billing-api`` and ``python -m billing_api``: serves, or does what its command says."""
 
 import sys
 

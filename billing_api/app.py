@@ -175,9 +175,7 @@ async def _begin_tasks(stack: AsyncExitStack, services: Services, kubernetes: Co
 def _handlers(services: Services, client: KubeClient | None) -> dict[str, Handler]:
     """Return who does each kind of work in the outbox; without a cluster what needs one waits."""
     database, settings = services.get(Database), services.get(Settings)
-    renewals = Renewals(
-        database=database, issuer=services.get(LicenseIssuer), order=apply.order, add=outbox.add
-    )
+    renewals = Renewals(database=database, issuer=services.get(LicenseIssuer), order=apply.order, add=outbox.add)
     handlers: dict[str, Handler] = {RENEW: renewals.handle}
     if client is not None:
         handlers[apply.KIND] = InstanceApplier(database=database, client=client)

@@ -7,10 +7,13 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from billing_api.accounts import commands as admin
 from billing_api.db import embedded
+from billing_api.db import outbox as outbox_rows
 from billing_api.db.migrate import migrate
 from billing_api.db.pool import Database
 from billing_api.errors import SettingsError
+from billing_api.licensing import commands as keys
 from billing_api.outbox import commands as outbox
 from billing_api.settings import Settings, describe
 
@@ -32,7 +35,7 @@ class Command:
     name: str
     help: str
     arguments: Callable[[argparse.ArgumentParser], None]
-    run: Callable[[Database, argparse.Namespace], Awaitable[str]]
+    run: Callable[[Database, Settings, argparse.Namespace], Awaitable[str]]
 
 
 def _list_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,7 +45,7 @@ def _list_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--limit", type=_count, default=100, help="how many at most (default: %(default)s)")
 
 
-async def _list(database: Database, arguments: argparse.Namespace) -> str:
+async def _list(database: Database, _settings: Settings, arguments: argparse.Namespace) -> str:
     states = arguments.state or ["refused", "pending"]
     return await outbox.show(
         database, states=states, kind=arguments.kind, subject=arguments.subject, limit=arguments.limit
@@ -56,10 +59,43 @@ def _retry_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--kind", help="with --refused: only those of a kind")
 
 
-async def _retry(database: Database, arguments: argparse.Namespace) -> str:
+async def _retry(database: Database, _settings: Settings, arguments: argparse.Namespace) -> str:
     if arguments.refused:
         return await outbox.retry_refused(database, kind=arguments.kind)
     return await outbox.retry(database, ids=arguments.id)
+
+
+async def _list_keys(database: Database, _settings: Settings, _arguments: argparse.Namespace) -> str:
+    return await keys.list_keys(database)
+
+
+async def _rotate(database: Database, settings: Settings, _arguments: argparse.Namespace) -> str:
+    return await keys.rotate(database, settings)
+
+
+def _revoke_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("key", help="its identifier, or a beginning that no other key has")
+    parser.add_argument("--anyway", action="store_true", help="also when no other key may sign yet")
+
+
+async def _revoke(database: Database, _settings: Settings, arguments: argparse.Namespace) -> str:
+    return await keys.revoke(database, arguments.key, add=outbox_rows.add, anyway=arguments.anyway)
+
+
+def _email_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("email", help="the address of an account")
+
+
+async def _grant_admin(database: Database, _settings: Settings, arguments: argparse.Namespace) -> str:
+    return f"{await admin.grant_admin(database, arguments.email)}\n"
+
+
+async def _revoke_admin(database: Database, _settings: Settings, arguments: argparse.Namespace) -> str:
+    return f"{await admin.revoke_admin(database, arguments.email)}\n"
+
+
+def _no_arguments(_parser: argparse.ArgumentParser) -> None:
+    pass
 
 
 COMMANDS: tuple[Command, ...] = (
@@ -76,6 +112,29 @@ COMMANDS: tuple[Command, ...] = (
         help="try rows again now, refused ones as if they were new",
         arguments=_retry_arguments,
         run=_retry,
+    ),
+    Command(group="keys", name="list", help="show the license keys", arguments=_no_arguments, run=_list_keys),
+    Command(group="keys", name="rotate", help="make a new license key", arguments=_no_arguments, run=_rotate),
+    Command(
+        group="keys",
+        name="revoke",
+        help="take a license key that leaked from use, and renew what it has signed",
+        arguments=_revoke_arguments,
+        run=_revoke,
+    ),
+    Command(
+        group="admin",
+        name="grant",
+        help="make an administrator of a customer",
+        arguments=_email_argument,
+        run=_grant_admin,
+    ),
+    Command(
+        group="admin",
+        name="revoke",
+        help="make an administrator a customer again",
+        arguments=_email_argument,
+        run=_revoke_admin,
     ),
 )
 
@@ -115,12 +174,12 @@ def run(arguments: argparse.Namespace, settings: Settings) -> None:
     """
     command: Command = arguments.command
     with _database(settings) as dsn:
-        sys.stdout.write(asyncio.run(_run(command, arguments, dsn)))
+        sys.stdout.write(asyncio.run(_run(command, arguments, settings, dsn)))
 
 
-async def _run(command: Command, arguments: argparse.Namespace, dsn: str) -> str:
+async def _run(command: Command, arguments: argparse.Namespace, settings: Settings, dsn: str) -> str:
     async with Database(dsn, size=1) as database:
-        return await command.run(database, arguments)
+        return await command.run(database, settings, arguments)
 
 
 @contextmanager

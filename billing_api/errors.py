@@ -63,6 +63,8 @@ class WatchExpired(BillingError):
 
 class InstanceUnreadable(BillingError):
     """A CustomerInstance is not as the contract says; the message has no values of it."""
+
+
 class Postponed(BillingError):
     """What a row of the outbox asks for cannot be done now; the text is kept with the row and holds no secret."""
 
@@ -76,7 +78,7 @@ class FieldError:
     """One thing wrong with one part of the request.
 
     Attributes:
-        field: a member of the JSON body, ``body``, or the name of a header.
+        field: a member of the JSON body, ``body``, the name of a header, or ``client``: whoever sends the request.
         detail: what is wrong and what would be right, never the value itself.
     """
 
@@ -179,9 +181,15 @@ class KeyReused(Problem):
 
 
 class TooManyAttempts(Problem):
-    """Too many tries to log in; ``Retry-After`` says when to come back."""
+    """Too many calls of this kind; ``Retry-After`` says when to come back."""
 
     status, slug, title = 429, "too-many-attempts", "Too many attempts"
+
+
+class TooManyStacks(Problem):
+    """Too many trials of unverified e-mail addresses come from there; ``Retry-After`` says when one of them ends."""
+
+    status, slug, title = 429, "too-many-stacks", "Too many trials without a verified e-mail address"
 
 
 class TooManyStreams(Problem):
@@ -203,7 +211,9 @@ class InternalError(Problem):
 
 
 class ServiceUnavailable(Problem):
-    """The database does not answer; nothing was changed, or the Idempotency-Key makes a retry safe."""
+    """The database does not answer, or too much is to do; nothing was changed, or the Idempotency-Key makes a retry
+    safe.
+    """
 
     status, slug, title = 503, "service-unavailable", "The service is not available at the moment"
 

@@ -38,8 +38,18 @@ class Metrics:
             buckets=_SECONDS,
         )
         self.signups = Counter("billing_signups", "Accounts created", registry=registry)
-        self.logins = Counter(
-            "billing_logins", "Logins by outcome: success, wrong, throttled", ["outcome"], registry=registry
+        self.logins = Counter("billing_logins", "Logins by outcome: success, wrong", ["outcome"], registry=registry)
+        self.limited = Counter(
+            "billing_limited",
+            "Calls refused because there were too many: of what (login, signup, stack), counted per what",
+            ["name", "per"],
+            registry=registry,
+        )
+        self.passwords_waiting = Gauge(
+            "billing_passwords_waiting",
+            "Passwords that wait to be hashed, by lane: hash (signups), verify (logins)",
+            ["lane"],
+            registry=registry,
         )
         self.outbox_pending = Gauge(
             "billing_outbox_pending", "Outbox rows that are still to be done", ["kind"], registry=registry
@@ -73,7 +83,7 @@ class Metrics:
         self.event_streams = Gauge(
             "billing_event_streams", "Event streams of deployments that are open", registry=registry
         )
-        for outcome in ("success", "wrong", "throttled"):
+        for outcome in ("success", "wrong"):
             self.logins.labels(outcome)
         self._outbox_kinds: set[str] = set()
 

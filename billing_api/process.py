@@ -11,9 +11,9 @@ from prometheus_client import CollectorRegistry
 from billing_api.app import create_app
 from billing_api.db import embedded
 from billing_api.db.migrate import migrate
+from billing_api.db.pool import Database
 from billing_api.http import server
 from billing_api.http.stopping import Stop
-from billing_api.db.pool import Database
 from billing_api.kube.configuration import configuration
 from billing_api.licensing.keys import KeyRing
 from billing_api.licensing.publication import admit

@@ -190,15 +190,24 @@ class Settings(BaseSettings):
         "", repr=False, description="Key of what is kept of an idempotent request; empty generates one in DATA_DIR"
     )
     session_minutes: Annotated[int, Field(ge=1, le=1440)] = Field(60, description="How long a session lasts")
-    login_attempts_per_account: Count = Field(10, description="Logins tried for one account in LIMIT_WINDOW")
-    login_attempts_per_address: Count = Field(50, description="Logins tried from one address in LIMIT_WINDOW")
-    signups_per_address: Count = Field(20, description="Signups from one address (IPv6: its /64) in LIMIT_WINDOW")
+    login_attempts_per_account: Count = Field(10, description="Failed logins for one account in LIMIT_WINDOW")
+    login_attempts_per_address: Count = Field(
+        50,
+        description="Failed logins from one address (IPv6: its /64) in LIMIT_WINDOW; ten times that from a network",
+    )
+    signups_per_address: Count = Field(
+        20, description="Signups from one address (IPv6: its /64) in LIMIT_WINDOW; ten times that from a network"
+    )
     signups_in_all: Count = Field(2000, description="Signups from everywhere in LIMIT_WINDOW")
     unverified_stacks_per_address: Count = Field(
-        20, description="Stacks of customers without a verified e-mail address, by the address they signed up from"
+        20,
+        description="Trials of customers without a verified e-mail address that were begun from one address (IPv6: its "
+        "/64); ten times that from a network",
     )
     limit_window: Annotated[int, Field(ge=1, le=86400)] = Field(900, description="The time these are counted in")
-    password_queue: Count = Field(50, description="Passwords that may wait to be hashed; past it the answer is 503")
+    password_queue: Count = Field(
+        50, description="Passwords that may wait to be hashed, and as many to be verified; past it the answer is 503"
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least severe messages to log")
     log_format: Literal["text", "json"] = Field(
         "text", description="json writes one object per line, for log collectors"

@@ -1,4 +1,4 @@
-"""Throws away what has expired: sessions, idempotency keys, counted logins, rows of the outbox long done."""
+"""Throws away what has expired: sessions, idempotency keys, counted calls, rows of the outbox long done."""
 
 import asyncio
 import logging
@@ -12,7 +12,7 @@ from billing_api.errors import DatabaseUnavailable
 #: Expired rows are ignored by every query; they only take space.
 _EVERY_SECONDS = 3600.0
 _OUTBOX_DAYS, _OUTBOX_SECONDS = 30, 30.0
-_TABLES = ("sessions", "idempotency_keys", "login_attempts")
+_TABLES = ("sessions", "idempotency_keys", "limits")
 #: Few enough to be deleted in the time a request may take, however many have expired.
 _BATCH = 1000
 

@@ -3,8 +3,8 @@
 import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import httpx
 import pytest
@@ -28,6 +28,11 @@ class Billing:
         """What the app's endpoints work with."""
         services: Services = self.app.state.services
         return services
+
+    def at(self, address: str) -> Self:
+        """Return the same app as somebody else's client sees it, who sends from another address."""
+        transport = httpx.ASGITransport(app=self.app, client=(address, 40000))
+        return replace(self, client=httpx.AsyncClient(transport=transport, base_url=self.client.base_url))
 
     async def sign_up(
         self, email: str = "john@example.com", *, key: str | None = None, **fields: Any

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import signal
-from pathlib import Path
 
 import pytest
 
@@ -215,7 +214,7 @@ async def test_while_there_is_nothing_to_do_neither_side_is_asked_anything(
         for _ in range(3):
             done, _ = await asyncio.wait(waiting, timeout=0.5)
             assert not done
-            asked.append(billing.services.database._pool.get_stats()["requests_num"])
+            asked.append(billing.services.get(Database)._requests.get_stats()["requests_num"])
     assert len(waiting) == 3
     assert asked[1] == asked[2]
     assert (kubernetes.lists, kubernetes.watches, len(kubernetes.requests)) == (1, 1, 1)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hack.processes import ProcessIdentity, identify
+from hack.processes import ProcessIdentity
 from tests.services.billing_api.harness import Query
 from tests.support.billing import (
     PASSWORD,

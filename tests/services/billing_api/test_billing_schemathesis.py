@@ -13,7 +13,7 @@ from schemathesis.python import asgi
 from billing_api.app import create_app
 from billing_api.http import openapi
 from billing_api.http.cookies import Cookies
-from billing_api.licensing.keys import SigningKey
+from billing_api.licensing.keys import KeyRing, SigningKey
 from billing_api.routes import ROUTES
 from billing_api.settings import Settings
 from tests.services.billing_api.harness import changed
@@ -54,7 +54,7 @@ _numbers = itertools.count()
 @pytest.fixture
 def client(dsn: str, signing_key: SigningKey, settings: Settings) -> Iterator[Any]:
     """A client of an app that runs beside the test, on a database of its own."""
-    app = create_app(changed(settings, **_MANY), dsn=dsn, signing_key=signing_key)
+    app = create_app(changed(settings, **_MANY), dsn=dsn, signing_keys=KeyRing([signing_key]))
     with asgi.get_client(app) as opened:
         yield opened
     asgi.shutdown_lifespans()

@@ -13,9 +13,9 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from billing_api.db.outbox import Progress
+from billing_api.deployments.models import DeploymentAnswer
 from billing_api.deployments.stream import DeploymentEvents
 from billing_api.errors import DatabaseUnavailable, NotFound, ServiceUnavailable, TooManyStreams, Unauthenticated
-from billing_api.http.answers import DeploymentAnswer
 from billing_api.kube.client import KubeClient
 from billing_api.kube.configuration import configuration
 from billing_api.kube.instances import Sight, manifest
@@ -417,7 +417,7 @@ async def test_a_stream_tells_of_a_refusal_that_only_the_outbox_knows(watching: 
     assert first is not None
     assert first.job.state == "waiting"
     follower.progress = Progress(
-        state="failed",
+        state="refused",
         attempts=1,
         next_attempt_at=APPLIED.next_attempt_at,
         last_error="no",
