@@ -6,6 +6,7 @@ import signal
 
 import pytest
 
+from billing_api.db.pool import Database
 from billing_api.settings import Settings
 from tests.services.billing_api.fake_kubernetes import TOKEN, FakeKubernetes
 from tests.services.billing_api.harness import Billing, Query, Start, changed
