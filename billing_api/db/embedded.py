@@ -27,8 +27,9 @@ from billing_api.errors import DatabaseUnavailable, EmbeddedDatabaseError
 _MAX_SOCKET_PATH = 107
 #: A start takes about a second; after a crash the log is replayed first, at most 1 GB of it (max_wal_size).
 _START_SECONDS = 300.0
-#: Together within the 30 seconds that Kubernetes grants a pod to end; what is not written by then is replayed.
-_FAST_STOP_SECONDS, _IMMEDIATE_STOP_SECONDS = 10.0, 5.0
+#: Part of the 30 seconds that Kubernetes grants a pod to end; what is not written by then is replayed.
+_FAST_STOP_SECONDS, _IMMEDIATE_STOP_SECONDS = 6.0, 1.0
+_LEFTOVER_SECONDS = 30.0
 #: A server that ends more often than this within a minute will not get better by itself.
 _RESTARTS_A_MINUTE = 5
 _RESTART_PAUSE_SECONDS = 0.1
@@ -91,6 +92,20 @@ def running(
             keeper.stop()
             if keeper.lost is not None:
                 raise keeper.lost
+
+
+def exists(data_dir: Path) -> bool:
+    """Tell whether a built-in database was ever made in a folder."""
+    return (_data(data_dir) / "PG_VERSION").exists()
+
+
+def answers(data_dir: Path) -> bool:
+    """Tell whether some process is running the built-in database of a folder. Blocks, for a moment."""
+    try:
+        psycopg.connect(url(data_dir), connect_timeout=5).close()
+    except psycopg.OperationalError:
+        return False
+    return True
 
 
 def _require_short(folder: Path) -> None:
@@ -189,7 +204,7 @@ class _Keeper:
         try:
             found = programs.find(self._folder)
             found.initialize(self._folder)
-            pidfile.end_leftover(self._folder, patience=_FAST_STOP_SECONDS)
+            pidfile.end_leftover(self._folder, patience=_LEFTOVER_SECONDS)
             server = _launch(found, self._folder)
             self._await_ready(server)
         except _FAILURES as error:

@@ -1,16 +1,18 @@
-"""Throws away what has expired: sessions, idempotency keys, counted logins."""
+"""Throws away what has expired: sessions, idempotency keys, counted calls, rows of the outbox long done."""
 
 import asyncio
 import logging
 
 from psycopg import sql
 
+from billing_api.db import outbox
 from billing_api.db.pool import Database
 from billing_api.errors import DatabaseUnavailable
 
 #: Expired rows are ignored by every query; they only take space.
 _EVERY_SECONDS = 3600.0
-_TABLES = ("sessions", "idempotency_keys", "login_attempts")
+_OUTBOX_DAYS, _OUTBOX_SECONDS = 30, 30.0
+_TABLES = ("sessions", "idempotency_keys", "limits")
 #: Few enough to be deleted in the time a request may take, however many have expired.
 _BATCH = 1000
 
@@ -28,8 +30,10 @@ async def run(database: Database) -> None:
 
 
 async def sweep(database: Database) -> int:
-    """Delete all expired rows; return how many."""
-    return sum([await _sweep_table(database, table) for table in _TABLES])
+    """Delete all expired rows, and rows of the outbox long done; return how many."""
+    expired = sum([await _sweep_table(database, table) for table in _TABLES])
+    async with database.transaction(seconds=_OUTBOX_SECONDS) as connection:
+        return expired + await outbox.forget_done(connection, days=_OUTBOX_DAYS)
 
 
 async def _sweep_table(database: Database, table: str) -> int:

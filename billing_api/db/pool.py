@@ -4,7 +4,7 @@ import asyncio
 import os
 import select
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from time import monotonic
 from typing import Any, Final, Self
@@ -41,8 +41,16 @@ _OUTAGES = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.errors.Rea
 class Database:
     """Pools of connections, opened by ``async with``: one for requests, a small one for probes."""
 
-    def __init__(self, dsn: str, *, size: int) -> None:
+    def __init__(self, dsn: str, *, size: int, quiet_seconds: float = 15.0) -> None:
+        """Describe the pool.
+
+        Args:
+            dsn: what libpq takes.
+            size: the most connections at once.
+            quiet_seconds: after so long without a notification the listener asks whether the server is a live one.
+        """
         self._dsn = dsn
+        self._quiet_seconds = quiet_seconds
         self._requests = _pool(dsn, name="billing", least=min(2, size), most=size)
         self._probes = _pool(dsn, name="billing-probes", least=1, most=_PROBES)
 
@@ -73,20 +81,27 @@ class Database:
         async with _transaction(self._probes, seconds=ANSWER_SECONDS) as connection:
             yield connection
 
-    async def notifications(self, channel: str) -> AsyncIterator[None]:
+    async def notifications(self, channel: str) -> AsyncGenerator[None]:
         """Yield once when listening, then once for every NOTIFY on the channel, on a connection of its own.
 
+        In quiet times it asks now and then whether the server still takes writes: one that was replaced by another, and
+        keeps its connections, would never send anything again.
+
         Raises:
-            DatabaseUnavailable: the connection cannot be made, or broke.
+            DatabaseUnavailable: the connection cannot be made, or broke, or the server is read-only.
         """
         try:
             async with AsyncExitStack() as stack:
                 connection = await stack.enter_async_context(await self._connect())
                 with _hanging_up(connection, seconds=_CONNECT_SECONDS):
                     await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
+                    await _require_writable(connection)
                 yield
-                async for _ in connection.notifies():
-                    yield
+                while True:
+                    async for _ in connection.notifies(timeout=self._quiet_seconds):
+                        yield
+                    with _hanging_up(connection, seconds=_CONNECT_SECONDS):
+                        await _require_writable(connection)
         except _OUTAGES as error:
             raise _unavailable(error) from error
 
@@ -107,6 +122,13 @@ def _pool(dsn: str, *, name: str, least: int, most: int) -> AsyncConnectionPool[
         configure=_configure,
         name=name,
     )
+
+
+async def _require_writable(connection: Connection) -> None:
+    cursor = await connection.execute("SELECT current_setting('transaction_read_only')::boolean")
+    row = await cursor.fetchone()
+    if row is None or row[0]:
+        raise DatabaseUnavailable("PostgreSQL is read-only")
 
 
 async def _configure(connection: Connection) -> None:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from billing_api.http.access import Caller
-from billing_api.http.events import stream
+from billing_api.http.events import Answers, EventResponse
 from billing_api.http.models import Answer
 from billing_api.http.route import Document, EventStream, Html, Redirect, Route, Text, media_type_of
 
@@ -112,12 +112,12 @@ class Call:
         self._require(isinstance(self.route.answer, Redirect))
         return RedirectResponse(url, status_code=self.route.status, headers=_PRIVATE)
 
-    def events(self, answers: AsyncIterator[Answer]) -> Response:
+    def events(self, answers: Answers) -> Response:
         """Return a stream of server-sent events, one for each model, until there are no more."""
         self._require(isinstance(self.route.answer, EventStream))
         # nginx holds back what it proxies, unless it is told not to.
         headers = {**_PRIVATE, "X-Accel-Buffering": "no"}
-        return StreamingResponse(stream(answers), media_type=EventStream.media_type, headers=headers)
+        return EventResponse(answers, headers=headers)
 
     def _response(self, content: str | bytes, headers: Mapping[str, str] | None) -> Response:
         response = Response(content, status_code=self.route.status, headers={**_PRIVATE, **(headers or {})})

@@ -15,7 +15,7 @@ from billing_api.http.access import Authenticator, Caller, admit
 from billing_api.http.call import Call, Services
 from billing_api.http.cookies import Cookies
 from billing_api.http.limits import Limiter
-from billing_api.http.models import parse, parse_query
+from billing_api.http.models import RequestModel, parse, parse_query
 from billing_api.http.route import Route
 
 
@@ -82,11 +82,18 @@ async def serve(request: Request, row: Route) -> Response:
     call = Call(
         request=request, route=row, services=services, caller=caller, body=body, query=query, idempotency_key=key
     )
-    if row.limits:
-        if gate.limiter is None:
-            raise LookupError(f"{row.path} has limits, but the app was made without a limiter")
-        await gate.limiter.check(row.limits, call)
+    await _count(call, gate.limiter)
     return await row.handler(call)
+
+
+async def _count(call: Call, limiter: Limiter | None) -> None:
+    if not call.route.limits:
+        return
+    if limiter is None:
+        raise LookupError(f"{call.route.path} has limits, but the app was made without a limiter")
+    about = call.body.account if isinstance(call.body, RequestModel) else None
+    account = call.caller.customer_id if call.caller else about
+    await limiter.count(call.route.limits, account=account, client=call.client)
 
 
 async def _body(request: Request, row: Route, caller: Caller | None) -> Any:

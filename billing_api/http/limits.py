@@ -1,13 +1,8 @@
 """How often a row of the route table may be called, and by whom it is counted."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
-
-if TYPE_CHECKING:
-    from billing_api.http.call import Call
+from typing import Literal, Protocol
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,8 +11,8 @@ class Limit:
 
     Attributes:
         name: what is counted, such as ``login``; rows with the same name share their count.
-        per: whose calls are counted together: one account's, one address's, one network's (of IPv6 its /64),
-            or everybody's.
+        per: whose calls are counted together: one account's, one address's (of IPv6 its /64), one network's (a /24 of
+            IPv4, a /48 of IPv6; it may do ten times the number), or everybody's.
         setting: name of the setting with the number of calls in LIMIT_WINDOW.
     """
 
@@ -29,5 +24,14 @@ class Limit:
 class Limiter(Protocol):
     """Counts calls."""
 
-    async def check(self, limits: Sequence[Limit], call: Call) -> None:
-        """Count a call whose body has been validated; raises TooManyAttempts with Retry-After past a limit."""
+    async def count(self, limits: Sequence[Limit], *, account: str | None, client: str) -> None:
+        """Count a call.
+
+        Args:
+            limits: of its row.
+            account: whose account is called for; without one, limits per account do not count.
+            client: the caller's address.
+
+        Raises:
+            TooManyAttempts: past a limit, with Retry-After.
+        """

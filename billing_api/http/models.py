@@ -45,6 +45,11 @@ class RequestModel(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
 
+    @property
+    def account(self) -> str | None:
+        """Whose account the request is about, for limits per account where there is no session; None otherwise."""
+        return None
+
 
 class QueryModel(BaseModel):
     """Base of the query parameters, which arrive as text."""

@@ -124,7 +124,7 @@ async def test_probes_do_not_wait_behind_requests_that_hold_every_connection(
 ) -> None:
     customer = await billing.new_customer()
     async with AsyncExitStack() as stack:
-        await _hold_all(stack, billing.services.database, settings.database_pool_size)
+        await _hold_all(stack, billing.services.get(Database), settings.database_pool_size)
         for path in _PROBES:
             response, seconds = await _timed(billing.client.get(path))
             assert response.status_code == 200

@@ -128,6 +128,7 @@ def test_only_what_needs_a_session_says_so_and_changes_by_cookie_need_the_csrf_t
     }
     assert secured == {
         "/api/customers/logout": [{"bearer": []}, {"cookie": [], "csrf": []}],
+        "/api/customers/{customer_id}/deployment/events": [{"bearer": []}, {"cookie": []}],
         "/api/customers/{customer_id}/deployment/status": [{"bearer": []}, {"cookie": []}],
     }
 
