@@ -4,7 +4,6 @@ Every limit is for the whole of a thing, so a byte now and then wins nobody any 
 """
 
 import asyncio
-import json
 import sys
 from enum import Enum
 from http import HTTPStatus
@@ -187,7 +186,7 @@ def stopping() -> ServiceUnavailable:
 def _render(problem: Problem) -> bytes:
     """Return a whole response, for where there is no application to make one."""
     number = str(uuid4())
-    body = json.dumps(problems.document(problem, instance=f"urn:uuid:{number}")).encode()
+    body = problems.document(problem, instance=f"urn:uuid:{number}").model_dump_json().encode()
     status = HTTPStatus(problem.status)
     headers = {
         "Content-Type": problems.MEDIA_TYPE,

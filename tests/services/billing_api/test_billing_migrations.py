@@ -17,7 +17,7 @@ from psycopg.conninfo import make_conninfo
 
 from billing_api.db.migrate import MIGRATIONS, migrate
 from billing_api.errors import DatabaseUnavailable, SchemaError
-from tests.support.billing import billing_process
+from tests.support.billing import billing_process, replica_environment
 
 _ADD_COLUMN = 'op.execute("ALTER TABLE customers ADD COLUMN IF NOT EXISTS added text")'
 _ADD_INDEX = """
@@ -85,7 +85,7 @@ async def test_a_schema_newer_than_the_program_is_refused_in_a_line_with_the_cur
     expected = f"schema is at version 9999, and this billing API knows versions up to {newest}; start a newer"
     with pytest.raises(SchemaError, match=expected):
         migrate(dsn)
-    async with billing_process({"DATABASE_URL": dsn, "DATA_DIR": str(tmp_path)}) as process:
+    async with billing_process(replica_environment(dsn, tmp_path)) as process:
         await process.until(f"DATABASE_URL: the {expected}")
         assert await process.child.wait() == 78
     assert "Traceback" not in process.log

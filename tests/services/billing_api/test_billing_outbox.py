@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -10,8 +11,11 @@ from billing_api.db.pool import Database
 from billing_api.settings import Settings
 from tests.services.billing_api.fake_kubernetes import TOKEN, FakeKubernetes
 from tests.services.billing_api.harness import Billing, Query, Start, changed
-from tests.support.billing import billing_process, instance_name
+from tests.support.billing import billing_process, instance_name, replica_environment
 from tests.support.waiting import eventually
+
+#: The license keys are published through the outbox, too.
+_APPLIES = "kind = 'instance.apply'"
 
 
 async def _sign_up_many(billing: Billing, count: int) -> set[str]:
@@ -50,7 +54,7 @@ async def test_a_signup_becomes_a_custom_resource(
     assert authorization == f"Bearer {TOKEN}"
     assert "fieldManager=billing-api" in sent
     assert "force=true" in sent
-    [row] = query("SELECT kind, subject, payload, state, attempts, lease, result FROM outbox")
+    [row] = query("SELECT kind, subject, payload, state, attempts, lease, result FROM outbox WHERE {_APPLIES}")
     assert row == {
         "kind": "instance.apply",
         "subject": signup["customer"]["customer_id"],
@@ -74,7 +78,8 @@ async def test_while_kubernetes_is_away_signups_are_taken_and_nothing_is_lost(
         await kubernetes.wait_for(lambda: names == set(kubernetes.objects))
     assert sorted(kubernetes.applies) == sorted(names)
     assert _all_done(query)
-    began, ended = [record.message for record in caplog.records if record.name == "billing_api.outbox.worker"]
+    told = [record.message for record in caplog.records if record.name == "billing_api.outbox.worker"]
+    began, ended = [message for message in told if "instance.apply" in message]
     assert began.endswith("tried again until it works: Kubernetes does not answer (ClientConnectorError)")
     assert ended == "Outbox rows of instance.apply are done again"
 
@@ -87,7 +92,7 @@ async def test_waiting_rows_are_tried_at_once_when_kubernetes_is_back(
         await kubernetes.wait_for(lambda: kubernetes.watches == 1)
         kubernetes.refusals.append((503, "etcd is away"))
         name = instance_name(await billing.new_customer())
-        await eventually(lambda: query("SELECT last_error FROM outbox") != [{"last_error": None}])
+        await eventually(lambda: query(f"SELECT last_error FROM outbox WHERE {_APPLIES}") != [{"last_error": None}])
         await kubernetes.stop()
         await kubernetes.start()
         await kubernetes.wait_for(lambda: name in kubernetes.objects)
@@ -101,7 +106,7 @@ async def test_a_transient_refusal_is_retried_by_itself(
     async with start(connected) as billing:
         name = instance_name(await billing.new_customer())
         await kubernetes.wait_for(lambda: name in kubernetes.objects)
-    [row] = query("SELECT state, attempts, last_error FROM outbox")
+    [row] = query(f"SELECT state, attempts, last_error FROM outbox WHERE {_APPLIES}")
     assert row == {"state": "done", "attempts": 9, "last_error": None}
 
 
@@ -118,7 +123,7 @@ async def test_a_final_refusal_fails_the_job_with_the_reason_and_without_secrets
         kubernetes.refusals.append((422, f'spec.license.key: Invalid value: "{license}": too long'))
         signup = await billing.new_customer()
         name = instance_name(signup)
-        await eventually(lambda: query("SELECT state FROM outbox") == [{"state": "refused"}])
+        await eventually(lambda: query(f"SELECT state FROM outbox WHERE {_APPLIES}") == [{"state": "refused"}])
         other = instance_name(await billing.new_customer("jane@example.com"))
         await kubernetes.wait_for(lambda: other in kubernetes.objects)
         answer = await billing.status(signup)
@@ -152,19 +157,21 @@ async def test_two_replicas_share_the_work_and_double_nothing(
 async def test_a_replica_killed_in_the_middle_of_a_batch_loses_and_doubles_nothing(
     start: Start, settings: Settings, connected: Settings, kubernetes: FakeKubernetes, query: Query, dsn: str
 ) -> None:
-    async with start(settings) as without_cluster:
+    environ = replica_environment(dsn, settings.data_dir)
+    key = Path(environ["LICENSE_PRIVATE_KEY_PATH"])
+    async with start(changed(settings, license_private_key_path=key)) as without_cluster:
         names = await _sign_up_many(without_cluster, 8)
-    environ = {"DATABASE_URL": dsn, "KUBECONFIG": str(connected.kubeconfig), "DATA_DIR": str(settings.data_dir)}
     kubernetes.gate.clear()
-    async with billing_process({**environ, "OUTBOX_LEASE": "3", "OUTBOX_BATCH_SIZE": "5"}) as process:
+    environ |= {"KUBECONFIG": str(connected.kubeconfig), "OUTBOX_LEASE": "3", "OUTBOX_BATCH_SIZE": "5"}
+    async with billing_process(environ) as process:
         await kubernetes.wait_for(lambda: len(kubernetes.requests) == 5)
         await process.end(signal.SIGKILL)
-    assert query("SELECT count(*) FROM outbox WHERE leased_until > now()") == [{"count": 5}]
+    assert query(f"SELECT count(*) FROM outbox WHERE {_APPLIES} AND leased_until > now()") == [{"count": 5}]
     kubernetes.gate.set()
-    async with start(connected):
+    async with start(changed(connected, license_private_key_path=key)):
         await kubernetes.wait_for(lambda: names == set(kubernetes.objects))
         await eventually(lambda: _all_done(query))
-    attempts = query("SELECT attempts, count(*) FROM outbox GROUP BY attempts ORDER BY attempts")
+    attempts = query("SELECT attempts, count(*) FROM outbox WHERE {_APPLIES} GROUP BY attempts ORDER BY attempts")
     assert attempts == [{"attempts": 1, "count": 3}, {"attempts": 2, "count": 5}]
     assert {item["metadata"]["generation"] for item in kubernetes.objects.values()} == {1}
 

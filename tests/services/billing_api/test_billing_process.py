@@ -35,7 +35,8 @@ async def test_it_serves_ends_on_sigterm_and_logs_no_secret(folder: Path) -> Non
         signup["license"]["jwt"],
         signup["session"]["token"],
         "BEGIN PRIVATE KEY",
-        environ["SESSION_SECRET"],
+        (folder / "session-secret").read_text().strip(),
+        (folder / "idempotency-secret").read_text().strip(),
     ):
         assert secret not in process.log
 

@@ -115,15 +115,15 @@ async def test_postgresql_does_not_write_an_address_that_is_taken_to_its_log(
     start: Start, settings: Settings, dsn: str, query: Query
 ) -> None:
     # Whatever its own settings are, for this database it logs all it can.
-    [row] = query("SELECT current_database() AS name, current_setting('data_directory') AS folder")
+    database = psycopg.conninfo.conninfo_to_dict(dsn)
     for setting in ("log_error_verbosity = verbose", "log_min_error_statement = error"):
-        query(f"ALTER DATABASE {row['name']} SET {setting}")
+        query(f"ALTER DATABASE {database['dbname']} SET {setting}")
     async with start(settings) as billing:
         await billing.sign_up("only-here@example.com")
         assert (await billing.sign_up("Only-here@example.com")).status_code == 409
         with psycopg.connect(dsn) as connection, pytest.raises(psycopg.Error):
             connection.execute("SELECT 1/0 AS a_statement_that_fails")
-    text = (Path(row["folder"]) / "log").read_text(errors="replace")
+    text = (Path(str(database["host"])) / "log").read_text(errors="replace")
     assert "a_statement_that_fails" in text
     assert "only-here@example.com" not in text.lower()
 

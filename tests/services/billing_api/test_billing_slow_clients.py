@@ -13,7 +13,7 @@ from statistics import quantiles
 import httpx
 import pytest
 
-from tests.support.billing import billing_process, signup_body
+from tests.support.billing import billing_process, replica_environment, signup_body
 from tests.support.raw_http import PATIENCE, READY, RawClient, connections, post
 
 _HEAD = b"POST /api/customers/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
@@ -25,7 +25,7 @@ _PROMPT_SECONDS = 5.0
 
 @pytest.fixture
 def environ(dsn: str, tmp_path: Path) -> dict[str, str]:
-    return {"DATABASE_URL": dsn, "DATA_DIR": str(tmp_path)}
+    return replica_environment(dsn, tmp_path)
 
 
 async def _timed(client: httpx.AsyncClient, number: int) -> list[float]:

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from hack.processes import ProcessIdentity, identify
-from tests.support.billing import PASSWORD, BillingProcess, billing_process, signup_body
+from tests.support.billing import PASSWORD, BillingProcess, billing_process, replica_environment, signup_body
 from tests.support.raw_http import READY, connections, post
 
 # terminationGracePeriodSeconds of a pod, unless it says otherwise.
@@ -24,7 +24,7 @@ _LOGIN = b'{"email": "nobody@example.com", "password": "NoPassword1"}'
 
 @pytest.fixture
 def environ(dsn: str, tmp_path: Path) -> dict[str, str]:
-    return {"DATABASE_URL": dsn, "DATA_DIR": str(tmp_path)}
+    return replica_environment(dsn, tmp_path)
 
 
 @pytest.fixture
