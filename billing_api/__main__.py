@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import json
 import logging
 import signal
 import sys
@@ -15,8 +16,11 @@ from billing_api.app import create_app
 from billing_api.db import embedded
 from billing_api.db.migrate import migrate
 from billing_api.errors import BillingError, DatabaseUnavailable
+from billing_api.http import openapi
+from billing_api.http.cookies import Cookies
 from billing_api.kube import client as cluster
 from billing_api.licensing import keys
+from billing_api.routes import ROUTES
 from billing_api.settings import Settings, describe, from_environment
 
 log = logging.getLogger("billing_api")
@@ -27,7 +31,9 @@ _EX_CONFIG, _EX_UNAVAILABLE = 78, 69
 
 def main() -> None:
     """Serve until SIGTERM or SIGINT; exit 78 with the reason when the settings do not allow it, 69 without database."""
-    _parse_arguments()
+    if _parse_arguments().command == "openapi":
+        sys.stdout.write(json.dumps(openapi.build(ROUTES, cookies=Cookies(secure=True)), indent=2) + "\n")
+        return
     # uvicorn raises the signal again when it has shut down; this way it unwinds the stack, which stops the database.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
@@ -41,13 +47,21 @@ def main() -> None:
         sys.exit(0)
 
 
-def _parse_arguments() -> None:
-    argparse.ArgumentParser(
+def _parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
         prog="python -m billing_api",
         description="Serve the billing API. Everything is set by environment variables:",
         epilog="\n".join(f"{name}={default}\n    {text}" for name, default, text in describe()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
-    ).parse_args()
+    )
+    parser.add_argument(
+        "command",
+        nargs="?",
+        choices=("serve", "openapi"),
+        default="serve",
+        help="openapi prints the OpenAPI document instead of serving it",
+    )
+    return parser.parse_args()
 
 
 def _serve(settings: Settings) -> None:

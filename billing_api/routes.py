@@ -110,6 +110,7 @@ ROUTES: tuple[Route, ...] = (
         access=Access.PUBLIC,
         summary="This document, for people",
         answer=Html(),
+        headers=("Content-Security-Policy",),
     ),
     Route(
         method="GET",
