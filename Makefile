@@ -16,6 +16,8 @@ ONCE ?=
 SET ?=
 # make bench N=40
 N ?= 40
+# make bench-billing SECONDS_EACH=30, of each of its measurements
+SECONDS_EACH ?= 30
 # make cluster-up NAME=dev NODES=70; 70 nodes take 1,000 customers
 NAME ?= dev
 NODES ?=
@@ -52,6 +54,10 @@ bench: setup ## Measure the operator beside a raw loader and kubectl, with N=40 
 .PHONY: bench-scale
 bench-scale: setup ## Measure how an operator starts beside N=1000 instances: seconds, memory, requests
 	@$(PYTHON) -m hack.bench.scale --instances $(if $(filter command line,$(origin N)),$(N),1000)
+
+.PHONY: bench-billing
+bench-billing: setup ## Measure signups beside bcrypt alone, on one and two replicas, and with things breaking
+	@$(PYTHON) -m hack.bench.billing --seconds $(SECONDS_EACH)
 
 .PHONY: cluster-up
 cluster-up: setup ## Start the local control plane NAME=dev with NODES=4, or repair it; it stays until cluster-down

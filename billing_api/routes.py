@@ -1,6 +1,7 @@
 """The whole API: one row for each method of each path, and nothing else."""
 
 from billing_api.accounts import endpoints as accounts
+from billing_api.accounts.limits import LOGIN_LIMITS, SIGNUP_LIMITS
 from billing_api.accounts.models import LoginAnswer, LoginRequest, SignupAnswer, SignupRequest
 from billing_api.deployments import endpoints as deployments
 from billing_api.deployments.models import DeploymentAnswer
@@ -9,12 +10,13 @@ from billing_api.errors import (
     KeyReused,
     RequestInProgress,
     ServiceUnavailable,
-    TooManyAttempts,
+    TooManyStacks,
+    TooManyStreams,
     WrongCredentials,
 )
 from billing_api.http import docs, health
 from billing_api.http.health import LiveAnswer, ReadyAnswer
-from billing_api.http.route import Access, Document, Html, Route, Text
+from billing_api.http.route import Access, Document, EventStream, Html, Route, Text
 from billing_api.licensing import endpoints as licensing
 from billing_api.licensing.models import JwksAnswer
 
@@ -31,7 +33,8 @@ ROUTES: tuple[Route, ...] = (
         answer=SignupAnswer,
         status=201,
         headers=("Location", "Idempotency-Replayed", "Set-Cookie"),
-        problems=(EmailTaken, RequestInProgress, KeyReused, ServiceUnavailable),
+        problems=(EmailTaken, RequestInProgress, KeyReused, TooManyStacks, ServiceUnavailable),
+        limits=SIGNUP_LIMITS,
         idempotent=True,
     ),
     Route(
@@ -44,7 +47,8 @@ ROUTES: tuple[Route, ...] = (
         body=LoginRequest,
         answer=LoginAnswer,
         headers=("Set-Cookie",),
-        problems=(WrongCredentials, TooManyAttempts, ServiceUnavailable),
+        problems=(WrongCredentials, ServiceUnavailable),
+        limits=LOGIN_LIMITS,
     ),
     Route(
         method="POST",
@@ -66,6 +70,17 @@ ROUTES: tuple[Route, ...] = (
         description="Read from the customer's CustomerInstance. There is no Helm release any more, so the older "
         "documents' `helm` is gone, and their `pods` are now `components`. Somebody else's customer is not found.",
         answer=DeploymentAnswer,
+    ),
+    Route(
+        method="GET",
+        path="/api/customers/{customer_id}/deployment/events",
+        handler=deployments.deployment_events,
+        access=Access.OWNER,
+        summary="How far the deployment is, as it changes",
+        description="Server-sent events: the deployment status at once, and again whenever it has become another. The "
+        "stream stays open until the client, the session or the process ends; a customer may have 8 of them.",
+        answer=EventStream(of=DeploymentAnswer),
+        problems=(TooManyStreams,),
     ),
     Route(
         method="GET",

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 from starlette.responses import Response
 
+from billing_api.accounts.login import Logins
 from billing_api.accounts.models import (
     CustomerAnswer,
     LicenseAnswer,
@@ -17,7 +18,7 @@ from billing_api.accounts.models import (
     SubscriptionAnswer,
 )
 from billing_api.accounts.sessions import Session, Sessions
-from billing_api.accounts.signup import Accounts
+from billing_api.accounts.signup import Signups
 from billing_api.db.accounts import Account, Customer
 from billing_api.deployments.status import instance_url, job_id
 from billing_api.http.call import Call
@@ -29,7 +30,7 @@ from billing_api.settings import Settings
 async def signup(call: Call) -> Response:
     """POST /api/customers/signup."""
     wanted: SignupRequest = call.body
-    outcome = await call.get(Accounts).sign_up(wanted, key=call.idempotency_key)
+    outcome = await call.get(Signups).sign_up(wanted, key=call.idempotency_key, client=call.client)
     body = signup_answer(outcome.account, outcome.session, base_domain=call.get(Settings).base_domain)
     headers = {"Location": body.deployment.check_status_url}
     if outcome.replayed:
@@ -40,7 +41,7 @@ async def signup(call: Call) -> Response:
 async def login(call: Call) -> Response:
     """POST /api/customers/login."""
     wanted: LoginRequest = call.body
-    outcome = await call.get(Accounts).log_in(wanted, client=call.client)
+    outcome = await call.get(Logins).log_in(wanted, client=call.client)
     body = LoginAnswer(
         customer_id=outcome.account.customer.customer_id,
         email=outcome.account.customer.email,

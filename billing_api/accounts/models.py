@@ -1,90 +1,39 @@
 """What a signup and a login take and answer. Names follow the requirement documents."""
 
-import unicodedata
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
-from email_validator import EmailNotValidError, validate_email
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, Field
 
+from billing_api.accounts import names
 from billing_api.accounts.passwords import MAX_BYTES
 from billing_api.http.models import Answer, RequestModel, Timestamp
-
-#: Lengths as the CustomerInstance CRD has them (spec.customer), so that no accepted signup is refused there.
-_MAX_EMAIL: Final = 254
-_MAX_NAME: Final = 200
-#: NIST SP 800-63B section 3.1.1.2 and requirements 002: eight characters or more.
-_MIN_PASSWORD: Final = 8
 
 _ID: Final = "cust-b4c867f44a92453aba8a2fe3fe5d6e5e"
 
 
-def email_key(email: str) -> str:
-    """Return the form of a valid address in which no two accounts may share it: case folded, domain in ASCII."""
-    checked = validate_email(email, check_deliverability=False)
-    return f"{checked.local_part.casefold()}@{checked.ascii_domain}"
-
-
-def _email(text: str) -> str:
-    try:
-        return validate_email(text.strip(), check_deliverability=False).normalized
-    except EmailNotValidError as error:
-        raise ValueError("must be an e-mail address such as john@example.com") from error
-
-
-def _composed(value: Any) -> Any:
-    """Bring text to Unicode form NFC: the same password typed on another system may arrive decomposed (RFC 8265)."""
-    return unicodedata.normalize("NFC", value) if isinstance(value, str) else value
-
-
-def _composed_name(value: Any) -> Any:
-    return _composed(value).strip() if isinstance(value, str) else value
-
-
-def _printable(name: str) -> str:
-    if any(unicodedata.category(character) == "Cc" for character in name):
-        raise ValueError("must not contain control characters")
-    return name
-
-
-def _storable(password: str) -> str:
-    if "\0" in password:
-        raise ValueError("must not contain NUL characters")
-    return password
-
-
-def _hashable(password: str) -> str:
-    if len(password.encode()) > MAX_BYTES:
-        raise ValueError(f"must have at most {MAX_BYTES} bytes in UTF-8")
-    return password
-
-
 Email = Annotated[
     str,
-    Field(max_length=_MAX_EMAIL, examples=["john@example.com"], json_schema_extra={"format": "email"}),
-    AfterValidator(_email),
+    Field(examples=["john@example.com"], json_schema_extra={"format": "email", "maxLength": names.MAX_EMAIL}),
+    AfterValidator(names.email),
 ]
 Name = Annotated[
-    str, Field(min_length=1, max_length=_MAX_NAME), BeforeValidator(_composed_name), AfterValidator(_printable)
+    str, Field(json_schema_extra={"minLength": 1, "maxLength": names.MAX_NAME}), AfterValidator(names.name)
 ]
 #: Any that could be tried; one that no account can have is not invalid at a login, only wrong.
 Password = Annotated[
     str,
-    Field(min_length=1, repr=False, examples=["SecurePass123"], json_schema_extra={"format": "password"}),
-    BeforeValidator(_composed),
-    AfterValidator(_storable),
+    Field(repr=False, examples=["SecurePass123"], json_schema_extra={"format": "password", "minLength": 1}),
+    AfterValidator(names.password),
 ]
 NewPassword = Annotated[
     str,
     Field(
-        min_length=_MIN_PASSWORD,
         repr=False,
         examples=["SecurePass123"],
-        description=f"{_MIN_PASSWORD} characters to {MAX_BYTES} bytes in UTF-8.",
-        json_schema_extra={"format": "password", "maxLength": MAX_BYTES},
+        description=f"{names.MIN_PASSWORD} characters to {MAX_BYTES} bytes in UTF-8.",
+        json_schema_extra={"format": "password", "minLength": names.MIN_PASSWORD, "maxLength": MAX_BYTES},
     ),
-    BeforeValidator(_composed),
-    AfterValidator(_storable),
-    AfterValidator(_hashable),
+    AfterValidator(names.new_password),
 ]
 
 
@@ -99,7 +48,7 @@ class SignupRequest(RequestModel):
     @property
     def email_key(self) -> str:
         """The address in the form in which it is unique."""
-        return email_key(self.email)
+        return names.email_key(self.email)
 
 
 class LoginRequest(RequestModel):
@@ -111,7 +60,7 @@ class LoginRequest(RequestModel):
     @property
     def email_key(self) -> str:
         """The address in the form in which it is unique."""
-        return email_key(self.email)
+        return names.email_key(self.email)
 
     @property
     def account(self) -> str:

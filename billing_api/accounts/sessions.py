@@ -50,19 +50,19 @@ class Sessions:
         )
 
     async def authenticate(self, credential: Credential) -> Caller:
-        """Return whose session it is.
+        """Return whose session it is, with the rights they have at this moment.
 
         Raises:
             Unauthenticated: the token is not ours, expired or revoked.
         """
         jti = self._verified(credential.token)
         async with self._database.transaction() as connection:
-            customer_id = await rows.customer_of(connection, jti)
-        if customer_id is None:
+            holder = await rows.holder_of(connection, jti)
+        if holder is None:
             raise unauthenticated("the session has ended")
         return Caller(
-            customer_id=customer_id,
-            admin=False,
+            customer_id=holder.customer_id,
+            admin=holder.admin,
             session_id=jti,
             by_cookie=credential.by_cookie,
             csrf_token=csrf.token_of(jti, secret=self._secret),

@@ -42,7 +42,6 @@ def describe(*, name: str, sight: Sight, outbox: Progress | None, base_domain: s
     if instance is None:
         return _absent(name=name, sight=sight, outbox=outbox, base_domain=base_domain)
     state = job_state(instance)
-    message = instance.message or "The deployment has not begun yet."
     return DeploymentAnswer(
         customer=DeployedCustomerAnswer(
             deploymentStatus=_deployment_status(instance, state),
@@ -59,7 +58,7 @@ def describe(*, name: str, sight: Sight, outbox: Progress | None, base_domain: s
             estimatedReadyAt=instance.estimated_ready_at,
         ),
         phase=instance.phase,
-        message=message if sight.current else f"{_OUT_OF_SIGHT} Last known: {message}",
+        message=_message(instance, sight),
         namespace=instance.namespace or f"customer-{name}",
         urls=dict(instance.urls),
         stages=[_stage(stage) for stage in instance.stages],
@@ -79,11 +78,19 @@ def job_state(instance: Instance) -> JobState:
 
 
 _OUT_OF_SIGHT = "Kubernetes cannot be reached at the moment."
+_NOT_UNDERSTOOD = "The state of the instance cannot be read at the moment; our support team has been told."
+
+
+def _message(instance: Instance, sight: Sight) -> str:
+    message = instance.message or "The deployment has not begun yet."
+    if not sight.current:
+        return f"{_OUT_OF_SIGHT} Last known: {message}"
+    return message if sight.readable else f"{_NOT_UNDERSTOOD} Last known: {message}"
 
 
 def _absent(*, name: str, sight: Sight, outbox: Progress | None, base_domain: str) -> DeploymentAnswer:
     """Answer for an instance that is not there: not yet, refused, or no more."""
-    failed = outbox is not None and outbox.state == "failed"
+    failed = outbox is not None and outbox.state == "refused"
     error = outbox.last_error if outbox and failed else None
     status: DeploymentStatus = "deleted" if sight.gone else "failed" if failed else "pending"
     state: JobState = "completed" if sight.gone else "failed" if failed else "waiting"
@@ -119,6 +126,8 @@ def _absence(sight: Sight, *, error: str | None) -> str:
         return f"The deployment failed and needs our support team: {error}"
     if not sight.current:
         return f"{_OUT_OF_SIGHT} Nothing is lost: the deployment starts as soon as it is back."
+    if not sight.readable:
+        return _NOT_UNDERSTOOD
     return "The deployment is queued and starts in a moment."
 
 

@@ -9,6 +9,7 @@ from billing_api.errors import (
     RequestInProgress,
     ServiceUnavailable,
     TooManyAttempts,
+    TooManyStacks,
     Unauthenticated,
     UnsupportedMediaType,
 )
@@ -61,6 +62,7 @@ OF_PROBLEMS: Mapping[type[Problem], str] = {
     RequestInProgress: "Retry-After",
     ServiceUnavailable: "Retry-After",
     TooManyAttempts: "Retry-After",
+    TooManyStacks: "Retry-After",
     Unauthenticated: "WWW-Authenticate",
     UnsupportedMediaType: "Accept",
 }

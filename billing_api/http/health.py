@@ -1,34 +1,23 @@
 """What machines ask: whether the process works, whether it can serve, and what it counts."""
 
-from dataclasses import dataclass
 from typing import Literal
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import Field
 from starlette.responses import Response
 
-from billing_api.db import outbox as outbox_rows
+from billing_api.db import outbox_overview
 from billing_api.db.pool import Database
 from billing_api.errors import DatabaseUnavailable, ServiceUnavailable
 from billing_api.http.call import Call
 from billing_api.http.models import Answer
 from billing_api.kube.watch import InstanceWatch
 from billing_api.metrics import Metrics
+from billing_api.tasks import Supervisor
 
 METRICS_MEDIA_TYPE = CONTENT_TYPE_LATEST
 
 KubernetesState = Literal["connected", "disconnected", "not configured"]
-
-
-@dataclass
-class Health:
-    """How the process itself is.
-
-    Attributes:
-        broken: name of a background task that has ended with an exception, or None.
-    """
-
-    broken: str | None = None
 
 
 class LiveAnswer(Answer):
@@ -49,15 +38,17 @@ class ReadyAnswer(Answer):
 
 async def live(call: Call) -> Response:
     """GET /health/live."""
-    broken = call.get(Health).broken
-    if broken:
-        raise ServiceUnavailable(f"The background task {broken} has failed; this process must be restarted")
+    hopeless = call.get(Supervisor).hopeless
+    if hopeless:
+        raise ServiceUnavailable(f"The background task {hopeless[0]} keeps failing; this process must be restarted")
     return call.answer(LiveAnswer(status="alive"))
 
 
 async def ready(call: Call) -> Response:
     """GET /health/ready. Kubernetes may be away: signups work without it."""
-    async with call.get(Database).transaction() as connection:
+    if getattr(call.request.state, "stopping", False):
+        raise ServiceUnavailable("This process is being stopped", headers={"Retry-After": "1"})
+    async with call.get(Database).probe() as connection:
         await connection.execute("SELECT 1")
     kubernetes = _kubernetes(call.services.find(InstanceWatch))
     return call.answer(ReadyAnswer(status="ready", database="connected", kubernetes=kubernetes))
@@ -67,11 +58,11 @@ async def metrics(call: Call) -> Response:
     """GET /metrics."""
     counted, watch = call.get(Metrics), call.services.find(InstanceWatch)
     try:
-        async with call.get(Database).transaction() as connection:
-            counted.outbox_pending.set(await outbox_rows.count_pending(connection))
+        async with call.get(Database).probe() as connection:
+            counted.show_outbox(await outbox_overview.count(connection))
     except DatabaseUnavailable:
         # All else is worth reporting just then.
-        counted.outbox_pending.set(float("nan"))
+        counted.show_outbox(None)
     counted.watch_connected.set(watch is not None and watch.connected)
     return call.text(generate_latest(counted.registry))
 

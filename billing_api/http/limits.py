@@ -12,7 +12,7 @@ class Limit:
     Attributes:
         name: what is counted, such as ``login``; rows with the same name share their count.
         per: whose calls are counted together: one account's, one address's (of IPv6 its /64), one network's (a /24 of
-            IPv4, a /48 of IPv6; ten times the number), or everybody's.
+            IPv4, a /48 of IPv6; it may do ten times the number), or everybody's.
         setting: name of the setting with the number of calls in LIMIT_WINDOW.
     """
 

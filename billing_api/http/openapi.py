@@ -135,11 +135,21 @@ def _success(route: Route) -> dict[str, Any]:
 
 def _media(route: Route) -> dict[str, Any]:
     if isinstance(route.answer, EventStream):
-        # OpenAPI 3.1 has no word for the schema of one event (3.2 calls it itemSchema).
-        return {"schema": {"type": "string"}, "x-event": _reference(route.answer.of)}
+        return {"schema": _event(route.answer)}
     if isinstance(route.answer, type):
         return {"schema": _reference(route.answer)}
     return {"schema": {} if media_type_of(route.answer) == "application/json" else {"type": "string"}}
+
+
+def _event(answer: EventStream) -> dict[str, Any]:
+    """Return the schema of one event, as OpenAPI 3.2 models them; 3.1 has no word that it is one of many."""
+    data = {"type": "string", "contentMediaType": "application/json", "contentSchema": _reference(answer.of)}
+    return {
+        "type": "object",
+        "description": "One event; more follow.",
+        "required": ["data"],
+        "properties": {"data": data},
+    }
 
 
 def _problem(kinds: Sequence[type[Problem]]) -> dict[str, Any]:

@@ -123,7 +123,7 @@ def test_a_stale_picture_says_so() -> None:
         (PENDING, {}, "waiting", "pending", "queued"),
         (PENDING, {"current": False}, "waiting", "pending", "Nothing is lost"),
         (None, {}, "waiting", "pending", "queued"),
-        (replace(PENDING, state="failed", last_error="spec.x is wrong"), {}, "failed", "failed", "spec.x is wrong"),
+        (replace(PENDING, state="refused", last_error="spec.x is wrong"), {}, "failed", "failed", "spec.x is wrong"),
         (replace(PENDING, state="done"), {"gone": True}, "completed", "deleted", "deleted"),
     ],
 )

@@ -233,7 +233,7 @@ async def test_a_row_opens_only_to_whom_it_says(client: httpx.AsyncClient, path:
 async def test_what_a_browsers_session_changes_needs_the_sessions_own_csrf_token(
     client: httpx.AsyncClient, headers: dict[str, str], status: int
 ) -> None:
-    encoded = {name: value.encode() for name, value in headers.items()}
+    encoded = {name.encode(): value.encode() for name, value in headers.items()}
     response = await client.request("DELETE", "/notes", headers=encoded)
     assert response.status_code == status
     if status == 403:

@@ -129,6 +129,7 @@ def test_only_what_needs_a_session_says_so_and_changes_by_cookie_need_the_csrf_t
     }
     assert secured == {
         "/api/customers/logout": [{"bearer": []}, {"cookie": [], "csrf": []}],
+        "/api/customers/{customer_id}/deployment/events": [{"bearer": []}, {"cookie": []}],
         "/api/customers/{customer_id}/deployment/status": [{"bearer": []}, {"cookie": []}],
     }
 
@@ -156,7 +157,7 @@ def test_queries_raw_bodies_streams_and_redirects_are_described() -> None:
     assert paths["/hook"]["post"]["requestBody"]["content"]["application/json"]["schema"]["maxLength"] == 1000
     assert "Location" in paths["/hook"]["post"]["responses"]["303"]["headers"]
     events = paths["/customers/{customer_id}/events"]["get"]["responses"]["200"]["content"]["text/event-stream"]
-    assert events["x-event"] == {"$ref": "#/components/schemas/_Event"}
+    assert events["schema"]["properties"]["data"]["contentSchema"] == {"$ref": "#/components/schemas/_Event"}
 
 
 def test_the_names_of_the_requirement_documents_are_kept() -> None:
