@@ -17,6 +17,9 @@ def main() -> None:
     Exits 78 with the reason when the settings do not allow it, 69 without database, 1 when a command does not work.
     """
     arguments = cli.parse()
+    if arguments.print is not None:
+        sys.stdout.write(arguments.print())
+        return
     try:
         settings = from_environment()
         logs.configure(level=settings.log_level, log_format=settings.log_format)

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import json
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,8 +14,11 @@ from billing_api.db import outbox as outbox_rows
 from billing_api.db.migrate import migrate
 from billing_api.db.pool import Database
 from billing_api.errors import SettingsError
+from billing_api.http import openapi
+from billing_api.http.cookies import Cookies
 from billing_api.licensing import commands as keys
 from billing_api.outbox import commands as outbox
+from billing_api.routes import ROUTES
 from billing_api.settings import Settings, describe
 
 SERVE = "serve"
@@ -94,6 +98,11 @@ async def _revoke_admin(database: Database, _settings: Settings, arguments: argp
     return f"{await admin.revoke_admin(database, arguments.email)}\n"
 
 
+def _openapi() -> str:
+    """Return the document as it is where browsers reach the API by TLS."""
+    return json.dumps(openapi.build(ROUTES, cookies=Cookies(secure=True)), indent=2) + "\n"
+
+
 def _no_arguments(_parser: argparse.ArgumentParser) -> None:
     pass
 
@@ -143,7 +152,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the command line (this process's by default); exits with status 2 and the cure when it is wrong.
 
     Returns:
-        A namespace whose ``command`` is one of `COMMANDS`, or None to serve.
+        A namespace whose ``print`` makes a text that needs neither settings nor database, or is None; otherwise
+        ``command`` is one of `COMMANDS`, or None to serve.
     """
     parser = argparse.ArgumentParser(
         prog="billing-api",
@@ -151,9 +161,10 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         epilog="\n".join(f"{name}={default}\n    {text}" for name, default, text in describe()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.set_defaults(command=None)
+    parser.set_defaults(command=None, print=None)
     words = parser.add_subparsers(metavar="COMMAND", title="commands")
     words.add_parser(SERVE, help="serve HTTP until SIGTERM; the default")
+    words.add_parser("openapi", help="print the OpenAPI document of the API").set_defaults(print=_openapi)
     groups: dict[str, argparse._SubParsersAction[argparse.ArgumentParser]] = {}
     for command in COMMANDS:
         if command.group not in groups:

@@ -125,6 +125,7 @@ ROUTES: tuple[Route, ...] = (
         access=Access.PUBLIC,
         summary="This document, for people",
         answer=Html(),
+        headers=("Content-Security-Policy",),
     ),
     Route(
         method="GET",

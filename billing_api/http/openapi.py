@@ -10,9 +10,9 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, models_json
 from billing_api.errors import Problem
 from billing_api.http import csrf, problems
 from billing_api.http.cookies import Cookies
-from billing_api.http.headers import ALWAYS, HEADERS, OF_PROBLEMS
+from billing_api.http.headers import ALWAYS, HEADERS, OF_ANSWERS, OF_PROBLEMS
 from billing_api.http.models import RequestModel
-from billing_api.http.route import Access, EventStream, RawBody, Redirect, Route, media_type_of
+from billing_api.http.route import Access, EventStream, RawBody, Route, media_type_of
 
 #: Of the API as its callers see it (https://semver.org).
 VERSION: Final = "1.1.0"
@@ -48,7 +48,7 @@ def build(routes: Sequence[Route], *, cookies: Cookies) -> dict[str, Any]:
         "paths": paths,
         "components": {
             "schemas": _schemas(routes),
-            "headers": HEADERS,
+            "headers": {name: HEADERS[name] for name in sorted(_headers_used(routes))},
             "securitySchemes": _security_schemes(cookies),
         },
     }
@@ -125,7 +125,7 @@ def _responses(route: Route) -> dict[str, Any]:
 def _success(route: Route) -> dict[str, Any]:
     success: dict[str, Any] = {
         "description": HTTPStatus(route.status).phrase,
-        "headers": {name: _header(name) for name in sorted({*ALWAYS, *route.headers, *_of_answer(route)})},
+        "headers": _headers(_success_headers(route)),
     }
     media_type = media_type_of(route.answer)
     if media_type is not None:
@@ -133,30 +133,47 @@ def _success(route: Route) -> dict[str, Any]:
     return success
 
 
-def _of_answer(route: Route) -> tuple[str, ...]:
-    return ("Location",) if isinstance(route.answer, Redirect) else ()
-
-
 def _media(route: Route) -> dict[str, Any]:
     if isinstance(route.answer, EventStream):
-        # OpenAPI 3.1 has no word for the schema of one event (3.2 calls it itemSchema).
-        return {"schema": {"type": "string"}, "x-event": _reference(route.answer.of)}
+        return {"schema": _event(route.answer)}
     if isinstance(route.answer, type):
         return {"schema": _reference(route.answer)}
     return {"schema": {} if media_type_of(route.answer) == "application/json" else {"type": "string"}}
 
 
+def _event(answer: EventStream) -> dict[str, Any]:
+    """Return the schema of one event, as OpenAPI 3.2 models them; 3.1 has no word that it is one of many."""
+    data = {"type": "string", "contentMediaType": "application/json", "contentSchema": _reference(answer.of)}
+    return {
+        "type": "object",
+        "description": "One event; more follow.",
+        "required": ["data"],
+        "properties": {"data": data},
+    }
+
+
 def _problem(kinds: Sequence[type[Problem]]) -> dict[str, Any]:
-    special = {OF_PROBLEMS[kind] for kind in kinds if kind in OF_PROBLEMS}
     return {
         "description": "; ".join(f"{kind.title} (`{kind.slug}`)" for kind in kinds),
-        "headers": {name: _header(name) for name in sorted({*ALWAYS, *special})},
+        "headers": _headers(_problem_headers(kinds)),
         "content": {problems.MEDIA_TYPE: {"schema": _reference(problems.ProblemAnswer)}},
     }
 
 
-def _header(name: str) -> dict[str, str]:
-    return {"$ref": f"#/components/headers/{name}"}
+def _success_headers(route: Route) -> set[str]:
+    return {*ALWAYS, *route.headers, *OF_ANSWERS.get(type(route.answer), ())}
+
+
+def _problem_headers(kinds: Iterable[type[Problem]]) -> set[str]:
+    return {*ALWAYS, *(OF_PROBLEMS[kind] for kind in kinds if kind in OF_PROBLEMS)}
+
+
+def _headers_used(routes: Iterable[Route]) -> set[str]:
+    return {name for route in routes for name in _success_headers(route) | _problem_headers(route.all_problems)}
+
+
+def _headers(names: Iterable[str]) -> dict[str, Any]:
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in sorted(names)}
 
 
 def _reference(model: type[BaseModel]) -> dict[str, str]:

@@ -6,6 +6,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from pydantic import Field
 from starlette.responses import Response
 
+from billing_api.__main__ import main
 from billing_api.http import openapi
 from billing_api.http.call import Call
 from billing_api.http.cookies import Cookies
@@ -156,7 +157,7 @@ def test_queries_raw_bodies_streams_and_redirects_are_described() -> None:
     assert paths["/hook"]["post"]["requestBody"]["content"]["application/json"]["schema"]["maxLength"] == 1000
     assert "Location" in paths["/hook"]["post"]["responses"]["303"]["headers"]
     events = paths["/customers/{customer_id}/events"]["get"]["responses"]["200"]["content"]["text/event-stream"]
-    assert events["x-event"] == {"$ref": "#/components/schemas/_Event"}
+    assert events["schema"]["properties"]["data"]["contentSchema"] == {"$ref": "#/components/schemas/_Event"}
 
 
 def test_the_names_of_the_requirement_documents_are_kept() -> None:
@@ -172,3 +173,9 @@ def test_the_names_of_the_requirement_documents_are_kept() -> None:
     assert list(schemas["Login"]["properties"])[:3] == ["customer_id", "email", "license"]
     assert list(schemas["DeployedCustomer"]["properties"])[:3] == ["deploymentStatus", "instanceUrl", "deployedAt"]
     assert schemas["Deployment"]["properties"]["customer"] == {"$ref": "#/components/schemas/DeployedCustomer"}
+
+
+def test_the_command_prints_the_document(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["billing_api", "openapi"])
+    main()
+    assert json.loads(capsys.readouterr().out) == DOCUMENT
