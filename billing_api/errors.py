@@ -9,6 +9,8 @@ BillingError
 ├── ClusterUnavailable     Kubernetes does not answer or cannot serve us now; temporary
 ├── ClusterRejected        Kubernetes refuses this very object; permanent
 ├── WatchExpired           the watch fell too far behind; list again
+├── Postponed              a handler of the outbox cannot do its work now; tried again
+├── Refused                a handler of the outbox can never do this work; shown, and not tried again by itself
 └── Problem                an answer for the caller (RFC 9457), one subclass per problem type
 """
 
@@ -51,6 +53,14 @@ class ClusterRejected(BillingError):
 
 class WatchExpired(BillingError):
     """The resource version to continue a watch from is no longer kept by the API server."""
+
+
+class Postponed(BillingError):
+    """What a row of the outbox asks for cannot be done now; the text is kept with the row and holds no secret."""
+
+
+class Refused(BillingError):
+    """What a row of the outbox asks for will never work; the text is kept with the row and holds no secret."""
 
 
 @dataclass(frozen=True)
