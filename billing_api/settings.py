@@ -140,8 +140,19 @@ class Settings(BaseSettings):
     trusted_proxies: Networks = Field(
         (), description="Addresses or networks of the proxies whose X-Forwarded-For and X-Forwarded-Proto are believed"
     )
-    max_connections: Count = Field(1000, description="Client connections served at once; further ones get 503")
-    request_timeout: Seconds = Field(20.0, description="Time a client may take for its headers, and for its body")
+    max_connections: Count = Field(
+        1000,
+        description="Client connections open at once; past it the one whose client keeps us waiting longest is closed, "
+        "and where there is none the new one gets 503",
+    )
+    request_timeout: Seconds = Field(
+        20.0, description="Time a client may take for its headers, for its body, and to take our answer"
+    )
+    stop_delay: Annotated[float, Field(ge=0, le=5, allow_inf_nan=False)] = Field(
+        0.0,
+        description="How long after SIGTERM new connections are still taken, with /health/ready at 503, until load "
+        "balancers have noticed; 5 suits Kubernetes",
+    )
     license_private_key_path: ExistingPath | None = Field(
         None,
         description="RSA key (PEM) that signs licenses, or a folder of such keys (*.pem); "
@@ -163,9 +174,11 @@ class Settings(BaseSettings):
     )
     kubernetes_service_host: str = Field("", description="Set by Kubernetes itself in every pod")
     outbox_batch_size: Annotated[int, Field(ge=1, le=500)] = Field(
-        20, description="Outbox rows one process works on at the same time"
+        20, description="Outbox rows of one kind that one process works on at the same time"
     )
-    outbox_lease: Seconds = Field(30.0, description="How long a row belongs to the process that took it")
+    outbox_lease: Seconds = Field(
+        30.0, description="How long a row stays with a process that took it and does not answer any more"
+    )
     outbox_retry_base_seconds: Seconds = Field(
         1.0, description="Wait before the first retry of a failed row; doubled each time"
     )
@@ -177,15 +190,24 @@ class Settings(BaseSettings):
         "", repr=False, description="Key of what is kept of an idempotent request; empty generates one in DATA_DIR"
     )
     session_minutes: Annotated[int, Field(ge=1, le=1440)] = Field(60, description="How long a session lasts")
-    login_attempts_per_account: Count = Field(10, description="Logins tried for one account in LIMIT_WINDOW")
-    login_attempts_per_address: Count = Field(50, description="Logins tried from one address in LIMIT_WINDOW")
-    signups_per_address: Count = Field(20, description="Signups from one address (IPv6: its /64) in LIMIT_WINDOW")
+    login_attempts_per_account: Count = Field(10, description="Failed logins for one account in LIMIT_WINDOW")
+    login_attempts_per_address: Count = Field(
+        50,
+        description="Failed logins from one address (IPv6: its /64) in LIMIT_WINDOW; ten times that from a network",
+    )
+    signups_per_address: Count = Field(
+        20, description="Signups from one address (IPv6: its /64) in LIMIT_WINDOW; ten times that from a network"
+    )
     signups_in_all: Count = Field(2000, description="Signups from everywhere in LIMIT_WINDOW")
     unverified_stacks_per_address: Count = Field(
-        20, description="Stacks of customers without a verified e-mail address, by the address they signed up from"
+        20,
+        description="Trials of customers without a verified e-mail address that were begun from one address (IPv6: its "
+        "/64); ten times that from a network",
     )
     limit_window: Annotated[int, Field(ge=1, le=86400)] = Field(900, description="The time these are counted in")
-    password_queue: Count = Field(50, description="Passwords that may wait to be hashed; past it the answer is 503")
+    password_queue: Count = Field(
+        50, description="Passwords that may wait to be hashed, and as many to be verified; past it the answer is 503"
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least severe messages to log")
     log_format: Literal["text", "json"] = Field(
         "text", description="json writes one object per line, for log collectors"

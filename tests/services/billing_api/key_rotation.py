@@ -11,7 +11,7 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from billing_api.db import accounts as rows
-from billing_api.db.accounts import Customer
+from billing_api.db.accounts import Customer, Origin
 from billing_api.db.licenses import License
 from billing_api.db.pool import Connection, Database
 from billing_api.licensing.issuing import LicenseIssuer
@@ -20,7 +20,8 @@ from billing_api.licensing.licenses import Term
 from billing_api.licensing.publication import Publication
 from customer_operator.licensing.keys import KeySet
 from customer_operator.licensing.token import Entitlement, verify
-from tests.services.billing_api.harness import Billing, instance_name
+from tests.services.billing_api.harness import Billing
+from tests.support.billing import instance_name
 
 ISSUER = "https://billing.iotistic.cloud"
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -80,7 +81,7 @@ class ConfigMaps:
 
 def publication_of(billing: Billing) -> Publication:
     """Return what publishes the keys of a running app."""
-    return billing.services.publication
+    return billing.services.get(Publication)
 
 
 def kid_of(signup: Mapping[str, Any]) -> str:
@@ -118,6 +119,6 @@ async def _new_customer(connection: Connection, name: str, *, issuer: LicenseIss
         instance_name=name,
         created_at=NOW,
     )
-    await rows.insert_customer(connection, customer)
+    await rows.insert_customer(connection, customer, origin=Origin(address=b"a", network=b"n"))
     term = Term(customer_id=customer.customer_id, instance_name=name, plan="trial", issued_at=NOW, expires_at=TOMORROW)
     await issuer.issue(connection, term, reason="trial_signup")
