@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from billing_api.db import licenses
 from billing_api.db.licenses import License
 from billing_api.db.pool import Connection, Database
+from billing_api.errors import Postponed, ServiceUnavailable
 from billing_api.licensing.commands import RENEW
 from billing_api.licensing.issuing import LicenseIssuer
 from billing_api.licensing.licenses import Term
@@ -80,6 +81,10 @@ class Renewals:
 
         A batch at a time, each customer in a transaction of their own; what is left is another row's work. Done twice
         it renews nothing twice.
+
+        Raises:
+            Postponed: no key may sign now.
+            DatabaseUnavailable
         """
         kid, after = str(job.payload["kid"]), str(job.payload["after"])
         async with self.database.transaction() as connection:
@@ -98,4 +103,7 @@ class Renewals:
             newest = await licenses.newest_license(connection, customer_id)
             if newest is None or newest.kid != kid:
                 return False
-            return await self.renew(connection, customer_id, reason=_KEY_REVOKED) is not None
+            try:
+                return await self.renew(connection, customer_id, reason=_KEY_REVOKED) is not None
+            except ServiceUnavailable as error:
+                raise Postponed(str(error)) from error

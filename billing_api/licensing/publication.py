@@ -15,7 +15,7 @@ from billing_api import files
 from billing_api.db import signing_keys
 from billing_api.db.pool import Connection, Database
 from billing_api.db.signing_keys import Jwk, KeyLife
-from billing_api.errors import DatabaseUnavailable, SettingsError
+from billing_api.errors import ClusterRejected, DatabaseUnavailable, Postponed, Refused, SettingsError, WatchExpired
 from billing_api.licensing.keys import KeyRing
 from billing_api.settings import Settings
 
@@ -134,10 +134,20 @@ class ConfigMapPublication:
         self._overlap = settings.license_key_overlap
 
     async def handle(self, _job: object) -> Mapping[str, Any]:
-        """Write the ConfigMap; from now on the overlap of the keys in it counts."""
+        """Write the ConfigMap; from now on the overlap of the keys in it counts.
+
+        Raises:
+            Refused: the API server does not take it, whoever tries.
+            Postponed, ClusterUnavailable, DatabaseUnavailable: it may work later.
+        """
         async with self._database.transaction() as connection:
             jwks = await signing_keys.trusted(connection)
-        await self._config_maps.apply_config_map(self._namespace, self._name, {JWKS_KEY: document(jwks)})
+        try:
+            await self._config_maps.apply_config_map(self._namespace, self._name, {JWKS_KEY: document(jwks)})
+        except ClusterRejected as error:
+            raise Refused(str(error)) from error
+        except WatchExpired as error:
+            raise Postponed(str(error)) from error
         await _mark(self._database, jwks, overlap_seconds=self._overlap)
         return {"keys": [jwk["kid"] for jwk in jwks]}
 

@@ -7,7 +7,7 @@ import pytest
 
 from billing_api.db import signing_keys
 from billing_api.db.pool import Database
-from billing_api.errors import ClusterUnavailable, SettingsError
+from billing_api.errors import ClusterRejected, ClusterUnavailable, Postponed, Refused, SettingsError, WatchExpired
 from billing_api.licensing.keys import KeyRing
 from billing_api.licensing.publication import ConfigMapPublication, Publication, admit
 from billing_api.settings import Settings
@@ -192,9 +192,14 @@ async def test_with_a_cluster_a_key_counts_as_published_when_the_config_map_has_
     published = Publication(database, KeyRing([key("old"), key("new")]), settings=settings, add=jobs.add)
     handler = ConfigMapPublication(database, cluster, settings=settings)
     await published.start()
-    cluster.failure = ClusterUnavailable("away")
-    with pytest.raises(ClusterUnavailable):
-        await handler.handle(None)
+    for failure, told in (
+        (ClusterUnavailable("away"), ClusterUnavailable),
+        (WatchExpired("gone"), Postponed),
+        (ClusterRejected("not that name"), Refused),
+    ):
+        cluster.failure = failure
+        with pytest.raises(told, match=str(failure)):
+            await handler.handle(None)
     assert query("SELECT kid FROM signing_keys WHERE published_at IS NOT NULL") == []
     cluster.failure = None
     assert await handler.handle(None) == {"keys": [key("old").kid, key("new").kid]}

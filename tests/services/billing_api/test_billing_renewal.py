@@ -12,7 +12,7 @@ from billing_api.accounts.renewal import Renewals
 from billing_api.db import licenses, signing_keys
 from billing_api.db.licenses import License
 from billing_api.db.pool import Database
-from billing_api.errors import CommandRefused, ServiceUnavailable
+from billing_api.errors import CommandRefused, Postponed
 from billing_api.licensing import commands
 from billing_api.licensing.issuing import LicenseIssuer
 from billing_api.licensing.keys import KeyRing
@@ -122,6 +122,17 @@ async def test_all_a_revoked_key_has_signed_is_renewed_once_and_nothing_else(
     assert len(query("SELECT * FROM license_history WHERE type = 'key_revoked'")) == 4
 
 
+async def test_two_replicas_that_do_the_same_row_renew_every_license_once(
+    database: Database, ring: KeyRing, renewals: Renewals, jobs: Jobs, query: Query
+) -> None:
+    await new_customers(database, "a", "b", "c", "d", "e", ring=KeyRing([key("old")]))
+    await commands.revoke(database, key("old").kid, add=jobs.add, anyway=False)
+    [(_, _, payload)] = jobs.added
+    outcomes = await asyncio.gather(renewals.handle(Job(payload)), renewals.handle(Job(payload)))
+    assert sum(outcome["renewed"] for outcome in outcomes) == 5
+    assert query("SELECT max(sequence) AS most FROM licenses") == [{"most": 2}]
+
+
 async def test_without_a_key_that_signs_renewal_waits_and_goes_on_where_it_was(
     database: Database, ring: KeyRing, renewals: Renewals, jobs: Jobs, query: Query
 ) -> None:
@@ -129,7 +140,7 @@ async def test_without_a_key_that_signs_renewal_waits_and_goes_on_where_it_was(
     query("UPDATE signing_keys SET signs_from = now() + interval '1 hour' WHERE kid = %s", key("old").kid)
     await commands.revoke(database, key("new").kid, add=jobs.add, anyway=True)
     [(_, _, payload)] = jobs.added
-    with pytest.raises(ServiceUnavailable, match="no key may sign licenses at the moment"):
+    with pytest.raises(Postponed, match="no key may sign licenses at the moment"):
         await renewals.handle(Job(payload))
     query("UPDATE signing_keys SET signs_from = now() WHERE kid = %s", key("old").kid)
     assert await renewals.handle(Job(payload)) == {"renewed": 1}

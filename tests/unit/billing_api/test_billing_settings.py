@@ -48,6 +48,8 @@ def test_values_are_read_and_converted() -> None:
         ("LICENSE_PRIVATE_KEY_PATH", "/nowhere/key.pem", "a readable file"),
         ("KUBECONFIG", "/nowhere/config", "a readable file"),
         ("SESSION_SECRET", "hunter2", "at least 32 characters"),
+        ("JWKS_CONFIG_MAP", "license-jwks", "namespace/name of a ConfigMap"),
+        ("JWKS_CONFIG_MAP", "a/b/c", "namespace/name of a ConfigMap"),
         ("LOG_LEVEL", "loud", "one of 'DEBUG', 'INFO', 'WARNING' or 'ERROR'"),
     ],
 )
