@@ -4,7 +4,6 @@ Narrow buckets are counted first, and a call that is refused counts nowhere: who
 do can neither lock an account nor use up what all may do together.
 """
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -35,8 +34,6 @@ SIGNUP_LIMITS: Final = (
 _ORDER: Final = ("address", "network", "account", "all")
 #: How long the place of a successful login is known: longer than a customer stays away.
 _KNOWN_DAYS: Final = 30
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +116,6 @@ class Limits:
 
     def _refusal(self, limit: Limit, seconds: int) -> TooManyAttempts:
         self._metrics.limited.labels(limit.name, limit.per).inc()
-        log.info("A %s is refused: too many per %s", limit.name, limit.per)
         field, what = _WORDS[limit.per]
         detail = f"{what.format(name=limit.name)}; try again in {seconds} s"
         return of_field(TooManyAttempts, field, detail, headers={"Retry-After": str(seconds)})

@@ -9,6 +9,7 @@ from billing_api.db import sessions
 from billing_api.db.pool import Database
 from billing_api.errors import CommandRefused
 from tests.services.billing_api.harness import Billing, Query
+from tests.support.billing import session_of
 
 
 async def _is_admin(database: Database, query: Query) -> bool:
@@ -28,6 +29,20 @@ async def test_a_right_granted_or_revoked_counts_at_once_in_sessions_that_exist(
     assert await _is_admin(database, query)
     assert await revoke_admin(database, "john@example.com") == f"{customer_id} is no administrator any more"
     assert not await _is_admin(database, query)
+
+
+async def test_an_administrator_sees_every_customer_and_nobody_else_does(billing: Billing, database: Database) -> None:
+    john, jane = await billing.new_customer("john@example.com"), await billing.new_customer("jane@example.com")
+
+    async def look() -> int:
+        url = jane["deployment"]["check_status_url"]
+        return (await billing.client.get(url, headers=session_of(john))).status_code
+
+    assert await look() == 404
+    await grant_admin(database, "john@example.com")
+    assert await look() == 200
+    await revoke_admin(database, "john@example.com")
+    assert await look() == 404
 
 
 @pytest.mark.parametrize(
