@@ -36,24 +36,16 @@ test: setup ## Run all the tests this machine can run, and say which it cannot; 
 	@$(PYTHON) -m pytest $(ARGS)
 
 .PHONY: check
-check: environment ## Check format, style, types, architecture and generated files; runs no test
+check: environment ## Check format, style, types and architecture; runs no test
 	@$(PYTHON) -m ruff format --check .
 	@$(PYTHON) -m ruff check .
 	@$(PYTHON) -m mypy
 	@.venv/bin/lint-imports --no-logo
-	@$(PYTHON) -m billing_api.http.openapi --markdown \
-		| diff --unified --label docs/api.md --label "docs/api.md as the code is" docs/api.md - \
-		|| { echo "docs/api.md is out of date: run make docs"; exit 1; }
 
 .PHONY: fmt
 fmt: environment ## Format the code, and repair what ruff can repair
 	@$(PYTHON) -m ruff check --fix .
 	@$(PYTHON) -m ruff format .
-
-.PHONY: docs
-docs: environment ## Generate docs/api.md
-	@$(PYTHON) -m billing_api.http.openapi --markdown >docs/api.md.new
-	@mv docs/api.md.new docs/api.md
 
 .PHONY: bench
 bench: setup ## Measure the operator beside a raw loader and kubectl, with N=40 tenants each

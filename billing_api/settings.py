@@ -18,6 +18,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from billing_api.errors import SettingsError
 
 _DOMAIN: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*")
+# RFC 1123: a namespace is a label, a ConfigMap's name a domain name.
+_CONFIG_MAP: Final = re.compile(rf"[a-z0-9]([-a-z0-9]{{0,61}}[a-z0-9])?/{_DOMAIN.pattern}")
 
 # How pydantic's complaints read here, by their type.
 _COMPLAINTS: Final[Mapping[str, str]] = {
@@ -32,9 +34,27 @@ _COMPLAINTS: Final[Mapping[str, str]] = {
 }
 
 
+#: As much as 128 bits written in hexadecimal.
+SECRET_LEAST_CHARACTERS: Final = 32
+_RANDOM_TEXT: Final = "make one with: openssl rand -hex 32"
+#: What the built-in database's only process generates for itself, and replicas must be given: the cure of each.
+_SHARED: Final[Mapping[str, str]] = {
+    "license_private_key_path": "make one with: openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:3072 "
+    "-out <folder>/1.pem",
+    "session_secret": _RANDOM_TEXT,
+    "idempotency_secret": _RANDOM_TEXT,
+}
+
+
 def _existing_file(path: Path) -> Path:
     if not path.is_file():
         raise ValueError("must name a readable file; create it, or leave the variable empty")
+    return path
+
+
+def _existing_file_or_folder(path: Path) -> Path:
+    if not path.is_file() and not path.is_dir():
+        raise ValueError("must name a readable file, or a folder of such; create it, or leave the variable empty")
     return path
 
 
@@ -50,9 +70,15 @@ def _domain(text: str) -> str:
     return text.lower()
 
 
+def _config_map(text: str) -> str:
+    if not _CONFIG_MAP.fullmatch(text):
+        raise ValueError("must be namespace/name of a ConfigMap, such as iotistic-system/license-jwks")
+    return text
+
+
 def _secret(text: str) -> str:
-    if text and len(text) < 32:
-        raise ValueError("must have at least 32 characters; make one with: openssl rand -hex 32")
+    if text and len(text) < SECRET_LEAST_CHARACTERS:
+        raise ValueError(f"must have at least {SECRET_LEAST_CHARACTERS} characters; {_RANDOM_TEXT}")
     return text
 
 
@@ -71,7 +97,9 @@ def _from_text(parse: Callable[[str], Any]) -> BeforeValidator:
 DatabaseUrl = Annotated[str, AfterValidator(_database_url)]
 Folder = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())]
 ExistingFile = Annotated[Path, AfterValidator(lambda path: _existing_file(path.expanduser()))]
+ExistingPath = Annotated[Path, AfterValidator(lambda path: _existing_file_or_folder(path.expanduser()))]
 Domain = Annotated[str, AfterValidator(_domain)]
+ConfigMapName = Annotated[str, AfterValidator(_config_map)]
 Secret = Annotated[str, AfterValidator(_secret)]
 Networks = Annotated[tuple[str, ...], _from_text(_networks)]
 Count = Annotated[int, Field(ge=1)]
@@ -112,10 +140,23 @@ class Settings(BaseSettings):
     trusted_proxies: Networks = Field(
         (), description="Addresses or networks of the proxies whose X-Forwarded-For and X-Forwarded-Proto are believed"
     )
-    max_connections: Count = Field(1000, description="Client connections served at once; further ones get 503")
-    request_timeout: Seconds = Field(20.0, description="Time a client may take for its headers, and for its body")
-    license_private_key_path: ExistingFile | None = Field(
-        None, description="RSA key (PEM) that signs licenses; empty generates one in DATA_DIR on first start"
+    max_connections: Count = Field(
+        1000,
+        description="Client connections open at once; past it the one whose client keeps us waiting longest is closed, "
+        "and where there is none the new one gets 503",
+    )
+    request_timeout: Seconds = Field(
+        20.0, description="Time a client may take for its headers, for its body, and to take our answer"
+    )
+    stop_delay: Annotated[float, Field(ge=0, le=5, allow_inf_nan=False)] = Field(
+        0.0,
+        description="How long after SIGTERM new connections are still taken, with /health/ready at 503, until load "
+        "balancers have noticed; 5 suits Kubernetes",
+    )
+    license_private_key_path: ExistingPath | None = Field(
+        None,
+        description="RSA key (PEM) that signs licenses, or a folder of such keys (*.pem); "
+        "empty generates one in DATA_DIR on first start",
     )
     license_issuer: str = Field(
         "https://billing.iotistic.cloud", description="Issuer (iss) of the licenses; the operator's LICENSE_ISSUER"
@@ -123,7 +164,7 @@ class Settings(BaseSettings):
     license_key_overlap: Seconds = Field(
         600.0, description="How long a new signing key is only published, until every reader has it, before it signs"
     )
-    jwks_config_map: str = Field(
+    jwks_config_map: ConfigMapName = Field(
         "iotistic-system/license-jwks",
         description="ConfigMap (namespace/name) that the public keys are published in for the operator",
     )
@@ -133,9 +174,11 @@ class Settings(BaseSettings):
     )
     kubernetes_service_host: str = Field("", description="Set by Kubernetes itself in every pod")
     outbox_batch_size: Annotated[int, Field(ge=1, le=500)] = Field(
-        20, description="Outbox rows one process works on at the same time"
+        20, description="Outbox rows of one kind that one process works on at the same time"
     )
-    outbox_lease: Seconds = Field(30.0, description="How long a row belongs to the process that took it")
+    outbox_lease: Seconds = Field(
+        30.0, description="How long a row stays with a process that took it and does not answer any more"
+    )
     outbox_retry_base_seconds: Seconds = Field(
         1.0, description="Wait before the first retry of a failed row; doubled each time"
     )
@@ -147,15 +190,24 @@ class Settings(BaseSettings):
         "", repr=False, description="Key of what is kept of an idempotent request; empty generates one in DATA_DIR"
     )
     session_minutes: Annotated[int, Field(ge=1, le=1440)] = Field(60, description="How long a session lasts")
-    login_attempts_per_account: Count = Field(10, description="Logins tried for one account in LIMIT_WINDOW")
-    login_attempts_per_address: Count = Field(50, description="Logins tried from one address in LIMIT_WINDOW")
-    signups_per_address: Count = Field(20, description="Signups from one address (IPv6: its /64) in LIMIT_WINDOW")
+    login_attempts_per_account: Count = Field(10, description="Failed logins for one account in LIMIT_WINDOW")
+    login_attempts_per_address: Count = Field(
+        50,
+        description="Failed logins from one address (IPv6: its /64) in LIMIT_WINDOW; ten times that from a network",
+    )
+    signups_per_address: Count = Field(
+        20, description="Signups from one address (IPv6: its /64) in LIMIT_WINDOW; ten times that from a network"
+    )
     signups_in_all: Count = Field(2000, description="Signups from everywhere in LIMIT_WINDOW")
     unverified_stacks_per_address: Count = Field(
-        20, description="Stacks of customers without a verified e-mail address, by the address they signed up from"
+        20,
+        description="Trials of customers without a verified e-mail address that were begun from one address (IPv6: its "
+        "/64); ten times that from a network",
     )
     limit_window: Annotated[int, Field(ge=1, le=86400)] = Field(900, description="The time these are counted in")
-    password_queue: Count = Field(50, description="Passwords that may wait to be hashed; past it the answer is 503")
+    password_queue: Count = Field(
+        50, description="Passwords that may wait to be hashed, and as many to be verified; past it the answer is 503"
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least severe messages to log")
     log_format: Literal["text", "json"] = Field(
         "text", description="json writes one object per line, for log collectors"
@@ -176,6 +228,21 @@ def from_environment() -> Settings:
         # Not as its cause: pydantic's own text may show values.
         lines = [f"{str(item['loc'][0]).upper()}: {_explain(item)}" for item in error.errors(include_input=False)]
         raise SettingsError("\n".join(lines)) from None
+
+
+def require_shared(settings: Settings) -> None:
+    """Refuse a database that others may use, too, while a secret they must have in common is not set.
+
+    Raises:
+        SettingsError: names all that are missing, with the cure of each.
+    """
+    lines = [
+        f"{name.upper()}: must be set, to the same in every replica that uses DATABASE_URL; {cure}"
+        for name, cure in _SHARED.items()
+        if not getattr(settings, name)
+    ]
+    if settings.database_url and lines:
+        raise SettingsError("\n".join(lines))
 
 
 def describe() -> Iterator[tuple[str, str, str]]:

@@ -5,21 +5,21 @@ from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
 import jwt
-from starlette.requests import Request
 
 from billing_api.db import sessions as rows
 from billing_api.db.pool import Connection, Database
-from billing_api.errors import FieldError, Unauthenticated
+from billing_api.http import csrf
+from billing_api.http.access import Caller, Credential, unauthenticated
 
-COOKIE = "billing_session"
 _PARTY = "billing-api"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Session:
-    """A session that has just begun."""
+    """A session that has just begun; ``csrf_token`` is what a browser must send besides it."""
 
     token: str = field(repr=False)
+    csrf_token: str = field(repr=False)
     expires_at: datetime
 
 
@@ -43,35 +43,37 @@ class Sessions:
             "iat": int(now.timestamp()),
             "exp": int(expires_at.timestamp()),
         }
-        return Session(token=jwt.encode(payload, self._secret, algorithm="HS256"), expires_at=expires_at)
+        return Session(
+            token=jwt.encode(payload, self._secret, algorithm="HS256"),
+            csrf_token=csrf.token_of(jti, secret=self._secret),
+            expires_at=expires_at,
+        )
 
-    async def customer_of(self, request: Request) -> str:
-        """Return the identifier of the customer who sends the request.
-
-        Raises:
-            Unauthenticated: no token, or one that is not ours, expired or revoked.
-        """
-        jti = self._verified(request)
-        async with self._database.transaction() as connection:
-            customer_id = await rows.customer_of(connection, jti)
-        if customer_id is None:
-            raise _unauthenticated("the session has ended")
-        return customer_id
-
-    async def end(self, request: Request) -> None:
-        """Revoke the session whose token the request carries.
+    async def authenticate(self, credential: Credential) -> Caller:
+        """Return whose session it is, with the rights they have at this moment.
 
         Raises:
-            Unauthenticated: no token, or one that is not ours or has expired.
+            Unauthenticated: the token is not ours, expired or revoked.
         """
-        jti = self._verified(request)
+        jti = self._verified(credential.token)
         async with self._database.transaction() as connection:
-            await rows.revoke(connection, jti)
+            holder = await rows.holder_of(connection, jti)
+        if holder is None:
+            raise unauthenticated("the session has ended")
+        return Caller(
+            customer_id=holder.customer_id,
+            admin=holder.admin,
+            session_id=jti,
+            by_cookie=credential.by_cookie,
+            csrf_token=csrf.token_of(jti, secret=self._secret),
+        )
 
-    def _verified(self, request: Request) -> UUID:
-        token = _token(request)
-        if token is None:
-            raise _unauthenticated("no session token; log in first")
+    async def end(self, session_id: UUID) -> None:
+        """Revoke a session; its token is worth nothing from now on."""
+        async with self._database.transaction() as connection:
+            await rows.revoke(connection, session_id)
+
+    def _verified(self, token: str) -> UUID:
         try:
             payload = jwt.decode(
                 token,
@@ -83,23 +85,6 @@ class Sessions:
             )
             return UUID(payload["jti"])
         except jwt.ExpiredSignatureError:
-            raise _unauthenticated("the session has ended") from None
+            raise unauthenticated("the session has ended") from None
         except (jwt.InvalidTokenError, ValueError):
-            raise _unauthenticated("the session token is not valid") from None
-
-
-def _token(request: Request) -> str | None:
-    """The Authorization header decides when there is one; browsers send the cookie."""
-    authorization = request.headers.get("authorization")
-    if authorization is None:
-        return request.cookies.get(COOKIE)
-    scheme, _, token = authorization.partition(" ")
-    return token.strip() if scheme.lower() == "bearer" else None
-
-
-def _unauthenticated(why: str) -> Unauthenticated:
-    detail = f"Authorization: {why}. Send the token of a signup or login as Authorization: Bearer, or as the cookie"
-    # RFC 9110 section 11.6.1: a 401 names the scheme to use.
-    return Unauthenticated(
-        detail, errors=[FieldError("Authorization", why)], headers={"WWW-Authenticate": 'Bearer realm="billing"'}
-    )
+            raise unauthenticated("the session token is not valid") from None

@@ -1,24 +1,25 @@
-"""Signup and login. A signup is one transaction: account, subscription, license, audit row, outbox row, session."""
+"""Signup: one transaction of account, subscription, license, audit row, outbox row and session."""
 
-import asyncio
-import hashlib
-import hmac
-import json
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
+from billing_api.accounts.limits import Limits
+from billing_api.accounts.models import SignupRequest
+from billing_api.accounts.origins import NETWORK_FACTOR, Pseudonyms
 from billing_api.accounts.passwords import Passwords
+from billing_api.accounts.replays import OPERATION, Replays
 from billing_api.accounts.sessions import Session, Sessions
-from billing_api.accounts.validation import LoginRequest, SignupRequest
 from billing_api.db import accounts as rows
-from billing_api.db import idempotency, licenses, outbox, throttle
-from billing_api.db.accounts import Account, Customer, Subscription
+from billing_api.db import idempotency
+from billing_api.db.accounts import Account, Customer, Origin, Subscription
 from billing_api.db.pool import Connection, Database
-from billing_api.errors import FieldError, InstanceNameTaken, KeyReused, TooManyAttempts, WrongCredentials
-from billing_api.licensing.licenses import LicenseSigner, Term
+from billing_api.deployments import apply
+from billing_api.errors import InstanceNameTaken, TooManyStacks, of_field
+from billing_api.licensing.issuing import LicenseIssuer
+from billing_api.licensing.licenses import Term
 from billing_api.metrics import Metrics
 from billing_api.settings import Settings
 
@@ -39,11 +40,13 @@ class SignedUp:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LoggedIn:
-    """The outcome of a login."""
+class _Asked:
+    """A signup on its way: what was asked for, by whom, under which Idempotency-Key."""
 
-    account: Account
-    session: Session
+    request: SignupRequest
+    key: str | None
+    client: str
+    origin: Origin
 
 
 def instance_name(customer: UUID) -> str:
@@ -51,99 +54,95 @@ def instance_name(customer: UUID) -> str:
     return f"c{customer.hex[:_NAME_DIGITS]}"
 
 
-class Accounts:
-    """What can be done with accounts."""
+class Signups:
+    """Makes accounts."""
 
     def __init__(
         self,
         *,
         database: Database,
         passwords: Passwords,
-        signer: LicenseSigner,
+        issuer: LicenseIssuer,
         sessions: Sessions,
+        replays: Replays,
+        limits: Limits,
+        pseudonyms: Pseudonyms,
         settings: Settings,
         metrics: Metrics,
-        fingerprint_key: bytes,
         new_id: Callable[[], UUID] = uuid4,
     ) -> None:
         self._database = database
         self._passwords = passwords
-        self._signer = signer
+        self._issuer = issuer
         self._sessions = sessions
+        self._replays = replays
+        self._limits = limits
+        self._pseudonyms = pseudonyms
         self._settings = settings
         self._metrics = metrics
-        self._fingerprint_key = fingerprint_key
         self._new_id = new_id
 
-    async def sign_up(self, request: SignupRequest, *, key: str | None) -> SignedUp:
+    async def sign_up(self, request: SignupRequest, *, key: str | None, client: str) -> SignedUp:
         """Create an account with a trial, and have its instance deployed.
 
         Args:
-            request: a checked signup.
+            request: a checked signup; the caller has counted it before (SIGNUP_LIMITS).
             key: the Idempotency-Key, if any: the same request with the same key creates nothing new.
+            client: the caller's address.
 
         Raises:
-            EmailTaken, KeyReused, RequestInProgress, DatabaseUnavailable
+            EmailTaken, KeyReused, RequestInProgress, TooManyAttempts, TooManyStacks, ServiceUnavailable,
+            DatabaseUnavailable
         """
-        replayed = await self._replay(request, key) if key else None
-        if replayed:
-            return replayed
+        asked = _Asked(request=request, key=key, client=client, origin=self._pseudonyms.origin(client))
+        if earlier := await self._earlier(asked):
+            return await self._replay(asked, earlier)
         password_hash = await self._passwords.hash(request.password)
         for _ in range(_NAME_DRAWS):
             try:
-                return await self._create(request, password_hash=password_hash, key=key)
+                return await self._create(asked, password_hash=password_hash)
             except InstanceNameTaken as error:
                 log.warning("Instance name %s is taken, drawing another", error)
         raise InstanceNameTaken(f"{_NAME_DRAWS} names in a row; is the source of randomness broken?")
 
-    async def log_in(self, request: LoginRequest, *, client: str) -> LoggedIn:
-        """Check a password and begin a session.
-
-        Takes the same steps, and so the same time, whether or not there is such an account.
-
-        Args:
-            request: a checked login.
-            client: the caller's address, to count tries by.
-
-        Raises:
-            WrongCredentials, TooManyAttempts, DatabaseUnavailable
-        """
-        bucket = throttle.bucket(email_key=request.email_key, client=client)
+    async def _earlier(self, asked: _Asked) -> idempotency.Claim | None:
+        """Return who has used the key; when nobody has, a signup that will be refused is so before it is hashed."""
         async with self._database.transaction() as connection:
-            await self._count_attempt(connection, bucket)
-            customer = await rows.find_by_email(connection, request.email_key)
-        correct = await self._passwords.verify(request.password, customer.password_hash if customer else None)
-        if customer is None or not correct:
-            self._metrics.logins.labels("wrong").inc()
-            detail = "email or password is wrong"
-            raise WrongCredentials(detail, errors=[FieldError("password", detail)])
-        async with self._database.transaction() as connection:
-            await throttle.forget(connection, bucket)
-            outcome = await self._welcome(connection, customer.customer_id)
-        self._metrics.logins.labels("success").inc()
-        return LoggedIn(account=outcome.account, session=outcome.session)
+            earlier = None
+            if asked.key is not None:
+                earlier = await idempotency.find(connection, operation=OPERATION, key=asked.key)
+            if earlier is None:
+                await self._require_room(connection, asked.origin)
+        return earlier
 
-    async def _create(self, request: SignupRequest, *, password_hash: str, key: str | None) -> SignedUp:
-        account = await asyncio.to_thread(self._new_account, request, password_hash)
-        customer = account.customer
+    async def _replay(self, asked: _Asked, earlier: idempotency.Claim) -> SignedUp:
+        outcome = await self._replays.answer(asked.request, earlier, client=asked.client)
+        return SignedUp(account=outcome.account, session=outcome.session, replayed=True)
+
+    async def _create(self, asked: _Asked, *, password_hash: str) -> SignedUp:
+        now = datetime.now(UTC).replace(microsecond=0)
+        customer = self._new_customer(asked.request, password_hash=password_hash, now=now)
         async with self._database.transaction() as connection:
-            mine = key is None or await idempotency.claim(
-                connection, self._claim(request, key=key, customer_id=customer.customer_id)
-            )
-            if mine:
-                session = await self._store(connection, account)
-        if mine:
+            mine = await self._claim(connection, customer, asked)
+            outcome = await self._store(connection, customer, asked) if mine else None
+        if outcome is not None:
             self._metrics.signups.inc()
             log.info("Customer %s signed up, instance %s", customer.customer_id, customer.instance_name)
-            return SignedUp(account=account, session=session)
-        replayed = await self._replay(request, key) if key else None
-        return replayed or await self._create(request, password_hash=password_hash, key=key)
+            return outcome
+        if earlier := await self._earlier(asked):
+            return await self._replay(asked, earlier)
+        return await self._create(asked, password_hash=password_hash)
 
-    def _new_account(self, request: SignupRequest, password_hash: str) -> Account:
-        now = datetime.now(UTC).replace(microsecond=0)
-        trial_ends_at = now + timedelta(days=self._settings.default_trial_days)
+    async def _claim(self, connection: Connection, customer: Customer, asked: _Asked) -> bool:
+        """Take the Idempotency-Key; False when another request has been quicker."""
+        if asked.key is None:
+            return True
+        claim = self._replays.claim(asked.request, key=asked.key, customer_id=customer.customer_id)
+        return await idempotency.claim(connection, claim)
+
+    def _new_customer(self, request: SignupRequest, *, password_hash: str, now: datetime) -> Customer:
         identity = self._new_id()
-        customer = Customer(
+        return Customer(
             customer_id=f"cust-{identity.hex}",
             email=request.email,
             email_key=request.email_key,
@@ -153,63 +152,39 @@ class Accounts:
             instance_name=instance_name(identity),
             created_at=now,
         )
-        term = Term(
-            customer_id=customer.customer_id,
-            instance_name=customer.instance_name,
-            plan="trial",
-            issued_at=now,
-            expires_at=trial_ends_at,
+
+    async def _store(self, connection: Connection, customer: Customer, asked: _Asked) -> SignedUp:
+        trial_ends_at = customer.created_at + timedelta(days=self._settings.default_trial_days)
+        subscription = Subscription(plan="starter", status="trialing", trial_ends_at=trial_ends_at)
+        await rows.hold_network(connection, asked.origin.network)
+        await self._require_room(connection, asked.origin)
+        await rows.insert_customer(connection, customer, origin=asked.origin)
+        await rows.insert_subscription(connection, customer=customer, subscription=subscription)
+        license = await self._issuer.issue(connection, _trial(customer, trial_ends_at), reason="trial_signup")
+        await apply.order(connection, customer.customer_id)
+        await self._limits.know(connection, account=customer.email_key, client=asked.client)
+        session = await self._sessions.begin(connection, customer_id=customer.customer_id, now=datetime.now(UTC))
+        return SignedUp(account=Account(customer=customer, subscription=subscription, license=license), session=session)
+
+    async def _require_room(self, connection: Connection, origin: Origin) -> None:
+        most = self._settings.unverified_stacks_per_address
+        seconds = await rows.seconds_without_room(
+            connection, origin, per_address=most, per_network=most * NETWORK_FACTOR
         )
-        return Account(
-            customer=customer,
-            subscription=Subscription(plan="starter", status="trialing", trial_ends_at=trial_ends_at),
-            license=self._signer.sign(term, jti=uuid4()),
-        )
+        if seconds:
+            self._metrics.limited.labels("stack", "address").inc()
+            detail = (
+                "client: too many trials run already that were begun from your address or network and whose e-mail "
+                f"address is not verified; verify those, or try again in {seconds} s, when one of them has ended"
+            )
+            raise of_field(TooManyStacks, "client", detail, headers={"Retry-After": str(seconds)})
 
-    async def _store(self, connection: Connection, account: Account) -> Session:
-        customer = account.customer
-        await rows.insert_customer(connection, customer)
-        await rows.insert_subscription(connection, customer=customer, subscription=account.subscription)
-        await licenses.insert_license(
-            connection, account.license, customer_id=customer.customer_id, reason="trial_signup"
-        )
-        await outbox.add(connection, customer.customer_id)
-        return await self._sessions.begin(connection, customer_id=customer.customer_id, now=datetime.now(UTC))
 
-    async def _replay(self, request: SignupRequest, key: str) -> SignedUp | None:
-        """Answer a signup from what an earlier one with the same key has stored; None when there was none.
-
-        The password is checked like at a login, so that nothing of it has to be kept with the key.
-        """
-        async with self._database.transaction() as connection:
-            earlier = await idempotency.find(connection, operation="signup", key=key)
-            account = await rows.load(connection, earlier.customer_id) if earlier else None
-        if earlier is None or account is None:
-            return None
-        mine = self._claim(request, key=key, customer_id=earlier.customer_id)
-        same = hmac.compare_digest(mine.fingerprint, earlier.fingerprint)
-        if not same or not await self._passwords.verify(request.password, account.customer.password_hash):
-            detail = "Idempotency-Key was used for a request with another body; send a new key"
-            raise KeyReused(detail, errors=[FieldError("Idempotency-Key", detail)])
-        async with self._database.transaction() as connection:
-            outcome = await self._welcome(connection, earlier.customer_id)
-        return SignedUp(account=outcome.account, session=outcome.session, replayed=True)
-
-    def _claim(self, request: SignupRequest, *, key: str, customer_id: str) -> idempotency.Claim:
-        content = json.dumps([request.email_key, request.email, request.company_name, request.full_name])
-        fingerprint = hmac.digest(self._fingerprint_key, content.encode(), hashlib.sha256)
-        return idempotency.Claim(operation="signup", key=key, fingerprint=fingerprint, customer_id=customer_id)
-
-    async def _welcome(self, connection: Connection, customer_id: str) -> LoggedIn:
-        account = await rows.load(connection, customer_id)
-        if account is None:
-            raise RuntimeError(f"customer {customer_id} has no subscription or no license")
-        session = await self._sessions.begin(connection, customer_id=customer_id, now=datetime.now(UTC))
-        return LoggedIn(account=account, session=session)
-
-    async def _count_attempt(self, connection: Connection, bucket: bytes) -> None:
-        attempts, seconds = await throttle.count(connection, bucket, window_seconds=self._settings.limit_window)
-        if attempts > self._settings.login_attempts_per_account:
-            self._metrics.logins.labels("throttled").inc()
-            detail = f"email was tried too often from your address; try again in {seconds} s"
-            raise TooManyAttempts(detail, errors=[FieldError("email", detail)], headers={"Retry-After": str(seconds)})
+def _trial(customer: Customer, trial_ends_at: datetime) -> Term:
+    return Term(
+        customer_id=customer.customer_id,
+        instance_name=customer.instance_name,
+        plan="trial",
+        issued_at=customer.created_at,
+        expires_at=trial_ends_at,
+    )

@@ -3,7 +3,15 @@
 from datetime import datetime, timedelta
 
 from billing_api.db.outbox import Progress
-from billing_api.http import answers
+from billing_api.deployments.models import (
+    ComponentAnswer,
+    DeployedCustomerAnswer,
+    DeploymentAnswer,
+    DeploymentStatus,
+    JobAnswer,
+    JobState,
+    StageAnswer,
+)
 from billing_api.kube.instances import Condition, Instance, Sight, Stage
 
 #: Conditions of the instance as a whole (kstatus and the license); all others stand for a component.
@@ -21,7 +29,7 @@ def instance_url(name: str, *, base_domain: str) -> str | None:
     return None if base_domain == "localhost" else f"https://{name}.{base_domain}"
 
 
-def describe(*, name: str, sight: Sight, outbox: Progress | None, base_domain: str) -> answers.DeploymentAnswer:
+def describe(*, name: str, sight: Sight, outbox: Progress | None, base_domain: str) -> DeploymentAnswer:
     """Put together the answer of the deployment status.
 
     Args:
@@ -34,15 +42,14 @@ def describe(*, name: str, sight: Sight, outbox: Progress | None, base_domain: s
     if instance is None:
         return _absent(name=name, sight=sight, outbox=outbox, base_domain=base_domain)
     state = job_state(instance)
-    message = instance.message or "The deployment has not begun yet."
-    return answers.DeploymentAnswer(
-        customer=answers.DeployedCustomerAnswer(
+    return DeploymentAnswer(
+        customer=DeployedCustomerAnswer(
             deploymentStatus=_deployment_status(instance, state),
             instanceUrl=instance.urls.get("dashboard") or instance_url(name, base_domain=base_domain),
             deployedAt=_deployed_at(instance),
             deploymentError=instance.message if state == "failed" else None,
         ),
-        job=answers.JobAnswer(
+        job=JobAnswer(
             id=job_id(name, instance.generation),
             state=state,
             progress=instance.progress if state != "waiting" else 0,
@@ -51,7 +58,7 @@ def describe(*, name: str, sight: Sight, outbox: Progress | None, base_domain: s
             estimatedReadyAt=instance.estimated_ready_at,
         ),
         phase=instance.phase,
-        message=message if sight.current else f"{_OUT_OF_SIGHT} Last known: {message}",
+        message=_message(instance, sight),
         namespace=instance.namespace or f"customer-{name}",
         urls=dict(instance.urls),
         stages=[_stage(stage) for stage in instance.stages],
@@ -59,7 +66,7 @@ def describe(*, name: str, sight: Sight, outbox: Progress | None, base_domain: s
     )
 
 
-def job_state(instance: Instance) -> answers.JobState:
+def job_state(instance: Instance) -> JobState:
     """Tell the state of the work on the instance's current generation, in the words of the documents' queue."""
     if instance.phase is None or instance.observed_generation < instance.generation:
         return "waiting"
@@ -71,23 +78,31 @@ def job_state(instance: Instance) -> answers.JobState:
 
 
 _OUT_OF_SIGHT = "Kubernetes cannot be reached at the moment."
+_NOT_UNDERSTOOD = "The state of the instance cannot be read at the moment; our support team has been told."
 
 
-def _absent(*, name: str, sight: Sight, outbox: Progress | None, base_domain: str) -> answers.DeploymentAnswer:
+def _message(instance: Instance, sight: Sight) -> str:
+    message = instance.message or "The deployment has not begun yet."
+    if not sight.current:
+        return f"{_OUT_OF_SIGHT} Last known: {message}"
+    return message if sight.readable else f"{_NOT_UNDERSTOOD} Last known: {message}"
+
+
+def _absent(*, name: str, sight: Sight, outbox: Progress | None, base_domain: str) -> DeploymentAnswer:
     """Answer for an instance that is not there: not yet, refused, or no more."""
-    failed = outbox is not None and outbox.state == "failed"
+    failed = outbox is not None and outbox.state == "refused"
     error = outbox.last_error if outbox and failed else None
-    status: answers.DeploymentStatus = "deleted" if sight.gone else "failed" if failed else "pending"
-    state: answers.JobState = "completed" if sight.gone else "failed" if failed else "waiting"
+    status: DeploymentStatus = "deleted" if sight.gone else "failed" if failed else "pending"
+    state: JobState = "completed" if sight.gone else "failed" if failed else "waiting"
     generation = outbox.applied_generation if outbox and outbox.applied_generation else 1
-    return answers.DeploymentAnswer(
-        customer=answers.DeployedCustomerAnswer(
+    return DeploymentAnswer(
+        customer=DeployedCustomerAnswer(
             deploymentStatus=status,
             instanceUrl=None if sight.gone else instance_url(name, base_domain=base_domain),
             deployedAt=None,
             deploymentError=error,
         ),
-        job=answers.JobAnswer(
+        job=JobAnswer(
             id=job_id(name, generation),
             state=state,
             progress=0,
@@ -111,10 +126,12 @@ def _absence(sight: Sight, *, error: str | None) -> str:
         return f"The deployment failed and needs our support team: {error}"
     if not sight.current:
         return f"{_OUT_OF_SIGHT} Nothing is lost: the deployment starts as soon as it is back."
+    if not sight.readable:
+        return _NOT_UNDERSTOOD
     return "The deployment is queued and starts in a moment."
 
 
-def _deployment_status(instance: Instance, state: answers.JobState) -> answers.DeploymentStatus:
+def _deployment_status(instance: Instance, state: JobState) -> DeploymentStatus:
     if instance.deleting or instance.phase == "Deleting":
         return "deleted"
     if state == "failed":
@@ -130,8 +147,8 @@ def _deployed_at(instance: Instance) -> datetime | None:
     return instance.created_at + timedelta(seconds=instance.time_to_ready_seconds)
 
 
-def _stage(stage: Stage) -> answers.StageAnswer:
-    return answers.StageAnswer(
+def _stage(stage: Stage) -> StageAnswer:
+    return StageAnswer(
         name=stage.name,
         state=stage.state,
         startedAt=stage.started_at,
@@ -140,8 +157,8 @@ def _stage(stage: Stage) -> answers.StageAnswer:
     )
 
 
-def _component(condition: Condition) -> answers.ComponentAnswer:
-    return answers.ComponentAnswer(
+def _component(condition: Condition) -> ComponentAnswer:
+    return ComponentAnswer(
         name=condition.type.removesuffix("Ready"),
         ready=condition.status == "True",
         status=condition.reason,

@@ -1,53 +1,40 @@
-"""The OpenAPI document, made from the route table, and docs/api.md, made from the document.
+"""The OpenAPI document, assembled from the route table and its models."""
 
-Run ``python -m billing_api.http.openapi`` for JSON, with ``--markdown`` for the page.
-"""
-
-import argparse
-import json
-import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Final
 
-from billing_api.accounts import validation
-from billing_api.errors import PROBLEMS, InternalError, Problem
-from billing_api.http import problems
-from billing_api.http.schema import classes_within, component, name_of
+from pydantic import BaseModel
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, models_json_schema
 
-VERSION = "1.0.0"
+from billing_api.errors import Problem
+from billing_api.http import csrf, problems
+from billing_api.http.cookies import Cookies
+from billing_api.http.headers import ALWAYS, HEADERS, OF_PROBLEMS
+from billing_api.http.models import RequestModel
+from billing_api.http.route import Access, EventStream, RawBody, Redirect, Route, media_type_of
+
+#: Of the API as its callers see it (https://semver.org).
+VERSION: Final = "1.1.0"
+
+_SCHEMAS: Final = "#/components/schemas/"
+_IDEMPOTENCY_KEY: Final[Mapping[str, Any]] = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "description": "Makes a retry safe for 24 hours: the same key with the same body gives the same answer and "
+    "creates nothing new. A UUID is a good choice.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Endpoint:
-    """One row of the route table: how it is reached, what it does, what it answers.
+def build(routes: Sequence[Route], *, cookies: Cookies) -> dict[str, Any]:
+    """Return the OpenAPI 3.1 document of a route table.
 
-    Attributes:
-        answer: class of the body of a success; None when it is no JSON of ours.
-        status: HTTP status of a success.
-        body: the fields of the JSON body, if there is one.
-        problems: the problem types it can answer with, besides an internal error.
-        session: whether a session is needed.
-        idempotent: whether Idempotency-Key is honoured.
+    Args:
+        routes: the table.
+        cookies: the cookies that a browser proves its session with; their names depend on TLS.
     """
-
-    method: str
-    path: str
-    handler: Callable[..., Any]
-    summary: str
-    description: str = ""
-    answer: type | None = None
-    media_type: str = "application/json"
-    status: int = 200
-    body: tuple[validation.Field, ...] = ()
-    problems: tuple[type[Problem], ...] = ()
-    session: bool = False
-    idempotent: bool = False
-
-
-def build(routes: Sequence[Endpoint]) -> dict[str, Any]:
-    """Return the OpenAPI 3.1 document of a route table."""
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
         paths.setdefault(route.path, {})[route.method.lower()] = _operation(route)
@@ -61,126 +48,153 @@ def build(routes: Sequence[Endpoint]) -> dict[str, Any]:
         "paths": paths,
         "components": {
             "schemas": _schemas(routes),
-            "securitySchemes": {
-                "bearer": {"type": "http", "scheme": "bearer", "description": "The token of a signup or login."},
-                "cookie": {"type": "apiKey", "in": "cookie", "name": "billing_session"},
-            },
+            "headers": HEADERS,
+            "securitySchemes": _security_schemes(cookies),
         },
     }
 
 
-def _operation(route: Endpoint) -> dict[str, Any]:
+def _security_schemes(cookies: Cookies) -> dict[str, Any]:
+    return {
+        "bearer": {"type": "http", "scheme": "bearer", "description": "The token of a signup or login."},
+        "cookie": {"type": "apiKey", "in": "cookie", "name": cookies.session, "description": "The same, for browsers."},
+        "csrf": {
+            "type": "apiKey",
+            "in": "header",
+            "name": csrf.HEADER,
+            "description": f"The value of the cookie {cookies.csrf}, with every request that changes something.",
+        },
+    }
+
+
+def _operation(route: Route) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "operationId": route.handler.__name__,
         "summary": route.summary,
         "description": route.description,
+        "x-access": route.access.name.lower(),
         "parameters": _parameters(route),
         "responses": _responses(route),
     }
-    if route.body:
-        reference = {"$ref": f"#/components/schemas/{_body_name(route)}"}
-        operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": reference}}}
-    if route.session:
-        operation["security"] = [{"bearer": []}, {"cookie": []}]
-    return operation
+    if route.body is not None:
+        operation["requestBody"] = {"required": True, "content": _content_of(route.body)}
+    if route.access is not Access.PUBLIC:
+        by_cookie: dict[str, list[str]] = {"cookie": []} if route.safe else {"cookie": [], "csrf": []}
+        operation["security"] = [{"bearer": []}, by_cookie]
+    return {name: value for name, value in operation.items() if value}
 
 
-def _parameters(route: Endpoint) -> list[dict[str, Any]]:
-    found = [
-        {"name": part[1:-1], "in": "path", "required": True, "schema": {"type": "string"}}
-        for part in route.path.split("/")
-        if part.startswith("{")
+def _content_of(body: type[RequestModel] | RawBody) -> dict[str, Any]:
+    if isinstance(body, RawBody):
+        schema = {"type": "string", "maxLength": body.max_bytes}
+        return {media_type: {"schema": schema} for media_type in body.media_types}
+    return {"application/json": {"schema": _reference(body)}}
+
+
+def _parameters(route: Route) -> list[dict[str, Any]]:
+    in_path = [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
+        for name in route.parameters
     ]
-    if route.idempotent:
-        found.append(
-            {
-                "name": "Idempotency-Key",
-                "in": "header",
-                "required": False,
-                "description": "Makes a retry safe for 24 hours: the same key with the same body gives the same "
-                "answer and creates nothing new. A UUID is a good choice.",
-                "schema": {"type": "string", "minLength": 1, "maxLength": 255},
-            }
-        )
-    return found
+    return [*in_path, *_in_query(route), *([dict(_IDEMPOTENCY_KEY)] if route.idempotent else [])]
 
 
-def _responses(route: Endpoint) -> dict[str, Any]:
-    success: dict[str, Any] = {"description": "Success"}
-    if route.answer is not None:
-        reference = {"$ref": f"#/components/schemas/{name_of(route.answer)}"}
-        success["content"] = {route.media_type: {"schema": reference}}
-    elif route.status != HTTPStatus.NO_CONTENT:
-        success["content"] = {route.media_type: {}}
-    responses: dict[str, Any] = {str(route.status): success}
-    kinds: tuple[type[Problem], ...] = (*route.problems, InternalError)
-    for kind in sorted(kinds, key=lambda kind: kind.status):
-        known = responses.setdefault(str(kind.status), {"description": "", "content": _PROBLEM_CONTENT})
-        known["description"] = "; ".join(filter(None, [known["description"], f"{kind.title} (`{kind.slug}`)"]))
-    return responses
+def _in_query(route: Route) -> Iterable[dict[str, Any]]:
+    if route.query is None:
+        return
+    schema = route.query.model_json_schema(schema_generator=_Schema)
+    for name, part in schema.get("properties", {}).items():
+        described = {key: value for key, value in part.items() if key != "description"}
+        yield {
+            "name": name,
+            "in": "query",
+            "required": name in schema.get("required", ()),
+            "description": part.get("description", ""),
+            "schema": described,
+        }
 
 
-_PROBLEM_CONTENT = {problems.MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+def _responses(route: Route) -> dict[str, Any]:
+    responses = {str(route.status): _success(route)}
+    kinds: dict[int, list[type[Problem]]] = {}
+    for kind in route.all_problems:
+        kinds.setdefault(kind.status, []).append(kind)
+    return responses | {str(status): _problem(of_status) for status, of_status in kinds.items()}
 
 
-def _body_name(route: Endpoint) -> str:
-    return f"{route.handler.__name__.capitalize()}Request"
+def _success(route: Route) -> dict[str, Any]:
+    success: dict[str, Any] = {
+        "description": HTTPStatus(route.status).phrase,
+        "headers": {name: _header(name) for name in sorted({*ALWAYS, *route.headers, *_of_answer(route)})},
+    }
+    media_type = media_type_of(route.answer)
+    if media_type is not None:
+        success["content"] = {media_type: _media(route)}
+    return success
 
 
-def _schemas(routes: Sequence[Endpoint]) -> dict[str, Any]:
-    schemas: dict[str, Any] = {"Problem": _problem_schema()}
-    for route in routes:
-        if route.body:
-            schemas[_body_name(route)] = {
-                "type": "object",
-                "additionalProperties": False,
-                "required": [field.name for field in route.body if field.required],
-                "properties": {field.name: dict(field.schema) for field in route.body},
-            }
-        if route.answer is not None:
-            schemas |= {name_of(cls): component(cls) for cls in classes_within(route.answer)}
-    return dict(sorted(schemas.items()))
+def _of_answer(route: Route) -> tuple[str, ...]:
+    return ("Location",) if isinstance(route.answer, Redirect) else ()
 
 
-def _problem_schema() -> dict[str, Any]:
-    text = {"type": "string"}
+def _media(route: Route) -> dict[str, Any]:
+    if isinstance(route.answer, EventStream):
+        # OpenAPI 3.1 has no word for the schema of one event (3.2 calls it itemSchema).
+        return {"schema": {"type": "string"}, "x-event": _reference(route.answer.of)}
+    if isinstance(route.answer, type):
+        return {"schema": _reference(route.answer)}
+    return {"schema": {} if media_type_of(route.answer) == "application/json" else {"type": "string"}}
+
+
+def _problem(kinds: Sequence[type[Problem]]) -> dict[str, Any]:
+    special = {OF_PROBLEMS[kind] for kind in kinds if kind in OF_PROBLEMS}
     return {
-        "type": "object",
-        "description": "RFC 9457. Every mistake in the request has an entry in errors.",
-        "required": ["type", "title", "status", "detail", "instance", "errors"],
-        "properties": {
-            "type": {**text, "enum": [problems.type_uri(kind) for kind in PROBLEMS]},
-            "title": text,
-            "status": {"type": "integer"},
-            "detail": text,
-            "instance": {**text, "description": "This occurrence, also in the log."},
-            "errors": {
-                "type": "array",
-                "items": {
-                    "type": "object",
-                    "required": ["field", "detail"],
-                    "properties": {
-                        "field": {**text, "description": "A member of the body, body, or a header's name."},
-                        "detail": text,
-                    },
-                },
-            },
-        },
+        "description": "; ".join(f"{kind.title} (`{kind.slug}`)" for kind in kinds),
+        "headers": {name: _header(name) for name in sorted({*ALWAYS, *special})},
+        "content": {problems.MEDIA_TYPE: {"schema": _reference(problems.ProblemAnswer)}},
     }
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Write the document to standard output."""
-    # Here, because the table is made of this module's Endpoint.
-    from billing_api.app import ROUTES
-    from billing_api.http.markdown import page
-
-    parser = argparse.ArgumentParser(prog="python -m billing_api.http.openapi", description=__doc__)
-    parser.add_argument("--markdown", action="store_true", help="write the page docs/api.md instead")
-    wanted = parser.parse_args(arguments)
-    built: Mapping[str, Any] = build(ROUTES)
-    sys.stdout.write(page(built) if wanted.markdown else json.dumps(built, indent=2) + "\n")
+def _header(name: str) -> dict[str, str]:
+    return {"$ref": f"#/components/headers/{name}"}
 
 
-if __name__ == "__main__":
-    main()
+def _reference(model: type[BaseModel]) -> dict[str, str]:
+    return {"$ref": _SCHEMAS + _name(model.__name__)}
+
+
+def _name(class_name: str) -> str:
+    return class_name.removesuffix("Answer")
+
+
+def _schemas(routes: Sequence[Route]) -> dict[str, Any]:
+    """Return the schema of every model of the table, with those it is made of."""
+    wanted: dict[tuple[type[BaseModel], JsonSchemaMode], None] = {(problems.ProblemAnswer, "serialization"): None}
+    for route in routes:
+        answer = route.answer.of if isinstance(route.answer, EventStream) else route.answer
+        if isinstance(route.body, type):
+            wanted[route.body, "validation"] = None
+        if isinstance(answer, type):
+            wanted[answer, "serialization"] = None
+    _, schema = models_json_schema(list(wanted), ref_template=_SCHEMAS + "{model}", schema_generator=_Schema)
+    found: dict[str, Any] = _renamed(schema["$defs"])
+    return {_name(name): found[name] for name in sorted(found)}
+
+
+def _renamed(part: Any) -> Any:
+    """Point the references at the names of the components, which tell nothing of Python."""
+    if isinstance(part, list):
+        return [_renamed(item) for item in part]
+    if not isinstance(part, dict):
+        return part
+    return {key: _name(value) if key == "$ref" else _renamed(value) for key, value in part.items()}
+
+
+class _Schema(GenerateJsonSchema):
+    """JSON Schema without titles that only repeat a name."""
+
+    def field_title_should_be_set(self, _schema: Any) -> bool:
+        return False
+
+    def get_title_from_name(self, name: str) -> str:
+        return _name(name)

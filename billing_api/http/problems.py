@@ -1,26 +1,26 @@
 """Answers that are not a success, as RFC 9457 problem documents."""
 
-import json
 import logging
 from collections.abc import Mapping
-from http import HTTPStatus
 from typing import Any
 
+from pydantic import Field
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ExceptionHandler
 
 from billing_api.errors import (
+    PROBLEMS,
     DatabaseUnavailable,
-    FieldError,
     InternalError,
     InvalidRequest,
-    MethodNotAllowed,
     NotFound,
     Problem,
     ServiceUnavailable,
+    of_field,
 )
+from billing_api.http.models import Answer
 
 MEDIA_TYPE = "application/problem+json"
 _TYPE_PREFIX = "urn:iotistic:problem:"
@@ -33,26 +33,46 @@ def type_uri(kind: type[Problem]) -> str:
     return f"{_TYPE_PREFIX}{kind.slug}"
 
 
-def document(problem: Problem, *, instance: str) -> dict[str, Any]:
+class FieldErrorAnswer(Answer):
+    """One mistake."""
+
+    field: str = Field(description="A member of the body, body, or a header's name.", examples=["email"])
+    detail: str = Field(description="What is wrong, and what would be right.", examples=["email is required"])
+
+
+class ProblemAnswer(Answer):
+    """RFC 9457. Every mistake in the request has an entry in errors."""
+
+    type: str = Field(
+        description="Identifies the kind.", json_schema_extra={"enum": [type_uri(kind) for kind in PROBLEMS]}
+    )
+    title: str = Field(description="The kind in words.", examples=["The request is not valid"])
+    status: int = Field(description="The HTTP status.", examples=[400])
+    detail: str = Field(description="What happened, for a person.", examples=["email is required"])
+    instance: str = Field(description="This occurrence, also in the log.", examples=["urn:uuid:0b8b5f6e-8c0f-4a0b-..."])
+    errors: list[FieldErrorAnswer]
+
+
+def document(problem: Problem, *, instance: str) -> ProblemAnswer:
     """Return the problem document.
 
     Args:
         problem: what went wrong.
         instance: URI of this occurrence; the log line of the request has it too.
     """
-    return {
-        "type": type_uri(type(problem)),
-        "title": problem.title,
-        "status": problem.status,
-        "detail": problem.detail,
-        "instance": instance,
-        "errors": [vars(error) for error in problem.errors],
-    }
+    return ProblemAnswer(
+        type=type_uri(type(problem)),
+        title=problem.title,
+        status=problem.status,
+        detail=problem.detail,
+        instance=instance,
+        errors=[FieldErrorAnswer(field=error.field, detail=error.detail) for error in problem.errors],
+    )
 
 
 def render(request: Request, problem: Problem) -> Response:
     """Return the response for a problem."""
-    body = json.dumps(document(problem, instance=f"urn:uuid:{request.state.request_id}"))
+    body = document(problem, instance=f"urn:uuid:{request.state.request_id}").model_dump_json()
     headers = {"Cache-Control": "no-store", **problem.headers}
     return Response(body, status_code=problem.status, headers=headers, media_type=MEDIA_TYPE)
 
@@ -70,21 +90,17 @@ async def _on_outage(request: Request, error: Exception) -> Response:
 
 async def _on_disconnect(request: Request, _error: Exception) -> Response:
     """The caller is gone, so nobody reads this; without it the log would call it a defect."""
-    return render(request, InvalidRequest("body ended early", errors=[FieldError("body", "body ended early")]))
+    return render(request, of_field(InvalidRequest, "body", "body ended early"))
 
 
-async def _on_http(request: Request, error: Exception) -> Response:
-    """Answer what Starlette's router raises: no such path, or not with this method."""
-    assert isinstance(error, HTTPException)  # noqa: S101 - registered for nothing else
-    headers: Mapping[str, str] = error.headers or {}
-    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-        detail = f"{request.url.path} answers {headers.get('Allow', 'other methods')}"
-        return render(request, MethodNotAllowed(detail, errors=[FieldError("method", detail)], headers=headers))
-    return render(request, not_found("There is nothing at this path; /openapi.json lists what there is", field="path"))
+async def _on_http(request: Request, _error: Exception) -> Response:
+    """Answer what Starlette's router raises: no such path."""
+    detail = "There is nothing at this path; /openapi.json lists what there is"
+    return render(request, of_field(NotFound, "path", detail))
 
 
-async def on_defect(request: Request, _error: Exception) -> Response:
-    """Answer 500 without saying why; the exception itself goes on to the log."""
+def defect(request: Request) -> Response:
+    """Return the answer to what should never have happened, without saying what; the log has it."""
     return render(request, InternalError("The request could not be processed; tell support the instance below"))
 
 
@@ -93,10 +109,4 @@ HANDLERS: Mapping[Any, ExceptionHandler] = {
     DatabaseUnavailable: _on_outage,
     ClientDisconnect: _on_disconnect,
     HTTPException: _on_http,
-    Exception: on_defect,
 }
-
-
-def not_found(what: str, *, field: str) -> NotFound:
-    """Return the problem for something that is not there, or not for this caller."""
-    return NotFound(what, errors=[FieldError(field, what)])

@@ -1,13 +1,14 @@
-"""Reading a JSON body: the right type, not too long, an object, nothing ambiguous in it."""
+"""Reading bodies: the right type, not too long; as JSON an object, with nothing ambiguous in it."""
 
 import json
 import re
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from starlette.requests import Request
 
-from billing_api.errors import BodyTooLarge, FieldError, InvalidRequest, UnsupportedMediaType
+from billing_api.errors import BodyTooLarge, InvalidRequest, UnsupportedMediaType, of_field
 
 #: More than any valid body needs; bounds what one request can make us hold.
 MAX_BODY_BYTES = 64 * 1024
@@ -25,7 +26,19 @@ async def read_object(request: Request) -> dict[str, Any]:
         InvalidRequest: it is not one JSON object.
     """
     _require_json(request)
-    return _parse(await _read_limited(request))
+    return _parse(await _read_limited(request, max_bytes=MAX_BODY_BYTES))
+
+
+async def read_raw(request: Request, *, media_types: Sequence[str], max_bytes: int) -> bytes:
+    """Return the request's body as it was sent.
+
+    Raises:
+        UnsupportedMediaType: it is none of the media types.
+        BodyTooLarge: it has more than max_bytes; the rest is not read.
+    """
+    if _media_type(request)[0] not in media_types:
+        raise _unsupported(media_types)
+    return await _read_limited(request, max_bytes=max_bytes)
 
 
 def idempotency_key(request: Request) -> str | None:
@@ -40,37 +53,43 @@ def idempotency_key(request: Request) -> str | None:
     match = _IDEMPOTENCY_KEY.fullmatch(given[0]) if len(given) == 1 else None
     if match is None:
         detail = "Idempotency-Key must be given once, with 1 to 255 visible ASCII characters; a UUID is a good choice"
-        raise InvalidRequest(detail, errors=[FieldError("Idempotency-Key", detail)])
+        raise of_field(InvalidRequest, "Idempotency-Key", detail)
     return match[1]
 
 
-def _require_json(request: Request) -> None:
+def _media_type(request: Request) -> tuple[str, str]:
+    """Return media type and charset of the body, in lower case."""
     media_type, _, parameters = request.headers.get("content-type", "").partition(";")
     charset = parameters.strip().lower().removeprefix("charset=").strip('"')
-    if media_type.strip().lower() == "application/json" and charset in {"", "utf-8"}:
-        return
-    detail = "Content-Type must be application/json"
-    raise UnsupportedMediaType(
-        detail, errors=[FieldError("Content-Type", detail)], headers={"Accept": "application/json"}
-    )
+    return media_type.strip().lower(), charset
 
 
-async def _read_limited(request: Request) -> bytes:
+def _require_json(request: Request) -> None:
+    media_type, charset = _media_type(request)
+    if media_type != "application/json" or charset not in {"", "utf-8"}:
+        raise _unsupported(["application/json"])
+
+
+def _unsupported(media_types: Sequence[str]) -> UnsupportedMediaType:
+    detail = f"Content-Type must be {' or '.join(media_types)}"
+    return of_field(UnsupportedMediaType, "Content-Type", detail, headers={"Accept": ", ".join(media_types)})
+
+
+async def _read_limited(request: Request, *, max_bytes: int) -> bytes:
     # Starlette's own max_body_size answers in plain text when Content-Length tells the size, so the count is here.
     declared = request.headers.get("content-length", "")
-    if declared.isdecimal() and int(declared[:12]) > MAX_BODY_BYTES:
-        raise _too_large()
+    if declared.isdecimal() and int(declared[:12]) > max_bytes:
+        raise _too_large(max_bytes)
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
-        if len(body) > MAX_BODY_BYTES:
-            raise _too_large()
+        if len(body) > max_bytes:
+            raise _too_large(max_bytes)
     return bytes(body)
 
 
-def _too_large() -> BodyTooLarge:
-    detail = f"body must have at most {MAX_BODY_BYTES} bytes"
-    return BodyTooLarge(detail, errors=[FieldError("body", detail)], headers={"Connection": "close"})
+def _too_large(max_bytes: int) -> BodyTooLarge:
+    return of_field(BodyTooLarge, "body", f"body must have at most {max_bytes} bytes", headers={"Connection": "close"})
 
 
 def _parse(body: bytes) -> dict[str, Any]:
@@ -99,4 +118,4 @@ def _no_constant(_text: str) -> NoReturn:
 
 
 def _not_valid(detail: str, *, field: str = "body") -> InvalidRequest:
-    return InvalidRequest(detail, errors=[FieldError(field, detail)])
+    return of_field(InvalidRequest, field, detail)

@@ -1,27 +1,27 @@
-"""The only module that talks to Kubernetes, and only about customerinstances."""
+"""Requests to the API server: about customerinstances, and the one ConfigMap of the license keys."""
 
 import json
 import re
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import aiohttp
-import yaml
-from kubernetes.aio import client, config
+from kubernetes.aio import client
 
-from billing_api.errors import ClusterRejected, ClusterUnavailable, SettingsError, WatchExpired
+from billing_api.errors import ClusterRejected, ClusterUnavailable, WatchExpired
+from billing_api.kube.configuration import Configuration
+from billing_api.kube.credentials import Credential, Credentials, load_certificate
 from billing_api.kube.instances import FIELD_MANAGER, GROUP, PLURAL, VERSION
-from billing_api.settings import Settings
 
-#: How to reach an API server.
-Configuration = client.Configuration
+Query = list[tuple[str, str]]
 
 _PATH = f"/apis/{GROUP}/{VERSION}/{PLURAL}"
 #: client-go's page size.
 _PAGE = 500
+_APPLY: Final[Query] = [("fieldManager", FIELD_MANAGER), ("force", "true"), ("fieldValidation", "Strict")]
 _REQUEST_TIMEOUT = aiohttp.ClientTimeout(total=15, sock_connect=5)
 #: The API server sends a bookmark about once a minute: silence for longer is a dead connection.
 _WATCH_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=100)
@@ -43,47 +43,32 @@ class Applied:
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """One change: ADDED, MODIFIED, DELETED, or BOOKMARK, which only moves the version on."""
+    """One change: ADDED, MODIFIED, DELETED, or BOOKMARK, which only moves the version on.
+
+    Attributes:
+        version: the resource version of the change.
+    """
 
     type: str
     item: Mapping[str, Any]
+    name: str
+    version: str
 
 
-async def configuration(settings: Settings) -> Configuration | None:
-    """Find the cluster to use: KUBECONFIG, else the pod's service account, else None.
+class KubeClient:
+    """The API server, with the billing API's own rights."""
 
-    Raises:
-        SettingsError: what is there cannot be used.
-    """
-    found = Configuration()
-    try:
-        if settings.kubeconfig is not None:
-            await config.load_kube_config(
-                config_file=str(settings.kubeconfig), client_configuration=found, persist_config=False
-            )
-        elif settings.kubernetes_service_host:
-            config.load_incluster_config(client_configuration=found)
-        else:
-            return None
-    except (config.ConfigException, OSError, ValueError, yaml.YAMLError) as error:
-        raise SettingsError(
-            f"KUBECONFIG: {settings.kubeconfig or 'the service account'} cannot be used: {error}"
-        ) from error
-    return found
-
-
-class Cluster:
-    """The API server."""
-
-    def __init__(self, api: client.ApiClient) -> None:
+    def __init__(self, api: client.ApiClient, credentials: Credentials) -> None:
         self._api = api
+        self._credentials = credentials
+        self._certificate: tuple[str, str] | None = None
 
     @classmethod
     @asynccontextmanager
     async def connect(cls, found: Configuration) -> AsyncIterator[Self]:
-        """Give a Cluster until the end of the block; nothing is sent yet."""
-        async with client.ApiClient(configuration=found) as api:
-            yield cls(api)
+        """Give a client until the end of the block; nothing is sent yet."""
+        async with client.ApiClient(configuration=found.server) as api:
+            yield cls(api, found.credentials)
 
     async def apply(self, manifest: Mapping[str, Any]) -> Applied:
         """Create or update one CustomerInstance by server-side apply.
@@ -92,16 +77,28 @@ class Cluster:
             ClusterRejected: the API server refuses this object for good.
             ClusterUnavailable: it does not answer, or cannot do it now.
         """
-        path = f"{_PATH}/{manifest['metadata']['name']}"
-        query = [("fieldManager", FIELD_MANAGER), ("force", "true"), ("fieldValidation", "Strict")]
-        answer = await self._json("PATCH", path, query, body=manifest)
-        metadata = answer["metadata"]
-        return Applied(
-            generation=metadata["generation"], resource_version=version_number(metadata.get("resourceVersion"))
-        )
+        name = manifest["metadata"]["name"]
+        answer = await self._json("PATCH", f"{_PATH}/{name}", _APPLY, body=manifest, what="the instance")
+        with _understood():
+            metadata = answer["metadata"]
+            return Applied(
+                generation=metadata["generation"], resource_version=version_number(metadata.get("resourceVersion"))
+            )
 
-    async def pages(self) -> AsyncIterator[tuple[list[Mapping[str, Any]], str]]:
-        """Yield all instances in pages, each with the resource version the whole list is of.
+    async def apply_config_map(self, namespace: str, name: str, data: Mapping[str, str]) -> None:
+        """Write the data of a ConfigMap that exists, by server-side apply; ours are the keys given here.
+
+        Raises:
+            ClusterRejected: the API server refuses this content for good.
+            ClusterUnavailable: it does not answer, cannot do it now, or lets us not (manifests/base is not installed).
+        """
+        metadata = {"name": name, "namespace": namespace}
+        body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": dict(data)}
+        path = f"/api/v1/namespaces/{namespace}/configmaps/{name}"
+        await self._json("PATCH", path, _APPLY, body=body, what=f"ConfigMap {namespace}/{name}")
+
+    async def pages(self) -> AsyncIterator[tuple[list[Event], str]]:
+        """Yield all instances in pages, as if ADDED, each page with the resource version the whole list is of.
 
         Raises:
             ClusterUnavailable, WatchExpired: the list must be started anew.
@@ -110,8 +107,11 @@ class Cluster:
         while token is not None:
             query = [("limit", str(_PAGE))] + ([("continue", token)] if token else [])
             page = await self._json("GET", _PATH, query)
-            yield page["items"], page["metadata"]["resourceVersion"]
-            token = page["metadata"].get("continue") or None
+            with _understood():
+                items = [_event({"type": "ADDED", "object": item}) for item in page["items"] or ()]
+                metadata = page["metadata"]
+                version, token = str(metadata["resourceVersion"]), metadata.get("continue") or None
+            yield items, version
 
     @asynccontextmanager
     async def watch(self, resource_version: str) -> AsyncIterator[AsyncIterator[Event]]:
@@ -131,52 +131,86 @@ class Cluster:
             yield _events(response)
 
     async def _json(
-        self, method: str, path: str, query: list[tuple[str, str]], *, body: Mapping[str, Any] | None = None
+        self,
+        method: str,
+        path: str,
+        query: Query,
+        *,
+        body: Mapping[str, Any] | None = None,
+        what: str = "the request",
     ) -> dict[str, Any]:
-        async with self._request(method, path, query, body=body) as response:
-            try:
-                answer: dict[str, Any] = await response.json(content_type=None)
-            except ValueError as error:
-                raise ClusterUnavailable("Kubernetes sends an answer that is not JSON") from error
-            return answer
+        async with self._request(method, path, query, body=body, what=what) as response:
+            with _understood():
+                return dict(await response.json(content_type=None))
 
     @asynccontextmanager
     async def _request(
         self,
         method: str,
         path: str,
-        query: list[tuple[str, str]],
+        query: Query,
         *,
         body: Mapping[str, Any] | None = None,
+        what: str = "the request",
         timeout: aiohttp.ClientTimeout = _REQUEST_TIMEOUT,  # noqa: ASYNC109 - the client's own, per phase
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """Send a request and give the response when it is a success; every failure becomes one of our errors."""
-        headers = {"Accept": "application/json"}
+        credential = await self._credentials.get()
+        headers = {"Accept": "application/json", **self._identify(credential)}
         if body is not None:
             headers["Content-Type"] = "application/apply-patch+yaml"
         try:
             serialized = await self._api.param_serialize(
-                method, path, query_params=query, header_params=headers, body=body, auth_settings=["BearerToken"]
+                method, path, query_params=query, header_params=headers, body=body
             )
             answer = await self._api.call_api(*serialized, _request_timeout=timeout)
             async with answer.response as response:
+                if response.status == HTTPStatus.UNAUTHORIZED:
+                    self._credentials.refused(credential)
                 if not response.ok:
-                    raise _error(response.status, _reason(await response.read()))
+                    raise _error(response.status, _reason(await response.read()), what=what)
                 yield response
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise ClusterUnavailable(f"Kubernetes does not answer ({type(error).__name__})") from error
 
+    def _identify(self, credential: Credential) -> dict[str, str]:
+        """Return the headers that say who we are; a certificate goes into the TLS of new connections."""
+        headers = {} if credential.authorization is None else {"Authorization": credential.authorization}
+        if credential.certificate is None:
+            return headers
+        if credential.certificate != self._certificate:
+            load_certificate(self._api.rest_client.ssl_context, credential.certificate)
+            self._certificate = credential.certificate
+        # A connection goes on showing the certificate it was made with.
+        return {**headers, "Connection": "close"}
+
 
 async def _events(response: aiohttp.ClientResponse) -> AsyncIterator[Event]:
     """Read a watch: one JSON document a line."""
+    while True:
+        with _understood():
+            if not (line := await response.content.readline()):
+                return
+            event = _event(json.loads(line))
+        yield event
+
+
+def _event(document: Mapping[str, Any]) -> Event:
+    kind, item = document["type"], document["object"]
+    if kind == "ERROR":
+        raise _error(item.get("code", 500), item.get("message", ""), what="the watch")
+    return Event(
+        type=kind, item=item, name=item["metadata"].get("name", ""), version=item["metadata"]["resourceVersion"]
+    )
+
+
+@contextmanager
+def _understood() -> Iterator[None]:
+    """Take an answer that is not as the API promises for an outage: something else may sit where it should be."""
     try:
-        async for line in response.content:
-            event = json.loads(line)
-            if event["type"] == "ERROR":
-                raise _error(event["object"].get("code", 500), event["object"].get("message", ""))
-            yield Event(type=event["type"], item=event["object"])
-    except ValueError as error:
-        raise ClusterUnavailable("Kubernetes sends a watch event that cannot be read") from error
+        yield
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise ClusterUnavailable(f"Kubernetes sends what cannot be read ({type(error).__name__})") from error
 
 
 def version_number(resource_version: str | None) -> int | None:
@@ -192,10 +226,10 @@ def _reason(body: bytes) -> str:
         return ""
 
 
-def _error(status: int, message: str) -> ClusterUnavailable | ClusterRejected | WatchExpired:
+def _error(status: int, message: str, *, what: str) -> ClusterUnavailable | ClusterRejected | WatchExpired:
     message = _JWT.sub("[license]", message)[:_MAX_MESSAGE]
     if status == HTTPStatus.GONE:  # "Resource versions" in the Kubernetes API concepts
         return WatchExpired(message)
     if status in _PERMANENT:
-        return ClusterRejected(f"Kubernetes refuses the instance: {message}")
+        return ClusterRejected(f"Kubernetes refuses {what}: {message}")
     return ClusterUnavailable(f"Kubernetes answers {status}: {message}")

@@ -1,7 +1,8 @@
 """Licenses: RS256 JWTs that tell a customer's instance what it may do.
 
 The contract with the operator: ``kid`` chooses the key from the JWKS; ``iss`` is LICENSE_ISSUER; ``aud`` is
-``customer-instance:<instance name>``, so that a license is worth nothing to another instance; ``sub`` is the customer.
+``customer-instance:<instance name>``, so that a license is worth nothing to another instance; ``sub`` is the customer;
+``seq`` numbers the customer's licenses.
 """
 
 from collections.abc import Mapping
@@ -63,7 +64,7 @@ def audience(instance_name: str) -> str:
     return f"customer-instance:{instance_name}"
 
 
-def claims(term: Term, *, issuer: str, jti: UUID) -> dict[str, Any]:
+def claims(term: Term, *, issuer: str, jti: UUID, sequence: int) -> dict[str, Any]:
     """Return the whole payload; times are seconds since 1970 (RFC 7519 NumericDate)."""
     granted = ENTITLEMENTS[term.plan]
     return {
@@ -71,6 +72,7 @@ def claims(term: Term, *, issuer: str, jti: UUID) -> dict[str, Any]:
         "aud": audience(term.instance_name),
         "sub": term.customer_id,
         "jti": str(jti),
+        "seq": sequence,
         "iat": int(term.issued_at.timestamp()),
         "nbf": int(term.issued_at.timestamp()),
         "exp": int(term.expires_at.timestamp()),
@@ -80,26 +82,15 @@ def claims(term: Term, *, issuer: str, jti: UUID) -> dict[str, Any]:
     }
 
 
-class LicenseSigner:
-    """Signs licenses with one key under one issuer."""
-
-    def __init__(self, key: SigningKey, *, issuer: str) -> None:
-        self._key = key
-        self._issuer = issuer
-
-    def sign(self, term: Term, *, jti: UUID) -> License:
-        """Return a signed license. Blocks for about 2 ms."""
-        token = jwt.encode(
-            claims(term, issuer=self._issuer, jti=jti),
-            self._key.private,
-            algorithm="RS256",
-            headers={"kid": self._key.kid},
-        )
-        return License(
-            jti=jti,
-            kid=self._key.kid,
-            plan=term.plan,
-            jwt=token,
-            issued_at=term.issued_at,
-            expires_at=term.expires_at,
-        )
+def sign(term: Term, *, key: SigningKey, issuer: str, jti: UUID, sequence: int) -> License:
+    """Return a signed license. Blocks for about 2 ms."""
+    payload = claims(term, issuer=issuer, jti=jti, sequence=sequence)
+    return License(
+        jti=jti,
+        sequence=sequence,
+        kid=key.kid,
+        plan=term.plan,
+        jwt=jwt.encode(payload, key.private, algorithm="RS256", headers={"kid": key.kid}),
+        issued_at=term.issued_at,
+        expires_at=term.expires_at,
+    )

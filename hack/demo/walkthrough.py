@@ -53,7 +53,7 @@ def show_what_to_try(console: Console, environment: Environment, *, signup: Sign
         console,
         "Running here",
         [
-            f"{'billing':<10} {environment.billing_url}   (/openapi.json, /metrics, /health/ready)",
+            f"{'billing':<10} {environment.billing_url}   (/docs, /metrics, /health/ready)",
             f"{'operator':<10} {environment.operator_url}   (/metrics, /livez, /readyz)",
             f"{'logs':<10} {environment.cluster.files.logs}",
         ],

@@ -30,6 +30,7 @@ class BillingProcess:
     def __init__(self, child: asyncio.subprocess.Process) -> None:
         self.child = child
         self.log = ""
+        self._grown = asyncio.Event()
         self._reading: asyncio.Task[None] | None = None
 
     async def until(self, pattern: str) -> re.Match[str]:
@@ -42,17 +43,33 @@ class BillingProcess:
                     return match
         raise AssertionError(f"ended without {pattern}:\n{self.log}")
 
-    async def client(self) -> httpx.AsyncClient:
-        """Wait until it serves; return a client of it. From now on the log is read in the background."""
+    async def address(self) -> str:
+        """Wait until it serves; return its URL. From now on the log is read in the background."""
         address = (await self.until(r"running on (http\S+)"))[1]
         self._reading = asyncio.create_task(self._read())
-        # Shorter than the five seconds after which the server closes an idle connection: whoever is first must be us.
+        return address
+
+    async def client(self) -> httpx.AsyncClient:
+        """Wait until it serves; return a client of it. From now on the log is read in the background."""
+        address = await self.address()
+        # Shorter than the 75 seconds after which the server closes an idle connection: whoever is first must be us.
         limits = httpx.Limits(max_connections=None, keepalive_expiry=2)
         return httpx.AsyncClient(base_url=address, timeout=2 * _PATIENCE, limits=limits)
+
+    async def logged(self, pattern: str) -> None:
+        """Wait until the log that is read in the background has it."""
+        async with asyncio.timeout(_PATIENCE):
+            while not re.search(pattern, self.log):
+                self._grown.clear()
+                await self._grown.wait()
 
     async def end(self, number: int = signal.SIGTERM) -> int:
         """Send a signal; return the exit status once all is logged."""
         self.child.send_signal(number)
+        return await self.ended()
+
+    async def ended(self) -> int:
+        """Wait until it has ended; return the exit status once all is logged."""
         async with asyncio.timeout(_PATIENCE):
             if self._reading is not None:
                 await self._reading
@@ -62,15 +79,16 @@ class BillingProcess:
         assert self.child.stderr is not None
         async for line in self.child.stderr:
             self.log += line.decode()
+            self._grown.set()
 
 
 @asynccontextmanager
-async def billing_process(environ: Mapping[str, str]) -> AsyncIterator[BillingProcess]:
+async def billing_process(environ: Mapping[str, str], *, module: str = "billing_api") -> AsyncIterator[BillingProcess]:
     """Start ``python -m billing_api`` on a free port with these settings and none of ours; end it with the block."""
     child = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
-        "billing_api",
+        module,
         cwd=PROJECT_ROOT,
         env={"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), "PORT": "0", **environ},
         stderr=asyncio.subprocess.PIPE,

@@ -18,11 +18,13 @@ from billing_api.app import create_app
 from billing_api.db import embedded
 from billing_api.db.migrate import migrate
 from billing_api.db.pool import Database
-from billing_api.kube.client import configuration
-from billing_api.licensing.keys import SigningKey
+from billing_api.http.docs import OpenApi
+from billing_api.kube.configuration import configuration
+from billing_api.licensing.keys import KeyRing, SigningKey
 from billing_api.settings import Settings
+from tests.services.billing_api.conformance import Conformance
 from tests.services.billing_api.fake_kubernetes import FakeKubernetes
-from tests.services.billing_api.harness import Billing, Query, Start, changed
+from tests.services.billing_api.harness import Billing, Query, Start, StartAt, changed
 from tests.support.billing import data_folder
 
 _TEMPLATE = "template_billing"
@@ -90,17 +92,27 @@ def folder() -> Iterator[Path]:
 
 
 @pytest.fixture
-def start(dsn: str, signing_key: SigningKey) -> Start:
-    @asynccontextmanager
-    async def run(settings: Settings) -> AsyncIterator[Billing]:
-        kubernetes = await configuration(settings)
-        app: Starlette = create_app(settings, dsn=dsn, signing_key=signing_key, kubernetes=kubernetes)
-        async with app.router.lifespan_context(app):
-            transport = httpx.ASGITransport(app=app)
-            async with httpx.AsyncClient(transport=transport, base_url="https://billing.test") as client:
-                yield Billing(client, app)
+def start_at(signing_key: SigningKey) -> StartAt:
+    def at(dsn: str) -> Start:
+        @asynccontextmanager
+        async def run(settings: Settings) -> AsyncIterator[Billing]:
+            kubernetes = await configuration(settings)
+            ring = KeyRing.open(settings) if settings.license_private_key_path else KeyRing([signing_key])
+            app: Starlette = create_app(settings, dsn=dsn, signing_keys=ring, kubernetes=kubernetes)
+            async with app.router.lifespan_context(app):
+                transport = httpx.ASGITransport(app=app)
+                async with httpx.AsyncClient(transport=transport, base_url="https://billing.test") as client:
+                    client.event_hooks["response"] = [Conformance(app.state.services.get(OpenApi).document)]
+                    yield Billing(client, app)
 
-    return run
+        return run
+
+    return at
+
+
+@pytest.fixture
+def start(dsn: str, start_at: StartAt) -> Start:
+    return start_at(dsn)
 
 
 @pytest.fixture

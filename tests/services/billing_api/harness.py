@@ -3,15 +3,15 @@
 import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.applications import Starlette
 
-from billing_api.endpoints import Services
+from billing_api.http.call import Services
 from billing_api.settings import Settings
 from tests.support.billing import PASSWORD, session_of, signup_body, until_kubernetes_is
 
@@ -28,6 +28,11 @@ class Billing:
         """What the app's endpoints work with."""
         services: Services = self.app.state.services
         return services
+
+    def at(self, address: str) -> Self:
+        """Return the same app as somebody else's client sees it, who sends from another address."""
+        transport = httpx.ASGITransport(app=self.app, client=(address, 40000))
+        return replace(self, client=httpx.AsyncClient(transport=transport, base_url=self.client.base_url))
 
     async def sign_up(
         self, email: str = "john@example.com", *, key: str | None = None, **fields: Any
@@ -72,6 +77,8 @@ class Billing:
 Query = Callable[..., list[dict[str, Any]]]
 #: Start the app with given settings, as often as wanted: each is a replica on the same database.
 Start = Callable[[Settings], AbstractAsyncContextManager[Billing]]
+#: The same for any database, by its URL.
+StartAt = Callable[[str], Start]
 
 
 def changed(settings: Settings, **values: Any) -> Settings:

@@ -2,20 +2,26 @@
 
 import asyncio
 import logging
-from typing import Any
+import signal
 
 import pytest
 
+from billing_api.db.pool import Database
 from billing_api.settings import Settings
 from tests.services.billing_api.fake_kubernetes import TOKEN, FakeKubernetes
-from tests.services.billing_api.harness import Billing, Query, Start, changed, pass_time
-from tests.support.billing import instance_name
+from tests.services.billing_api.harness import Billing, Query, Start, changed
+from tests.support.billing import billing_process, instance_name
+from tests.support.waiting import eventually
 
 
 async def _sign_up_many(billing: Billing, count: int) -> set[str]:
     answers = await asyncio.gather(*(billing.sign_up(f"user{number}@example.com") for number in range(count)))
     assert {answer.status_code for answer in answers} == {201}
     return {instance_name(answer.json()) for answer in answers}
+
+
+def _all_done(query: Query) -> bool:
+    return query("SELECT count(*) FROM outbox WHERE state <> 'done'") == [{"count": 0}]
 
 
 async def test_a_signup_becomes_a_custom_resource(
@@ -44,8 +50,16 @@ async def test_a_signup_becomes_a_custom_resource(
     assert authorization == f"Bearer {TOKEN}"
     assert "fieldManager=billing-api" in sent
     assert "force=true" in sent
-    [row] = query("SELECT state, attempts, applied_generation FROM outbox")
-    assert row == {"state": "done", "attempts": 1, "applied_generation": 1}
+    [row] = query("SELECT kind, subject, payload, state, attempts, lease, result FROM outbox")
+    assert row == {
+        "kind": "instance.apply",
+        "subject": signup["customer"]["customer_id"],
+        "payload": {},
+        "state": "done",
+        "attempts": 1,
+        "lease": None,
+        "result": {"generation": 1, "resourceVersion": int(item["metadata"]["resourceVersion"])},
+    }
 
 
 async def test_while_kubernetes_is_away_signups_are_taken_and_nothing_is_lost(
@@ -55,14 +69,14 @@ async def test_while_kubernetes_is_away_signups_are_taken_and_nothing_is_lost(
     await kubernetes.stop()
     async with start(connected) as billing:
         names = await _sign_up_many(billing, 10)
+        await eventually(lambda: "Outbox rows of instance.apply wait" in caplog.text)
         await kubernetes.start()
         await kubernetes.wait_for(lambda: names == set(kubernetes.objects))
     assert sorted(kubernetes.applies) == sorted(names)
-    assert query("SELECT count(*) FROM outbox WHERE state <> 'done'") == [{"count": 0}]
-    told = [record.message for record in caplog.records if record.name == "billing_api.outbox.worker"]
-    began, ended = [message for message in told if not message.startswith("Applied")]
+    assert _all_done(query)
+    began, ended = [record.message for record in caplog.records if record.name == "billing_api.outbox.worker"]
     assert began.endswith("tried again until it works: Kubernetes does not answer (ClientConnectorError)")
-    assert ended == "Customer instances are applied again"
+    assert ended == "Outbox rows of instance.apply are done again"
 
 
 async def test_waiting_rows_are_tried_at_once_when_kubernetes_is_back(
@@ -73,7 +87,7 @@ async def test_waiting_rows_are_tried_at_once_when_kubernetes_is_back(
         await kubernetes.wait_for(lambda: kubernetes.watches == 1)
         kubernetes.refusals.append((503, "etcd is away"))
         name = instance_name(await billing.new_customer())
-        await kubernetes.wait_for(lambda: not kubernetes.refusals)
+        await eventually(lambda: query("SELECT last_error FROM outbox") != [{"last_error": None}])
         await kubernetes.stop()
         await kubernetes.start()
         await kubernetes.wait_for(lambda: name in kubernetes.objects)
@@ -82,19 +96,20 @@ async def test_waiting_rows_are_tried_at_once_when_kubernetes_is_back(
 async def test_a_transient_refusal_is_retried_by_itself(
     start: Start, connected: Settings, kubernetes: FakeKubernetes, query: Query
 ) -> None:
-    for status in (500, 503, 429, 409, 403, 404, 401):
+    for status in (500, 503, 429, 409, 403, 404, 401, 410):
         kubernetes.refusals.append((status, "not now"))
     async with start(connected) as billing:
         name = instance_name(await billing.new_customer())
         await kubernetes.wait_for(lambda: name in kubernetes.objects)
     [row] = query("SELECT state, attempts, last_error FROM outbox")
-    assert row == {"state": "done", "attempts": 8, "last_error": None}
+    assert row == {"state": "done", "attempts": 9, "last_error": None}
 
 
 async def test_a_final_refusal_fails_the_job_with_the_reason_and_without_secrets(
     start: Start,
     connected: Settings,
     kubernetes: FakeKubernetes,
+    query: Query,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async with start(connected) as billing:
@@ -103,33 +118,55 @@ async def test_a_final_refusal_fails_the_job_with_the_reason_and_without_secrets
         kubernetes.refusals.append((422, f'spec.license.key: Invalid value: "{license}": too long'))
         signup = await billing.new_customer()
         name = instance_name(signup)
-        await kubernetes.wait_for(lambda: not kubernetes.refusals)
+        await eventually(lambda: query("SELECT state FROM outbox") == [{"state": "refused"}])
         other = instance_name(await billing.new_customer("jane@example.com"))
         await kubernetes.wait_for(lambda: other in kubernetes.objects)
         answer = await billing.status(signup)
+        metrics = (await billing.client.get("/metrics")).text
+        assert (await billing.client.get("/health/ready")).status_code == 200
     assert name not in kubernetes.objects
     assert (answer["job"]["state"], answer["customer"]["deploymentStatus"]) == ("failed", "failed")
     assert "spec.license.key" in answer["customer"]["deploymentError"]
-    assert f"Customer instance {name} cannot be applied" in caplog.text
+    assert f"(instance.apply, {signup['customer']['customer_id']}) is refused" in caplog.text
+    assert 'billing_outbox_refused{kind="instance.apply"} 1.0' in metrics
     for shown in (caplog.text, str(answer)):
         assert license not in shown
     assert "[license]" in answer["customer"]["deploymentError"]
 
 
 async def test_two_replicas_share_the_work_and_double_nothing(
-    start: Start, connected: Settings, kubernetes: FakeKubernetes
+    start: Start, connected: Settings, kubernetes: FakeKubernetes, query: Query
 ) -> None:
-    # One row at a time each, and no answer: two are only asked for when both replicas work.
-    alone = changed(connected, outbox_batch_size=1)
+    five = changed(connected, outbox_batch_size=5)
     kubernetes.gate.clear()
-    async with start(alone) as one, start(alone):
-        names = await _sign_up_many(one, 20)
-        # Sooner than either gives up waiting for its answer, and takes another.
-        async with asyncio.timeout(10):
-            await kubernetes.wait_for(lambda: len(kubernetes.requests) == 2)
+    async with start(five) as one, start(five):
+        names = await _sign_up_many(one, 12)
+        # More than one of them may have in work, and no more than both may.
+        await kubernetes.wait_for(lambda: len(kubernetes.requests) == 10)
+        assert query("SELECT count(*) FROM outbox WHERE lease IS NOT NULL") == [{"count": 10}]
         kubernetes.gate.set()
         await kubernetes.wait_for(lambda: names == set(kubernetes.objects))
     assert sorted(kubernetes.applies) == sorted(names)
+
+
+async def test_a_replica_killed_in_the_middle_of_a_batch_loses_and_doubles_nothing(
+    start: Start, settings: Settings, connected: Settings, kubernetes: FakeKubernetes, query: Query, dsn: str
+) -> None:
+    async with start(settings) as without_cluster:
+        names = await _sign_up_many(without_cluster, 8)
+    environ = {"DATABASE_URL": dsn, "KUBECONFIG": str(connected.kubeconfig), "DATA_DIR": str(settings.data_dir)}
+    kubernetes.gate.clear()
+    async with billing_process({**environ, "OUTBOX_LEASE": "3", "OUTBOX_BATCH_SIZE": "5"}) as process:
+        await kubernetes.wait_for(lambda: len(kubernetes.requests) == 5)
+        await process.end(signal.SIGKILL)
+    assert query("SELECT count(*) FROM outbox WHERE leased_until > now()") == [{"count": 5}]
+    kubernetes.gate.set()
+    async with start(connected):
+        await kubernetes.wait_for(lambda: names == set(kubernetes.objects))
+        await eventually(lambda: _all_done(query))
+    attempts = query("SELECT attempts, count(*) FROM outbox GROUP BY attempts ORDER BY attempts")
+    assert attempts == [{"attempts": 1, "count": 3}, {"attempts": 2, "count": 5}]
+    assert {item["metadata"]["generation"] for item in kubernetes.objects.values()} == {1}
 
 
 async def test_rows_that_waited_for_a_process_are_applied_when_one_starts(
@@ -148,56 +185,45 @@ async def test_an_apply_whose_record_was_lost_is_repeated_without_effect(
         name = instance_name(await billing.new_customer())
         await kubernetes.wait_for(lambda: name in kubernetes.objects)
     before = kubernetes.objects[name]
-    query("UPDATE outbox SET state = 'pending', applied_generation = NULL")
+    query("UPDATE outbox SET state = 'pending', result = NULL")
     async with start(connected):
         await kubernetes.wait_for(lambda: kubernetes.applies == [name, name])
     assert kubernetes.objects[name]["spec"] == before["spec"]
     assert kubernetes.objects[name]["metadata"]["generation"] == 1
 
 
+async def test_the_instance_of_a_customer_who_is_no_more_is_not_applied(
+    start: Start, settings: Settings, connected: Settings, kubernetes: FakeKubernetes, query: Query
+) -> None:
+    async with start(settings) as without_cluster:
+        await without_cluster.new_customer()
+    query("DELETE FROM customers")
+    async with start(connected):
+        await eventually(lambda: _all_done(query))
+    assert kubernetes.requests == []
+
+
 async def test_while_there_is_nothing_to_do_neither_side_is_asked_anything(
-    start: Start, connected: Settings, kubernetes: FakeKubernetes, query: Query, monkeypatch: pytest.MonkeyPatch
+    start: Start, connected: Settings, kubernetes: FakeKubernetes, query: Query
 ) -> None:
     async with start(connected) as billing:
         name = instance_name(await billing.new_customer())
         await kubernetes.wait_for(lambda: name in kubernetes.objects)
-        await _settled(query)
-        asked = _asked(query), kubernetes.lists, kubernetes.watches, len(kubernetes.requests)
-        # Whatever looks again within half a minute looks now.
-        pass_time(monkeypatch, 30)
-        await asyncio.sleep(1)
-        assert (_asked(query), kubernetes.lists, kubernetes.watches, len(kubernetes.requests)) == asked
-        monkeypatch.undo()
-        other = instance_name(await billing.new_customer("jane@example.com"))
-        await kubernetes.wait_for(lambda: other in kubernetes.objects)
-
-
-def _asked(query: Query) -> list[dict[str, Any]]:
-    """Return when each connection of the app was last asked something."""
-    return query(
-        "SELECT pid, query, query_start, state_change FROM pg_stat_activity "
-        "WHERE datname = current_database() AND pid <> pg_backend_pid() ORDER BY pid"
-    )
-
-
-async def _settled(query: Query) -> None:
-    """Wait until nothing waits in the outbox, and no connection of the app has been asked anything for a second."""
-    busy = (
-        "SELECT 1 FROM outbox WHERE state = 'pending' UNION ALL SELECT 1 FROM pg_stat_activity "
-        "WHERE datname = current_database() AND pid <> pg_backend_pid() "
-        "AND state_change > clock_timestamp() - interval '1 second'"
-    )
-    async with asyncio.timeout(60):
-        while True:
-            if not query(busy):
-                return
-            await asyncio.sleep(0.05)
+        await eventually(lambda: _all_done(query))
+        waiting = [task for task in asyncio.all_tasks() if task.get_name() in {"outbox", "outbox-listener", "watch"}]
+        asked = []
+        for _ in range(3):
+            done, _ = await asyncio.wait(waiting, timeout=0.5)
+            assert not done
+            asked.append(billing.services.get(Database)._requests.get_stats()["requests_num"])
+    assert len(waiting) == 3
+    assert asked[1] == asked[2]
+    assert (kubernetes.lists, kubernetes.watches, len(kubernetes.requests)) == (1, 1, 1)
 
 
 async def test_the_worker_survives_the_loss_of_its_database_connections(
-    start: Start, connected: Settings, kubernetes: FakeKubernetes, query: Query, caplog: pytest.LogCaptureFixture
+    start: Start, connected: Settings, kubernetes: FakeKubernetes, query: Query
 ) -> None:
-    caplog.set_level(logging.WARNING)
     async with start(connected) as billing:
         await kubernetes.wait_for(lambda: kubernetes.watches == 1)
         query(

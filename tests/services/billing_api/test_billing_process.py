@@ -2,17 +2,20 @@
 
 import asyncio
 import signal
+import stat
 from pathlib import Path
 
 import pytest
 
 from hack.processes import ProcessIdentity
+from tests.services.billing_api.harness import Query
 from tests.support.billing import (
     PASSWORD,
     billing_process,
     built_in_server,
     replica_environment,
     session_of,
+    shared_secrets,
     signup_body,
 )
 
@@ -26,9 +29,14 @@ async def test_it_serves_ends_on_sigterm_and_logs_no_secret(folder: Path) -> Non
         status = await client.get(signup["deployment"]["check_status_url"], headers=session_of(signup))
         assert status.status_code == 200
         assert await process.end(signal.SIGTERM) == 0
-    assert "Generated a new license signing key" in process.log
     assert "signed up" in process.log
-    for secret in (PASSWORD, signup["license"]["jwt"], signup["session"]["token"], "BEGIN PRIVATE KEY"):
+    for secret in (
+        PASSWORD,
+        signup["license"]["jwt"],
+        signup["session"]["token"],
+        "BEGIN PRIVATE KEY",
+        environ["SESSION_SECRET"],
+    ):
         assert secret not in process.log
 
 
@@ -81,6 +89,36 @@ async def test_bad_settings_end_it_with_their_names_and_status_78(tmp_path: Path
         await process.until("billing_api cannot start")
         await process.until("PORT: must be a whole number")
         await process.until("SESSION_SECRET: must have at least 32 characters")
+        assert await process.child.wait() == 78
+
+
+async def test_with_a_database_for_several_what_they_must_share_is_asked_for_all_at_once(
+    dsn: str, tmp_path: Path
+) -> None:
+    async with billing_process({"DATABASE_URL": dsn, "DATA_DIR": str(tmp_path)}) as process:
+        for name in ("LICENSE_PRIVATE_KEY_PATH", "SESSION_SECRET", "IDEMPOTENCY_SECRET"):
+            await process.until(f"^{name}: must be set, to the same in every replica.*; make one with: openssl ")
+        assert await process.child.wait() == 78
+
+
+async def test_with_the_built_in_database_the_secrets_are_generated_each_for_itself(folder: str) -> None:
+    async with billing_process({"DATA_DIR": folder}) as process, await process.client() as client:
+        assert (await client.post("/api/customers/signup", json=signup_body())).status_code == 201
+    assert "Generated a new license signing key" in process.log
+    files = [Path(folder) / name for name in ("session-secret", "idempotency-secret", "license-signing-key.pem")]
+    assert [stat.S_IMODE(file.stat().st_mode) for file in files] == [0o600] * 3
+    assert len({file.read_bytes() for file in files}) == 3
+    for file in files:
+        assert file.read_text().strip() not in process.log
+
+
+async def test_a_key_that_is_revoked_ends_the_start_with_the_cure(dsn: str, query: Query, tmp_path: Path) -> None:
+    environ = {"DATABASE_URL": dsn, "DATA_DIR": str(tmp_path), **shared_secrets(tmp_path)}
+    async with billing_process(environ) as process, await process.client():
+        pass
+    query("UPDATE signing_keys SET revoked_at = now()")
+    async with billing_process(environ) as process:
+        await process.until("LICENSE_PRIVATE_KEY_PATH: every key there is revoked .* billing-api keys rotate")
         assert await process.child.wait() == 78
 
 

@@ -9,6 +9,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 from pydantic_core import PydanticUndefined
 
+from billing_api.metrics import ConnectionMetrics
 from billing_api.metrics import Metrics as BillingMetrics
 from billing_api.settings import Settings as BillingSettings
 from customer_operator.components.stack import COMPONENTS
@@ -68,6 +69,7 @@ def metric_labels() -> dict[str, str]:
     registry = CollectorRegistry()
     OperatorMetrics(registry)
     BillingMetrics(registry)
+    ConnectionMetrics(registry)
     registry.register(QueueCollector(WorkQueue(clock=lambda: 0.0)))
     declared = {
         name: tuple(getattr(collector, "_labelnames", ()))

@@ -186,6 +186,19 @@ def test_a_broken_rotation_keeps_the_keys_and_shows_none(tmp_path: Path, caplog:
     assert private["d"] not in caplog.text
 
 
+def test_a_mounted_configmap_without_keys_is_waited_for(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    mounted = MountedKeys(tmp_path, jwk("k1"))
+    (tmp_path / "..data" / "jwks.json").unlink()
+    keys = KeySet(mounted.path)
+    assert (keys.get("k1"), keys.document()) == (None, None)
+    assert caplog.text.count("no license is trusted until the billing API has published its keys") == 1
+    assert "cannot be read" not in caplog.text
+
+    mounted.swap(document(jwk("k1")))
+
+    assert check(sign("k1"), keys)
+
+
 def test_without_a_file_there_are_no_keys() -> None:
     keys = KeySet(None)
     assert (keys.get("k1"), keys.document()) == (None, None)
