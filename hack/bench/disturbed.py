@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
+from uuid import uuid4
 
 from customer_operator import naming
 from customer_operator.kube.kinds import path_of
@@ -127,7 +128,7 @@ async def _sign_up(people: Customers, count: int, *, cluster: LocalCluster, vict
     half = asyncio.Semaphore(0)
 
     async def one(email: str) -> tuple[str, Answer]:
-        answer = await people.insist(email, seconds=_PATIENCE)
+        answer = await people.insist(email, key=str(uuid4()), seconds=_PATIENCE)
         half.release()
         return email, answer
 

@@ -92,9 +92,8 @@ class Customers:
         except (aiohttp.ClientError, TimeoutError, ValueError):
             return Answer(status=0, content={})
 
-    async def insist(self, email: str, *, seconds: float) -> Answer:
+    async def insist(self, email: str, *, key: str, seconds: float) -> Answer:
         """Try again with the same key, for so many seconds, until it is taken or refused for good."""
-        key = str(uuid4())
         deadline = asyncio.get_running_loop().time() + seconds
         while (answer := await self.sign_up(email, key=key)).passing:
             if asyncio.get_running_loop().time() > deadline:
