@@ -30,6 +30,7 @@ from tests.support.kubernetes import Kubernetes, administrator, is_ready
 from tests.support.operators import Operators
 
 _SIGNUPS = 200
+_SIGNUP_LIMITS = ("SIGNUPS_PER_ADDRESS", "SIGNUPS_IN_ALL", "UNVERIFIED_STACKS_PER_ADDRESS")
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +58,8 @@ def data_dir() -> Iterator[Path]:
 async def _billing(cluster: LocalCluster, data_dir: Path) -> AsyncIterator[tuple[BillingProcess, httpx.AsyncClient]]:
     kubeconfig = cluster.service_account_kubeconfig("billing", "billing-api", data_dir / "kubeconfig")
     environ = {"DATA_DIR": str(data_dir), "KUBECONFIG": str(kubeconfig), "BASE_DOMAIN": "localhost"}
+    # All come from one address at once, which has tests of its own.
+    environ |= dict.fromkeys((*_SIGNUP_LIMITS, "PASSWORD_QUEUE"), str(10 * _SIGNUPS))
     async with billing_process(environ) as process, await process.client() as client:
         yield process, client
 
@@ -139,7 +142,7 @@ async def test_two_hundred_signups_at_once_survive_an_api_server_that_stops_and_
     assert process.log.count(" signed up, instance ") == _SIGNUPS
 
 
-async def test_the_billing_api_asks_for_nothing_but_customer_instances(
+async def test_the_billing_api_asks_for_nothing_but_customer_instances_and_the_license_keys(
     own_cluster: LocalCluster, own_api: Kubernetes, data_dir: Path
 ) -> None:
     async with _billing(own_cluster, data_dir) as (_, client):
@@ -148,7 +151,8 @@ async def test_the_billing_api_asks_for_nothing_but_customer_instances(
         await asyncio.to_thread(own_api.wait_for, naming.KIND, instance_name(response.json()), bool)
     requests = AuditLog(own_cluster.audit_log).requests(user=BILLING)
     asked = {(request.verb, request.resource) for request in requests}
-    assert asked == {("list", "customerinstances"), ("watch", "customerinstances"), ("patch", "customerinstances")}
+    instances = {(verb, "customerinstances") for verb in ("list", "watch", "patch")}
+    assert asked == {*instances, ("patch", "configmaps")}
 
 
 async def _completed(client: httpx.AsyncClient, signup: dict[str, Any]) -> dict[str, Any]:

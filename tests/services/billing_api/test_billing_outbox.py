@@ -54,7 +54,7 @@ async def test_a_signup_becomes_a_custom_resource(
     assert authorization == f"Bearer {TOKEN}"
     assert "fieldManager=billing-api" in sent
     assert "force=true" in sent
-    [row] = query("SELECT kind, subject, payload, state, attempts, lease, result FROM outbox WHERE {_APPLIES}")
+    [row] = query(f"SELECT kind, subject, payload, state, attempts, lease, result FROM outbox WHERE {_APPLIES}")
     assert row == {
         "kind": "instance.apply",
         "subject": signup["customer"]["customer_id"],
@@ -171,7 +171,7 @@ async def test_a_replica_killed_in_the_middle_of_a_batch_loses_and_doubles_nothi
     async with start(changed(connected, license_private_key_path=key)):
         await kubernetes.wait_for(lambda: names == set(kubernetes.objects))
         await eventually(lambda: _all_done(query))
-    attempts = query("SELECT attempts, count(*) FROM outbox WHERE {_APPLIES} GROUP BY attempts ORDER BY attempts")
+    attempts = query(f"SELECT attempts, count(*) FROM outbox WHERE {_APPLIES} GROUP BY attempts ORDER BY attempts")
     assert attempts == [{"attempts": 1, "count": 3}, {"attempts": 2, "count": 5}]
     assert {item["metadata"]["generation"] for item in kubernetes.objects.values()} == {1}
 
