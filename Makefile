@@ -16,6 +16,8 @@ ONCE ?=
 SET ?=
 # make bench N=40
 N ?= 40
+# make bench-billing SECONDS_EACH=30, of each of its measurements
+SECONDS_EACH ?= 30
 # make cluster-up NAME=dev NODES=70; 70 nodes take 1,000 customers
 NAME ?= dev
 NODES ?=
@@ -34,24 +36,16 @@ test: setup ## Run all the tests this machine can run, and say which it cannot; 
 	@$(PYTHON) -m pytest $(ARGS)
 
 .PHONY: check
-check: environment ## Check format, style, types, architecture and generated files; runs no test
+check: environment ## Check format, style, types and architecture; runs no test
 	@$(PYTHON) -m ruff format --check .
 	@$(PYTHON) -m ruff check .
 	@$(PYTHON) -m mypy
 	@.venv/bin/lint-imports --no-logo
-	@$(PYTHON) -m billing_api.openapi --markdown \
-		| diff --unified --label docs/api.md --label "docs/api.md as the code is" docs/api.md - \
-		|| { echo "docs/api.md is out of date: run make docs"; exit 1; }
 
 .PHONY: fmt
 fmt: environment ## Format the code, and repair what ruff can repair
 	@$(PYTHON) -m ruff check --fix .
 	@$(PYTHON) -m ruff format .
-
-.PHONY: docs
-docs: environment ## Generate docs/api.md
-	@$(PYTHON) -m billing_api.openapi --markdown >docs/api.md.new
-	@mv docs/api.md.new docs/api.md
 
 .PHONY: bench
 bench: setup ## Measure the operator beside a raw loader and kubectl, with N=40 tenants each
@@ -60,6 +54,10 @@ bench: setup ## Measure the operator beside a raw loader and kubectl, with N=40 
 .PHONY: bench-scale
 bench-scale: setup ## Measure how an operator starts beside N=1000 instances: seconds, memory, requests
 	@$(PYTHON) -m hack.bench.scale --instances $(if $(filter command line,$(origin N)),$(N),1000)
+
+.PHONY: bench-billing
+bench-billing: setup ## Measure signups beside bcrypt alone, on one and two replicas, and with things breaking
+	@$(PYTHON) -m hack.bench.billing --seconds $(SECONDS_EACH)
 
 .PHONY: cluster-up
 cluster-up: setup ## Start the local control plane NAME=dev with NODES=4, or repair it; it stays until cluster-down

@@ -1,1 +1,1 @@
-"""The billing API: signup, login, licences. Thin: its only word to Kubernetes is one CustomerInstance per customer."""
+"""The billing API: signup, login, licenses. Thin: its only word to Kubernetes is one CustomerInstance per customer."""

@@ -1,139 +1,62 @@
-"""The application: one route table, one factory, one lifespan."""
+"""The application: one factory, one lifespan, which wires the rooms together."""
 
 import asyncio
+import hashlib
+import hmac
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
+from functools import partial
+from typing import TypedDict
 
 from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.routing import Route
 
-from billing_api import answers, endpoints, openapi, problems
-from billing_api.accounts import Accounts
-from billing_api.cluster import Cluster, Configuration
-from billing_api.db import housekeeping, signing_keys
+from billing_api.accounts.limits import Limits
+from billing_api.accounts.login import Logins
+from billing_api.accounts.origins import Pseudonyms
+from billing_api.accounts.passwords import LANES, Passwords
+from billing_api.accounts.renewal import Renewals
+from billing_api.accounts.replays import Replays
+from billing_api.accounts.sessions import Sessions
+from billing_api.accounts.signup import Signups
+from billing_api.db import housekeeping, outbox
 from billing_api.db.pool import Database
-from billing_api.endpoints import Services
-from billing_api.errors import (
-    BodyTooLarge,
-    EmailTaken,
-    InvalidRequest,
-    KeyReused,
-    NotFound,
-    RequestInProgress,
-    ServiceUnavailable,
-    TooManyAttempts,
-    Unauthenticated,
-    UnsupportedMediaType,
-    WrongCredentials,
-)
-from billing_api.keys import SigningKey, write_jwks
-from billing_api.licences import LicenceSigner
+from billing_api.deployments import apply
+from billing_api.deployments.apply import InstanceApplier
+from billing_api.http import dispatch, openapi, problems
+from billing_api.http.addresses import ClientAddress
+from billing_api.http.call import Services
+from billing_api.http.cookies import Cookies
+from billing_api.http.dispatch import Gate
+from billing_api.http.docs import OpenApi
+from billing_api.http.middleware import Observe
+from billing_api.kube.client import KubeClient
+from billing_api.kube.configuration import Configuration
+from billing_api.kube.subscriptions import Subscriptions
+from billing_api.kube.watch import InstanceWatch
+from billing_api.licensing.commands import RENEW
+from billing_api.licensing.issuing import LicenseIssuer
+from billing_api.licensing.keys import KeyRing
+from billing_api.licensing.publication import PUBLISH, ConfigMapPublication, Publication
 from billing_api.metrics import Metrics
-from billing_api.middleware import Observe
-from billing_api.openapi import Endpoint
-from billing_api.outbox import OutboxWorker
-from billing_api.passwords import Passwords
-from billing_api.sessions import Sessions
+from billing_api.outbox import listener
+from billing_api.outbox.worker import Handler, OutboxWorker
+from billing_api.own_secrets import OwnSecrets
+from billing_api.routes import ROUTES
 from billing_api.settings import Settings
-from billing_api.validation import LOGIN_FIELDS, SIGNUP_FIELDS
-from billing_api.watch import InstanceWatch
+from billing_api.tasks import Supervisor
 
 log = logging.getLogger(__name__)
-
-_BODY_PROBLEMS = (InvalidRequest, BodyTooLarge, UnsupportedMediaType)
-
-ROUTES: tuple[Endpoint, ...] = (
-    Endpoint(
-        method="POST",
-        path="/api/customers/signup",
-        handler=endpoints.signup,
-        summary="Create an account with a trial",
-        description="Creates the account, its trial subscription and its licence, and has the customer's own stack "
-        "deployed. Answers at once; follow the deployment at `deployment.check_status_url`.",
-        body=SIGNUP_FIELDS,
-        answer=answers.SignupAnswer,
-        status=201,
-        problems=(*_BODY_PROBLEMS, EmailTaken, RequestInProgress, KeyReused, ServiceUnavailable),
-        idempotent=True,
-    ),
-    Endpoint(
-        method="POST",
-        path="/api/customers/login",
-        handler=endpoints.login,
-        summary="Begin a session",
-        description="The answer is the same, and takes as long, for a wrong password and for an unknown account.",
-        body=LOGIN_FIELDS,
-        answer=answers.LoginAnswer,
-        problems=(*_BODY_PROBLEMS, WrongCredentials, TooManyAttempts, ServiceUnavailable),
-    ),
-    Endpoint(
-        method="POST",
-        path="/api/customers/logout",
-        handler=endpoints.logout,
-        summary="End the session",
-        description="The token is worth nothing from now on.",
-        status=204,
-        problems=(Unauthenticated, ServiceUnavailable),
-        session=True,
-    ),
-    Endpoint(
-        method="GET",
-        path="/api/customers/{customer_id}/deployment/status",
-        handler=endpoints.deployment_status,
-        summary="How far the deployment is",
-        description="Read from the customer's CustomerInstance. There is no Helm release any more, so the older "
-        "documents' `helm` is gone, and their `pods` are now `components`. Somebody else's customer is not found.",
-        answer=answers.DeploymentAnswer,
-        problems=(Unauthenticated, NotFound, ServiceUnavailable),
-        session=True,
-    ),
-    Endpoint(
-        method="GET",
-        path="/health/live",
-        handler=endpoints.live,
-        summary="Whether the process works",
-        description="503 when a background task has died: the process must be restarted.",
-        answer=answers.LiveAnswer,
-        problems=(ServiceUnavailable,),
-    ),
-    Endpoint(
-        method="GET",
-        path="/health/ready",
-        handler=endpoints.ready,
-        summary="Whether requests can be served",
-        description="They can while the database answers; Kubernetes may be away.",
-        answer=answers.ReadyAnswer,
-        problems=(ServiceUnavailable,),
-    ),
-    Endpoint(
-        method="GET",
-        path="/metrics",
-        handler=endpoints.metrics,
-        summary="Metrics for Prometheus",
-        media_type="text/plain",
-    ),
-    Endpoint(method="GET", path="/openapi.json", handler=endpoints.openapi, summary="This document"),
-    Endpoint(
-        method="GET",
-        path="/.well-known/jwks.json",
-        handler=endpoints.jwks,
-        summary="Public keys of the licences",
-        description="The same as the file jwks.json in DATA_DIR, which the operator mounts.",
-        answer=answers.JwksAnswer,
-        problems=(ServiceUnavailable,),
-    ),
-)
 
 
 def create_app(
     settings: Settings,
     *,
     dsn: str,
-    signing_key: SigningKey,
+    signing_keys: KeyRing,
     kubernetes: Configuration | None = None,
     registry: CollectorRegistry | None = None,
 ) -> Starlette:
@@ -142,7 +65,7 @@ def create_app(
     Args:
         settings: the settings.
         dsn: the database, with its schema up to date.
-        signing_key: signs licences.
+        signing_keys: sign licenses.
         kubernetes: how to reach the cluster; None lets instances wait in the outbox.
         registry: where metrics are kept; a new one by default.
     """
@@ -151,13 +74,21 @@ def create_app(
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
-            app.state.services = await _start(stack, settings, dsn=dsn, signing_key=signing_key, metrics=metrics)
-            await _follow_cluster(stack, app.state.services, kubernetes)
+            services = Services()
+            for made in (settings, metrics, Supervisor(metrics), Subscriptions(metrics)):
+                services.add(made)
+            services.add(await stack.enter_async_context(Database(dsn, size=settings.database_pool_size)))
+            await _add_rooms(stack, services, signing_keys, clustered=kubernetes is not None)
+            await _begin_tasks(stack, services, kubernetes)
+            app.state.services = services
             yield
 
     app = Starlette(
-        routes=[Route(row.path, row.handler, methods=[row.method]) for row in ROUTES],
-        middleware=[Middleware(Observe, metrics=metrics)],
+        routes=dispatch.routes(ROUTES),
+        middleware=[
+            Middleware(ClientAddress, trusted_proxies=settings.trusted_proxies),
+            Middleware(Observe, metrics=metrics),
+        ],
         exception_handlers=dict(problems.HANDLERS),
         lifespan=lifespan,
     )
@@ -165,82 +96,94 @@ def create_app(
     return app
 
 
-async def _start(
-    stack: AsyncExitStack, settings: Settings, *, dsn: str, signing_key: SigningKey, metrics: Metrics
-) -> Services:
+async def _add_rooms(stack: AsyncExitStack, services: Services, signing_keys: KeyRing, *, clustered: bool) -> None:
     """Build the services, each from the ones before it; the stack closes what must be closed."""
-    database = await stack.enter_async_context(Database(dsn, size=settings.database_pool_size))
-    await _publish_keys(database, signing_key, settings)
-    secret = settings.session_secret.encode() or signing_key.derive("billing-api sessions")
-    sessions = Sessions(database, secret=secret, lifetime=timedelta(minutes=settings.session_minutes))
-    accounts = Accounts(
-        database=database,
-        passwords=stack.enter_context(Passwords()),
-        signer=LicenceSigner(signing_key, issuer=settings.license_issuer),
-        sessions=sessions,
-        settings=settings,
-        metrics=metrics,
-        fingerprint_key=signing_key.derive("billing-api idempotency"),
+    settings, database = services.get(Settings), services.get(Database)
+    secrets = await asyncio.to_thread(OwnSecrets.load, settings)
+    add = outbox.add if clustered else None
+    publication = services.add(Publication(database, signing_keys, settings=settings, add=add))
+    await publication.start()
+    services.add(LicenseIssuer(signing_keys, issuer=settings.license_issuer))
+    services.add(Sessions(database, secret=secrets.sessions, lifetime=timedelta(minutes=settings.session_minutes)))
+    _add_accounts(stack, services, secrets)
+    _add_doorways(services)
+
+
+def _add_accounts(stack: AsyncExitStack, services: Services, secrets: OwnSecrets) -> None:
+    """Add signup and login, and what they share."""
+    settings, metrics = services.get(Settings), services.get(Metrics)
+    passwords = stack.enter_context(Passwords(queue=settings.password_queue))
+    for lane in LANES:
+        metrics.passwords_waiting.labels(lane).set_function(partial(passwords.waiting, lane))
+    # Only to recognize an address again; who could undo it would have the stronger secret as well.
+    pseudonyms = Pseudonyms(hmac.digest(secrets.idempotency, b"billing-api limits", hashlib.sha256))
+    limits = services.add(Limits(services.get(Database), pseudonyms=pseudonyms, settings=settings, metrics=metrics))
+    shared: _Shared = {"database": services.get(Database), "passwords": passwords, "limits": limits}
+    logins = services.add(Logins(**shared, sessions=services.get(Sessions), metrics=metrics))
+    services.add(
+        Signups(
+            **shared,
+            issuer=services.get(LicenseIssuer),
+            sessions=services.get(Sessions),
+            replays=Replays(**shared, logins=logins, secret=secrets.idempotency),
+            pseudonyms=pseudonyms,
+            settings=settings,
+            metrics=metrics,
+        )
     )
-    services = Services(
-        settings=settings,
-        database=database,
-        accounts=accounts,
-        sessions=sessions,
-        metrics=metrics,
-        openapi=openapi.build(ROUTES),
-    )
-    _background(stack, services, "housekeeping", housekeeping.run(database))
-    return services
 
 
-async def _publish_keys(database: Database, signing_key: SigningKey, settings: Settings) -> None:
-    """Add our public key to those in the database, and write them all to jwks.json."""
-    async with database.transaction() as connection:
-        await signing_keys.remember(connection, signing_key.jwk)
-        trusted = await signing_keys.trusted(connection)
-    await asyncio.to_thread(write_jwks, settings.data_dir / "jwks.json", trusted)
+class _Shared(TypedDict):
+    """What signup, login and replays have in common."""
+
+    database: Database
+    passwords: Passwords
+    limits: Limits
 
 
-async def _follow_cluster(stack: AsyncExitStack, services: Services, kubernetes: Configuration | None) -> None:
-    """Start the outbox worker and the watch, if there is a cluster."""
+def _add_doorways(services: Services) -> None:
+    """Add what the route table needs. On localhost there is no TLS, and browsers would drop a Secure cookie."""
+    cookies = services.add(Cookies(secure=services.get(Settings).base_domain != "localhost"))
+    services.add(Gate(authenticator=services.get(Sessions), cookies=cookies, limiter=services.get(Limits)))
+    services.add(OpenApi(openapi.build(ROUTES, cookies=cookies)))
+
+
+async def _begin_tasks(stack: AsyncExitStack, services: Services, kubernetes: Configuration | None) -> None:
+    """Start what runs in the background; the outbox works without a cluster, too, at all that needs none."""
+    database, tasks, settings = services.get(Database), services.get(Supervisor), services.get(Settings)
+    client = None
     if kubernetes is None:
         log.warning("No Kubernetes cluster: set KUBECONFIG. Signups are taken; their instances wait in the outbox")
-        return
-    api = await stack.enter_async_context(Cluster.connect(kubernetes))
-    worker = OutboxWorker(database=services.database, cluster=api, settings=services.settings, metrics=services.metrics)
-    services.watch = InstanceWatch(api, on_connected=worker.cluster_is_back)
-    _background(stack, services, "watch", services.watch.run())
-    _background(stack, services, "outbox", worker.run(), stop=worker.stop)
+    else:
+        client = await stack.enter_async_context(KubeClient.connect(kubernetes))
+    metrics, handlers = services.get(Metrics), _handlers(services, client)
+    worker = OutboxWorker(database=database, handlers=handlers, settings=settings, metrics=metrics)
+    # Entered last, so that the tasks end before what they work with is closed.
+    await stack.enter_async_context(tasks)
+    tasks.start("housekeeping", partial(housekeeping.run, database))
+    tasks.start("keys", services.get(Publication).run)
+    tasks.start("outbox", worker.run, stop=worker.stop)
+    tasks.start("outbox-listener", partial(listener.listen, database, worker.wake))
+    if client is not None:
+        subscriptions = services.get(Subscriptions)
+        retry = partial(_retry_at_once, worker)
+        watch = InstanceWatch(client, subscriptions=subscriptions, metrics=metrics, on_connected=retry)
+        tasks.start("watch", services.add(watch).run)
+    stack.callback(services.get(Subscriptions).close)
 
 
-#: An apply takes 15 seconds at most; Kubernetes grants a pod 30 to end.
-_STOP_SECONDS = 20.0
+def _handlers(services: Services, client: KubeClient | None) -> dict[str, Handler]:
+    """Return who does each kind of work in the outbox; without a cluster what needs one waits."""
+    database, settings = services.get(Database), services.get(Settings)
+    renewals = Renewals(database=database, issuer=services.get(LicenseIssuer), order=apply.order, add=outbox.add)
+    handlers: dict[str, Handler] = {RENEW: renewals.handle}
+    if client is not None:
+        handlers[apply.KIND] = InstanceApplier(database=database, client=client)
+        handlers[PUBLISH] = ConfigMapPublication(database, client, settings=settings).handle
+    return handlers
 
 
-def _background(
-    stack: AsyncExitStack,
-    services: Services,
-    name: str,
-    work: Coroutine[None, None, None],
-    *,
-    stop: Callable[[], None] | None = None,
-) -> None:
-    """Run a task until the stack closes: asked to stop where it can be, cancelled otherwise."""
-    task = asyncio.create_task(work, name=name)
-
-    def ended(done: asyncio.Task[None]) -> None:
-        error = None if done.cancelled() else done.exception()
-        if error is not None:
-            services.broken = name
-            log.critical("The background task %s has failed", name, exc_info=error)
-
-    async def finish() -> None:
-        if stop is not None:
-            stop()
-            await asyncio.wait([task], timeout=_STOP_SECONDS)
-        task.cancel()
-        await asyncio.wait([task])
-
-    task.add_done_callback(ended)
-    stack.push_async_callback(finish)
+def _retry_at_once(worker: OutboxWorker) -> None:
+    """Try all that waits for the cluster, which is back."""
+    for kind in (apply.KIND, PUBLISH):
+        worker.retry_at_once(kind)

@@ -1,64 +1,65 @@
 """Every setting of the billing API: one flat list, read once from the environment.
 
-Each field's variable is its name in capitals. All bad values are reported together.
+Each field's variable is its name in capitals. All bad values are reported together, and no value is repeated.
 """
 
+import ipaddress
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
-from typing import Annotated, Any, Self, get_type_hints
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from billing_api.errors import SettingsError
 
-_DOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*")
+_DOMAIN: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*")
+# RFC 1123: a namespace is a label, a ConfigMap's name a domain name.
+_CONFIG_MAP: Final = re.compile(rf"[a-z0-9]([-a-z0-9]{{0,61}}[a-z0-9])?/{_DOMAIN.pattern}")
+
+# How pydantic's complaints read here, by their type.
+_COMPLAINTS: Final[Mapping[str, str]] = {
+    "int_parsing": "must be a whole number",
+    "int_parsing_size": "must be a whole number of fewer digits",
+    "float_parsing": "must be a number",
+    "bool_parsing": "must be true or false",
+    "finite_number": "must be a finite number",
+    "greater_than_equal": "must be at least {ge:g}",
+    "less_than_equal": "must be at most {le:g}",
+    "literal_error": "must be one of {expected}",
+}
 
 
-@dataclass(frozen=True)
-class _Variable:
-    """How a setting is read: ``parse`` raises ValueError with what a good value looks like."""
-
-    parse: Callable[[str], Any]
-    help: str
-
-
-def _number(low: float, high: float, kind: type[int] | type[float] = int) -> Callable[[str], float]:
-    noun = "a whole number" if kind is int else "a number"
-
-    def parse(text: str) -> float:
-        try:
-            value = kind(text)
-        except ValueError:
-            value = kind(low) - 1
-        if not low <= value <= high:
-            raise ValueError(f"must be {noun} from {low} to {high}")
-        return value
-
-    return parse
+#: As much as 128 bits written in hexadecimal.
+SECRET_LEAST_CHARACTERS: Final = 32
+_RANDOM_TEXT: Final = "make one with: openssl rand -hex 32"
+#: What the built-in database's only process generates for itself, and replicas must be given: the cure of each.
+_SHARED: Final[Mapping[str, str]] = {
+    "license_private_key_path": "make one with: openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:3072 "
+    "-out <folder>/1.pem",
+    "session_secret": _RANDOM_TEXT,
+    "idempotency_secret": _RANDOM_TEXT,
+}
 
 
-def _one_of(*choices: str) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        if text not in choices:
-            raise ValueError(f"must be one of {', '.join(choices)}")
-        return text
-
-    return parse
-
-
-def _existing_file(text: str) -> Path:
-    path = Path(text).expanduser()
+def _existing_file(path: Path) -> Path:
     if not path.is_file():
         raise ValueError("must name a readable file; create it, or leave the variable empty")
     return path
 
 
-def _absolute_path(text: str) -> Path:
-    return Path(text).expanduser().absolute()
+def _existing_file_or_folder(path: Path) -> Path:
+    if not path.is_file() and not path.is_dir():
+        raise ValueError("must name a readable file, or a folder of such; create it, or leave the variable empty")
+    return path
 
 
 def _database_url(text: str) -> str:
-    if not text.startswith(("postgresql://", "postgres://")):
+    if text and not text.startswith(("postgresql://", "postgres://")):
         raise ValueError("must look like postgresql://user:password@host:5432/billing; empty starts a built-in one")
     return text
 
@@ -69,111 +70,191 @@ def _domain(text: str) -> str:
     return text.lower()
 
 
-def _session_secret(text: str) -> str:
-    if len(text) < 32:
-        raise ValueError("must have at least 32 characters; make one with: openssl rand -hex 32")
+def _config_map(text: str) -> str:
+    if not _CONFIG_MAP.fullmatch(text):
+        raise ValueError("must be namespace/name of a ConfigMap, such as iotistic-system/license-jwks")
     return text
 
 
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """The settings, already checked. Times are in the unit their name ends with."""
+def _secret(text: str) -> str:
+    if text and len(text) < SECRET_LEAST_CHARACTERS:
+        raise ValueError(f"must have at least {SECRET_LEAST_CHARACTERS} characters; {_RANDOM_TEXT}")
+    return text
 
-    database_url: Annotated[
-        str, _Variable(_database_url, "PostgreSQL to use; empty starts a built-in one inside DATA_DIR")
-    ] = field(default="", repr=False)
-    database_pool_size: Annotated[int, _Variable(_number(1, 200), "Connections to PostgreSQL kept by one process")] = 10
-    data_dir: Annotated[
-        Path,
-        _Variable(
-            _absolute_path,
-            "Folder for the built-in database, the licence signing key and jwks.json; "
-            "empty means iotistic-billing below XDG_DATA_HOME",
-        ),
-    ]
-    base_domain: Annotated[
-        str, _Variable(_domain, "Domain of the customers' hosts; localhost means node ports and plain HTTP")
-    ] = "iotistic.cloud"
-    host: Annotated[str, _Variable(str, "Address to listen on; 0.0.0.0 in a container")] = "127.0.0.1"
-    port: Annotated[int, _Variable(_number(0, 65535), "Port to listen on; 0 takes a free one and prints it")] = 3100
-    forwarded_allow_ips: Annotated[
-        str, _Variable(str, "Proxies whose X-Forwarded-For and X-Forwarded-Proto are believed, comma-separated")
-    ] = "127.0.0.1,::1"
-    license_private_key_path: Annotated[
-        Path | None,
-        _Variable(_existing_file, "RSA key (PEM) that signs licences; empty generates one in DATA_DIR on first start"),
-    ] = None
-    license_issuer: Annotated[
-        str, _Variable(str, "Issuer (iss) of the licences; equal to the operator's LICENSE_ISSUER")
-    ] = "https://billing.iotistic.cloud"
-    default_trial_days: Annotated[int, _Variable(_number(1, 365), "Length of a new customer's trial")] = 14
-    kubeconfig: Annotated[
-        Path | None,
-        _Variable(_existing_file, "kubeconfig of the cluster; empty uses the pod's service account, or no cluster"),
-    ] = None
-    kubernetes_service_host: Annotated[str, _Variable(str, "Set by Kubernetes itself in every pod")] = ""
-    outbox_batch_size: Annotated[
-        int, _Variable(_number(1, 500), "Instances applied at the same time by one process")
-    ] = 20
-    outbox_retry_base_seconds: Annotated[
-        float, _Variable(_number(0.01, 3600, float), "Wait before the first retry of a failed apply; doubled each time")
-    ] = 1.0
-    outbox_retry_max_seconds: Annotated[
-        float, _Variable(_number(0.01, 86400, float), "Longest wait between retries")
-    ] = 60.0
-    session_secret: Annotated[
-        str, _Variable(_session_secret, "Key of the session tokens; empty derives it from the licence signing key")
-    ] = field(default="", repr=False)
-    session_minutes: Annotated[int, _Variable(_number(1, 1440), "How long a session lasts")] = 60
-    login_max_attempts: Annotated[
-        int, _Variable(_number(1, 1000), "Logins tried for one account from one address before 429 is answered")
-    ] = 10
-    login_window_seconds: Annotated[int, _Variable(_number(1, 86400), "The time these attempts are counted in")] = 900
-    log_level: Annotated[
-        str, _Variable(_one_of("DEBUG", "INFO", "WARNING", "ERROR"), "Least severe messages to log")
-    ] = "INFO"
-    log_format: Annotated[
-        str, _Variable(_one_of("text", "json"), "json writes one object per line, for log collectors")
-    ] = "text"
 
+def _networks(text: str) -> tuple[str, ...]:
+    try:
+        return tuple(str(ipaddress.ip_network(part.strip())) for part in text.split(",") if part.strip())
+    except ValueError:
+        raise ValueError("must be addresses or networks such as 10.0.0.7 or 10.0.0.0/8, comma-separated") from None
+
+
+def _from_text(parse: Callable[[str], Any]) -> BeforeValidator:
+    """Return what reads a variable; defaults are no text."""
+    return BeforeValidator(lambda value: parse(value) if isinstance(value, str) else value)
+
+
+DatabaseUrl = Annotated[str, AfterValidator(_database_url)]
+Folder = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())]
+ExistingFile = Annotated[Path, AfterValidator(lambda path: _existing_file(path.expanduser()))]
+ExistingPath = Annotated[Path, AfterValidator(lambda path: _existing_file_or_folder(path.expanduser()))]
+Domain = Annotated[str, AfterValidator(_domain)]
+ConfigMapName = Annotated[str, AfterValidator(_config_map)]
+Secret = Annotated[str, AfterValidator(_secret)]
+Networks = Annotated[tuple[str, ...], _from_text(_networks)]
+Count = Annotated[int, Field(ge=1)]
+Seconds = Annotated[float, Field(ge=0.01, le=86400, allow_inf_nan=False)]
+
+
+def _default_data_dir() -> Path:
+    root = os.environ.get("XDG_DATA_HOME", "").strip() or "~/.local/share"
+    return Path(root).expanduser().absolute() / "iotistic-billing"
+
+
+class Settings(BaseSettings):
+    """The settings, already checked; an empty variable counts as not set.
+
+    Times are seconds unless the name says otherwise. A field with `repr=False` is never shown.
+    """
+
+    model_config = SettingsConfigDict(
+        frozen=True, env_ignore_empty=True, enable_decoding=False, hide_input_in_errors=True, extra="forbid"
+    )
+
+    database_url: DatabaseUrl = Field("", repr=False, description="PostgreSQL to use; empty starts a built-in one")
+    database_pool_size: Annotated[int, Field(ge=1, le=200)] = Field(
+        10, description="Connections to PostgreSQL kept for the requests of one process; it needs three more"
+    )
+    data_dir: Folder = Field(
+        default_factory=_default_data_dir,
+        description="Folder for the built-in database, the license signing key and jwks.json; "
+        "empty means iotistic-billing below XDG_DATA_HOME",
+    )
+    base_domain: Domain = Field(
+        "iotistic.cloud", description="Domain of the customers' hosts; localhost means node ports and plain HTTP"
+    )
+    host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 in a container")
+    port: Annotated[int, Field(ge=0, le=65535)] = Field(
+        3100, description="Port to listen on; 0 takes a free one and prints it"
+    )
+    trusted_proxies: Networks = Field(
+        (), description="Addresses or networks of the proxies whose X-Forwarded-For and X-Forwarded-Proto are believed"
+    )
+    max_connections: Count = Field(
+        1000,
+        description="Client connections open at once; past it the one whose client keeps us waiting longest is closed, "
+        "and where there is none the new one gets 503",
+    )
+    request_timeout: Seconds = Field(
+        20.0, description="Time a client may take for its headers, for its body, and to take our answer"
+    )
+    stop_delay: Annotated[float, Field(ge=0, le=5, allow_inf_nan=False)] = Field(
+        0.0,
+        description="How long after SIGTERM new connections are still taken, with /health/ready at 503, until load "
+        "balancers have noticed; 5 suits Kubernetes",
+    )
+    license_private_key_path: ExistingPath | None = Field(
+        None,
+        description="RSA key (PEM) that signs licenses, or a folder of such keys (*.pem); "
+        "empty generates one in DATA_DIR on first start",
+    )
+    license_issuer: str = Field(
+        "https://billing.iotistic.cloud", description="Issuer (iss) of the licenses; the operator's LICENSE_ISSUER"
+    )
+    license_key_overlap: Seconds = Field(
+        600.0, description="How long a new signing key is only published, until every reader has it, before it signs"
+    )
+    jwks_config_map: ConfigMapName = Field(
+        "iotistic-system/license-jwks",
+        description="ConfigMap (namespace/name) that the public keys are published in for the operator",
+    )
+    default_trial_days: Annotated[int, Field(ge=1, le=365)] = Field(14, description="Length of a new customer's trial")
+    kubeconfig: ExistingFile | None = Field(
+        None, description="kubeconfig of the cluster; empty uses the pod's service account, or no cluster"
+    )
+    kubernetes_service_host: str = Field("", description="Set by Kubernetes itself in every pod")
+    outbox_batch_size: Annotated[int, Field(ge=1, le=500)] = Field(
+        20, description="Outbox rows of one kind that one process works on at the same time"
+    )
+    outbox_lease: Seconds = Field(
+        30.0, description="How long a row stays with a process that took it and does not answer any more"
+    )
+    outbox_retry_base_seconds: Seconds = Field(
+        1.0, description="Wait before the first retry of a failed row; doubled each time"
+    )
+    outbox_retry_max_seconds: Seconds = Field(60.0, description="Longest wait between retries")
+    session_secret: Secret = Field(
+        "", repr=False, description="Key of the session tokens; empty generates one in DATA_DIR on first start"
+    )
+    idempotency_secret: Secret = Field(
+        "", repr=False, description="Key of what is kept of an idempotent request; empty generates one in DATA_DIR"
+    )
+    session_minutes: Annotated[int, Field(ge=1, le=1440)] = Field(60, description="How long a session lasts")
+    login_attempts_per_account: Count = Field(10, description="Failed logins for one account in LIMIT_WINDOW")
+    login_attempts_per_address: Count = Field(
+        50,
+        description="Failed logins from one address (IPv6: its /64) in LIMIT_WINDOW; ten times that from a network",
+    )
+    signups_per_address: Count = Field(
+        20, description="Signups from one address (IPv6: its /64) in LIMIT_WINDOW; ten times that from a network"
+    )
+    signups_in_all: Count = Field(2000, description="Signups from everywhere in LIMIT_WINDOW")
+    unverified_stacks_per_address: Count = Field(
+        20,
+        description="Trials of customers without a verified e-mail address that were begun from one address (IPv6: its "
+        "/64); ten times that from a network",
+    )
+    limit_window: Annotated[int, Field(ge=1, le=86400)] = Field(900, description="The time these are counted in")
+    password_queue: Count = Field(
+        50, description="Passwords that may wait to be hashed, and as many to be verified; past it the answer is 503"
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least severe messages to log")
+    log_format: Literal["text", "json"] = Field(
+        "text", description="json writes one object per line, for log collectors"
+    )
+
+    @model_validator(mode="before")
     @classmethod
-    def from_environ(cls, environ: Mapping[str, str]) -> Self:
-        """Read the settings.
+    def _without_blanks(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Let a variable of blanks count as not set, like an empty one: templates leave such behind."""
+        return {name: value for name, value in values.items() if not isinstance(value, str) or value.strip()}
 
-        Args:
-            environ: normally ``os.environ``; an empty value counts as not set.
 
-        Raises:
-            SettingsError: naming every variable with a bad value, and the cure.
-        """
-        values: dict[str, Any] = {"data_dir": _default_data_dir(environ)}
-        mistakes: list[str] = []
-        for name, variable in _variables().items():
-            text = environ.get(name.upper(), "").strip()
-            if not text:
-                continue
-            try:
-                values[name] = variable.parse(text)
-            except ValueError as error:
-                mistakes.append(f"{name.upper()}: {error}")
-        if mistakes:
-            raise SettingsError("\n".join(mistakes))
-        return cls(**values)
+def from_environment() -> Settings:
+    """Return the settings of this process's environment; raises SettingsError, which names all that are wrong."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        # Not as its cause: pydantic's own text may show values.
+        lines = [f"{str(item['loc'][0]).upper()}: {_explain(item)}" for item in error.errors(include_input=False)]
+        raise SettingsError("\n".join(lines)) from None
+
+
+def require_shared(settings: Settings) -> None:
+    """Refuse a database that others may use, too, while a secret they must have in common is not set.
+
+    Raises:
+        SettingsError: names all that are missing, with the cure of each.
+    """
+    lines = [
+        f"{name.upper()}: must be set, to the same in every replica that uses DATABASE_URL; {cure}"
+        for name, cure in _SHARED.items()
+        if not getattr(settings, name)
+    ]
+    if settings.database_url and lines:
+        raise SettingsError("\n".join(lines))
 
 
 def describe() -> Iterator[tuple[str, str, str]]:
     """Yield name, default as text (empty when it depends) and meaning of every environment variable."""
-    defaults = {entry.name: entry.default for entry in fields(Settings)}
-    for name, variable in _variables().items():
-        default = defaults[name]
-        yield name.upper(), "" if default in (None, MISSING) else str(default), variable.help
+    for name, field in Settings.model_fields.items():
+        yield name.upper(), _shown_default(field), field.description or ""
 
 
-def _variables() -> dict[str, _Variable]:
-    hints = get_type_hints(Settings, include_extras=True)
-    return {name: hint.__metadata__[0] for name, hint in hints.items()}
+def _shown_default(field: FieldInfo) -> str:
+    return "" if field.default in (None, (), PydanticUndefined) else str(field.default)
 
 
-def _default_data_dir(environ: Mapping[str, str]) -> Path:
-    root = environ.get("XDG_DATA_HOME", "").strip() or "~/.local/share"
-    return _absolute_path(root) / "iotistic-billing"
+def _explain(item: Any) -> str:
+    context = item.get("ctx", {})
+    return str(context.get("error", "")) or _COMPLAINTS.get(item["type"], item["msg"]).format(**context)

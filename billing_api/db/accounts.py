@@ -1,21 +1,26 @@
-"""Customers with their subscription and licences, as rows."""
+"""Customers with their subscription and licenses, as rows."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import LiteralString
+from typing import Literal, LiteralString
 
-import psycopg
 from psycopg.rows import class_row
 
-from billing_api.answers import SubscriptionPlan
+from billing_api.db.licenses import License, newest_license
 from billing_api.db.pool import Connection
-from billing_api.errors import EmailTaken, FieldError, InstanceNameTaken
-from billing_api.licences import Licence
+from billing_api.errors import EmailTaken, InstanceNameTaken, of_field
+
+SubscriptionPlan = Literal["starter", "professional", "enterprise"]
+Role = Literal["customer", "admin"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Customer:
-    """One account. ``email_key`` is the form in which an address is unique."""
+    """One account.
+
+    Attributes:
+        email_key: the form in which an address is unique.
+    """
 
     customer_id: str
     email: str
@@ -42,31 +47,91 @@ class Account:
 
     customer: Customer
     subscription: Subscription
-    licence: Licence
+    license: License
 
 
-async def insert_customer(connection: Connection, customer: Customer) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """Where a signup came from, as keyed hashes.
+
+    Attributes:
+        address: an IPv4 address, or a /64 of IPv6.
+        network: what the address is part of.
+    """
+
+    address: bytes
+    network: bytes
+
+
+async def insert_customer(connection: Connection, customer: Customer, *, origin: Origin) -> None:
     """Store a new customer.
 
     Raises:
         EmailTaken: the address has an account, in whatever case.
         InstanceNameTaken: the instance's name belongs to another customer.
     """
-    try:
-        await connection.execute(
-            """
-            INSERT INTO customers (customer_id, email, email_key, password_hash, company_name, full_name,
-                                   instance_name, created_at)
-            VALUES (%(customer_id)s, %(email)s, %(email_key)s, %(password_hash)s, %(company_name)s, %(full_name)s,
-                    %(instance_name)s, %(created_at)s)
-            """,
-            vars(customer),
+    # No unique violation: PostgreSQL would write it to its log, with the e-mail address.
+    cursor = await connection.execute(
+        """
+        INSERT INTO customers (customer_id, email, email_key, password_hash, company_name, full_name,
+                               instance_name, created_at, signup_address, signup_network)
+        VALUES (%(customer_id)s, %(email)s, %(email_key)s, %(password_hash)s, %(company_name)s, %(full_name)s,
+                %(instance_name)s, %(created_at)s, %(address)s, %(network)s)
+        ON CONFLICT DO NOTHING
+        """,
+        {**vars(customer), **vars(origin)},
+    )
+    if cursor.rowcount == 1:
+        return
+    if await find_by_email(connection, customer.email_key):
+        raise of_field(EmailTaken, "email", "email already has an account; log in instead")
+    raise InstanceNameTaken(customer.instance_name)
+
+
+async def set_role(connection: Connection, *, email_key: str, role: Role) -> str | None:
+    """Give the customer with this address a role; return their customer_id, or None when there is none."""
+    cursor = await connection.execute(
+        "UPDATE customers SET role = %s WHERE email_key = %s RETURNING customer_id", [role, email_key]
+    )
+    row = await cursor.fetchone()
+    return None if row is None else str(row[0])
+
+
+async def hold_network(connection: Connection, network: bytes) -> None:
+    """Make other signups from the network wait for the end of this transaction, so that each counts the others."""
+    key = int.from_bytes(network[:8], "big", signed=True)
+    await connection.execute("SELECT pg_advisory_xact_lock(%s)", [key])
+
+
+async def seconds_without_room(connection: Connection, origin: Origin, *, per_address: int, per_network: int) -> int:
+    """Return how long no stack more may come from there, in seconds; 0 when one may come now.
+
+    Counted are trials that have not ended, of customers whose e-mail address is not verified.
+
+    Args:
+        connection: a transaction.
+        origin: where the signup comes from.
+        per_address: how many stacks there may be from one address.
+        per_network: how many stacks there may be from one network.
+    """
+    cursor = await connection.execute(
+        """
+        WITH trials AS (
+            SELECT signup_address, trial_ends_at FROM customers JOIN subscriptions USING (customer_id)
+            WHERE signup_network = %(network)s AND email_verified_at IS NULL
+                  AND status = 'trialing' AND trial_ends_at > now()
+        ), last AS (
+            (SELECT trial_ends_at FROM trials WHERE signup_address = %(address)s
+             ORDER BY trial_ends_at DESC OFFSET %(per_address)s - 1 LIMIT 1)
+            UNION ALL
+            (SELECT trial_ends_at FROM trials ORDER BY trial_ends_at DESC OFFSET %(per_network)s - 1 LIMIT 1)
         )
-    except psycopg.errors.UniqueViolation as error:
-        if error.diag.constraint_name == "customers_email_taken":
-            detail = "email already has an account; log in instead"
-            raise EmailTaken(detail, errors=[FieldError("email", detail)]) from None
-        raise InstanceNameTaken(customer.instance_name) from None
+        SELECT coalesce(ceil(extract(epoch FROM max(trial_ends_at) - now())), 0)::bigint FROM last
+        """,
+        {**vars(origin), "per_address": per_address, "per_network": per_network},
+    )
+    row = await cursor.fetchone()
+    return int(row[0]) if row else 0
 
 
 async def insert_subscription(connection: Connection, *, customer: Customer, subscription: Subscription) -> None:
@@ -84,32 +149,6 @@ async def insert_subscription(connection: Connection, *, customer: Customer, sub
             customer.created_at,
             customer.created_at,
         ],
-    )
-
-
-async def insert_licence(connection: Connection, licence: Licence, *, customer_id: str, reason: str) -> None:
-    """Store a licence and the audit row that says why it was made."""
-    await connection.execute(
-        """
-        INSERT INTO licenses (jti, customer_id, kid, plan, jwt, issued_at, expires_at)
-        VALUES (%s, %s, %s, %s, %s, %s, %s)
-        """,
-        [
-            licence.jti,
-            customer_id,
-            licence.kid,
-            licence.plan,
-            licence.jwt,
-            licence.issued_at,
-            licence.expires_at,
-        ],
-    )
-    await connection.execute(
-        """
-        INSERT INTO license_history (customer_id, license_jti, action, type, plan, expires_at)
-        VALUES (%s, %s, 'generated', %s, %s, %s)
-        """,
-        [customer_id, licence.jti, reason, licence.plan, licence.expires_at],
     )
 
 
@@ -134,7 +173,7 @@ async def find_instance_name(connection: Connection, customer_id: str) -> str | 
 
 
 async def load(connection: Connection, customer_id: str) -> Account | None:
-    """Return a customer with subscription and newest licence, or None."""
+    """Return a customer with subscription and newest license, or None."""
     async with connection.cursor(row_factory=class_row(Customer)) as customers:
         await customers.execute(_SELECT_CUSTOMER + "WHERE customer_id = %s", [customer_id])
         customer = await customers.fetchone()
@@ -143,20 +182,7 @@ async def load(connection: Connection, customer_id: str) -> Account | None:
             "SELECT plan, status, trial_ends_at FROM subscriptions WHERE customer_id = %s", [customer_id]
         )
         subscription = await subscriptions.fetchone()
-    licence = await newest_licence(connection, customer_id)
-    if customer is None or subscription is None or licence is None:
+    license = await newest_license(connection, customer_id)
+    if customer is None or subscription is None or license is None:
         return None
-    return Account(customer=customer, subscription=subscription, licence=licence)
-
-
-async def newest_licence(connection: Connection, customer_id: str) -> Licence | None:
-    """Return the customer's newest licence, or None."""
-    async with connection.cursor(row_factory=class_row(Licence)) as cursor:
-        await cursor.execute(
-            """
-            SELECT jti, kid, plan, jwt, issued_at, expires_at FROM licenses
-            WHERE customer_id = %s ORDER BY issued_at DESC LIMIT 1
-            """,
-            [customer_id],
-        )
-        return await cursor.fetchone()
+    return Account(customer=customer, subscription=subscription, license=license)

@@ -1,9 +1,20 @@
 """Sessions: a row for every token given out, so that any of them can be revoked."""
 
+from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from psycopg.rows import class_row
+
 from billing_api.db.pool import Connection
+
+
+@dataclass(frozen=True, kw_only=True)
+class Holder:
+    """Whose session it is, and what they may at this moment."""
+
+    customer_id: str
+    admin: bool
 
 
 async def insert(
@@ -16,13 +27,17 @@ async def insert(
     )
 
 
-async def customer_of(connection: Connection, jti: UUID) -> str | None:
+async def holder_of(connection: Connection, jti: UUID) -> Holder | None:
     """Return whose session it is; None when it has expired, was revoked or never was."""
-    cursor = await connection.execute(
-        "SELECT customer_id FROM sessions WHERE jti = %s AND revoked_at IS NULL AND expires_at > now()", [jti]
-    )
-    row = await cursor.fetchone()
-    return None if row is None else str(row[0])
+    async with connection.cursor(row_factory=class_row(Holder)) as cursor:
+        await cursor.execute(
+            """
+            SELECT customer_id, role = 'admin' AS admin FROM sessions JOIN customers USING (customer_id)
+            WHERE jti = %s AND revoked_at IS NULL AND expires_at > now()
+            """,
+            [jti],
+        )
+        return await cursor.fetchone()
 
 
 async def revoke(connection: Connection, jti: UUID) -> None:

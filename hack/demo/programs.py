@@ -32,7 +32,7 @@ def billing_api(cluster: LocalCluster, *, folder: Path, port: int, extra: Mappin
 
 
 def operator(cluster: LocalCluster, *, folder: Path, port: int, extra: Mapping[str, str]) -> Program:
-    """Return the operator, which trusts the licences of the billing API whose data is in `folder`.
+    """Return the operator, which trusts the licenses of the billing API whose data is in `folder`.
 
     The billing API must be ready: it publishes its keys there.
     """

@@ -21,7 +21,7 @@ REAL = (
     "Kubernetes {version}: API server, etcd, controllers and scheduler; and with them validation, admission policies,",
     "  Pod Security, quotas, rights, server-side apply and garbage collection",
     "the operator and the billing API, each a process with its own ServiceAccount and the roles of manifests/base",
-    "the billing API's PostgreSQL; the licence, signed there and verified by the operator",
+    "the billing API's PostgreSQL; the license, signed there and verified by the operator",
     "every object of the customer, with generated passwords and certificates; allocated ports",
 )
 SIMULATED = (
@@ -53,7 +53,7 @@ def show_what_to_try(console: Console, environment: Environment, *, signup: Sign
         console,
         "Running here",
         [
-            f"{'billing':<10} {environment.billing_url}   (/openapi.json, /metrics, /health/ready)",
+            f"{'billing':<10} {environment.billing_url}   (/docs, /metrics, /health/ready)",
             f"{'operator':<10} {environment.operator_url}   (/metrics, /livez, /readyz)",
             f"{'logs':<10} {environment.cluster.files.logs}",
         ],

@@ -12,7 +12,7 @@ import pytest
 from customer_operator import naming
 from hack.cluster import LocalCluster, Settings
 from hack.paths import PROJECT_ROOT
-from tests.support import licences
+from tests.support import licenses
 from tests.support.audit import AuditLog
 from tests.support.kubernetes import PATIENCE, Kubernetes, Refused, administrator, order
 from tests.support.operators import OperatorProcess, Operators
@@ -81,10 +81,10 @@ def operator_access(operator_kubeconfig: Path) -> Iterator[Kubernetes]:
 def operators(
     api: Kubernetes, operator_kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Operators]:
-    """Starts replicas of the operator, which trust the tests' licences, and ends them with the run."""
+    """Starts replicas of the operator, which trust the tests' licenses, and ends them with the run."""
     folder = tmp_path_factory.mktemp("operators")
-    keys = licences.write_jwks(folder / "jwks.json", licences.jwk())
-    environment = {"LICENSE_JWKS_PATH": str(keys), "LICENSE_ISSUER": licences.ISSUER}
+    keys = licenses.write_jwks(folder / "jwks.json", licenses.jwk())
+    environment = {"LICENSE_JWKS_PATH": str(keys), "LICENSE_ISSUER": licenses.ISSUER}
     running = Operators(api=api, kubeconfig=operator_kubeconfig, folder=folder, environment=environment)
     try:
         yield running

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from billing_api import instances
+from billing_api.kube import instances
 from customer_operator import naming
 from customer_operator.naming import Manifest
 from hack.cluster import LocalCluster
@@ -28,7 +28,7 @@ def manifest(name: str = "billing-new", *, metadata: Manifest | None = None, **s
         email="john@example.com",
         company_name="Acme",
         plan="trial",
-        licence="header00.payload0.signature",
+        license="header00.payload0.signature",
     )
     ordered["metadata"] |= metadata or {}
     ordered["spec"] |= spec
@@ -77,7 +77,7 @@ def labels(**values: str | None) -> Manifest:
 
 
 STATUS = {**order(OWN), "status": {"phase": "Ready"}}
-INLINE = "may give a licence only inline, in spec.license.key"
+INLINE = "may give a license only inline, in spec.license.key"
 OWN_LABELS = {MARK: "billing-api"}
 
 FIELDS: dict[str, Any] = {
@@ -98,7 +98,7 @@ ORDERS: Forbidden = {
         ordered_with(**IMAGES, paused=True),
         r"not spec\.(images, spec\.paused|paused, spec\.im)",
     ),
-    "with a licence in a Secret": (ordered_with(license=REFERENCE), INLINE),
+    "with a license in a Secret": (ordered_with(license=REFERENCE), INLINE),
     "without its mark": (create(manifest(metadata={"labels": {}})), "must be billing-api and stay so: send it"),
     "with another's mark": (create(manifest(metadata={"labels": {MARK: "argocd"}})), "must be billing-api and stay so"),
     "with another label": (create(manifest(metadata={"labels": {**OWN_LABELS, "team": "a"}})), "metadata.labels team,"),
@@ -126,7 +126,7 @@ CHANGES: Forbidden = {
     },
     "spec.images away": (change(spec={"images": None}), r"not spec\.images"),
     "what the default would be": (change(spec={"mqtt": None}), r"not spec\.mqtt"),
-    "the licence to a reference": (change(spec={"license": {**REFERENCE, "key": None}}), INLINE),
+    "the license to a reference": (change(spec={"license": {**REFERENCE, "key": None}}), INLINE),
     "its mark away": (change(**labels(**{MARK: None})), "must be billing-api and stay so"),
     "its mark to another": (change(**labels(**{MARK: "argocd"})), "must be billing-api and stay so"),
     "a label of others": (change(**labels(team="b")), "metadata.labels team,"),
@@ -155,8 +155,8 @@ ALLOWED: Allowed = {
     ),
     "repeat its order": lambda access: access.apply(manifest(OWN), fieldManager=instances.FIELD_MANAGER, **DRY),
     "change the plan": change(spec={"plan": "enterprise"}),
-    "renew the licence": change(spec={"license": {"key": "header00.payload1.signature"}}),
-    "take the licence away": change(spec={"license": None}),
+    "renew the license": change(spec={"license": {"key": "header00.payload1.signature"}}),
+    "take the license away": change(spec={"license": None}),
     "suspend": change(spec={"suspend": True}),
     "suspend what was handed over with a reference": change(GIVEN, spec={"suspend": True}),
     "give a domain": change(spec={"hostname": "iot.acme.example"}),
@@ -165,7 +165,49 @@ ALLOWED: Allowed = {
     "annotate for itself": change(metadata={"annotations": {"billing.iotistic.cloud/order": "17"}}),
 }
 
+KEYS = "license-jwks"
+HOME = naming.OPERATOR_NAMESPACE
+PUBLIC = '{"keys": [{"kty": "RSA", "kid": "k1", "n": "AQAB", "e": "AQAB"}]}'
+PRIVATE = '{"keys": [{"kty": "RSA", "kid": "k1", "n": "AQAB", "e": "AQAB", "d" : "AQAB"}]}'
+
+
+def keys(document: str = PUBLIC, **rest: Any) -> Act:
+    """Return the act of publishing a document, and what else is put beside it."""
+    manifest = thing("ConfigMap", KEYS, namespace=HOME, data={"jwks.json": document})
+    manifest["metadata"] |= rest.pop("metadata", {})
+    return lambda access: access.apply({**manifest, **rest}, fieldManager=instances.FIELD_MANAGER, **DRY)
+
+
+KEY_SETS: Forbidden = {
+    "another file beside the keys": (keys(data={"jwks.json": PUBLIC, "x": "y"}), r"only data\['jwks.json'\]"),
+    "bytes beside the keys": (keys(binaryData={"x": "eQ=="}), r"only data\['jwks.json'\]"),
+    "a private key": (keys(PRIVATE), "holds a private key; publish the public one"),
+    "more than a mount should hold": (keys(" " * 131073), "must have at most 131072 characters"),
+    "what can never be changed again": (keys(immutable=True), "may not set or change immutable"),
+    **{
+        f"metadata.{field}": (keys(metadata={field: value}), "may not set or change metadata")
+        for field, value in {
+            "labels": {"team": "a"},
+            "annotations": {"note": "a"},
+            "finalizers": [FOREIGN],
+            "ownerReferences": [owner("x")],
+        }.items()
+    },
+}
+
 ELSEWHERE: Forbidden = {
+    "write another ConfigMap of the operator": (
+        lambda access: access.patch("ConfigMap", "kube-root-ca.crt", {"data": {"x": "y"}}, namespace=HOME, **DRY),
+        "not UPDATE configmaps",
+    ),
+    "write a ConfigMap of that name elsewhere": (
+        lambda access: access.create(thing("ConfigMap", KEYS, namespace="billing"), **DRY),
+        "not CREATE configmaps",
+    ),
+    "delete the ConfigMap of the keys": (
+        lambda access: access.delete("ConfigMap", KEYS, namespace=HOME, **DRY),
+        "not DELETE configmaps",
+    ),
     "write a Secret": (lambda access: access.create(thing("Secret", namespace="billing"), **DRY), "not CREATE secrets"),
     "write a namespace": (lambda access: access.create(thing("Namespace", "customer-x"), **DRY), "not CREATE namesp"),
     "write a ConfigMap of the operator": (
@@ -199,15 +241,33 @@ def test_the_billing_api_may(access: Kubernetes, act: Act) -> None:
     act(access)
 
 
+@pytest.mark.parametrize(("act", "message"), KEY_SETS.values(), ids=KEY_SETS.keys())
+def test_the_billing_api_may_not_publish_with_the_license_keys(access: Kubernetes, act: Act, message: str) -> None:
+    assert_refused(access, act, "ValidatingAdmissionPolicy 'billing-api-jwks' .* denied request: .*" + message)
+
+
+def test_the_billing_api_may_publish_the_license_keys_and_read_them(access: Kubernetes) -> None:
+    keys()(access)
+    keys('{"keys": []}')(access)
+    assert access.get("ConfigMap", KEYS, namespace=HOME)["metadata"]["name"] == KEYS
+
+
 @pytest.mark.parametrize(("act", "message"), ELSEWHERE.values(), ids=ELSEWHERE.keys())
 def test_no_role_can_let_the_billing_api(cluster: LocalCluster, act: Act, message: str) -> None:
     with omnipotent(cluster, BILLING) as everything:
         assert_refused(everything, act, message)
 
 
-def test_the_billing_api_has_rights_on_instances_and_on_nothing_else(access: Kubernetes) -> None:
-    verbs = {"get", "list", "watch", "create", "patch"}
-    assert standing_rights(access) == {("customerinstances", verb) for verb in verbs}
+def test_the_billing_api_has_rights_on_instances_and_one_config_map_and_on_nothing_else(access: Kubernetes) -> None:
+    everywhere = {("customerinstances", verb) for verb in ("get", "list", "watch", "create", "patch")}
+    assert standing_rights(access) == standing_rights(access, namespace="billing") == everywhere
+    assert standing_rights(access, namespace=HOME) == everywhere | {("configmaps", "get"), ("configmaps", "patch")}
+    refused = 'cannot {} resource "configmaps"'
+    assert_refused(access, lambda access: access.items("ConfigMap", namespace=HOME), refused.format("list"))
+    assert_refused(access, lambda access: access.get("ConfigMap", "other", namespace=HOME), refused.format("get"))
+    assert_refused(
+        access, lambda access: access.apply(thing("ConfigMap", "other", namespace=HOME), **DRY), refused.format("patch")
+    )
     assert_refused(
         access,
         lambda access: access.apply(STATUS, subresource="status", **DRY),

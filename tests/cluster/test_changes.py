@@ -1,4 +1,4 @@
-"""What becomes of a running instance when its spec, its licence or the time changes."""
+"""What becomes of a running instance when its spec, its license or the time changes."""
 
 import time
 from typing import Any
@@ -9,7 +9,7 @@ from customer_operator import naming
 from customer_operator.licensing.token import audience
 from customer_operator.model.instance import Plan
 from customer_operator.naming import Manifest
-from tests.support import licences
+from tests.support import licenses
 from tests.support.audit import AuditLog
 from tests.support.kubernetes import Condition, Kubernetes, condition_of, in_phase, is_gone, is_ready
 from tests.support.operators import Operators
@@ -19,9 +19,9 @@ DATA = ("StatefulSet", "PersistentVolumeClaim", "Secret")
 MONTH = 30 * 86_400
 
 
-def licence(name: str, *, plan: Plan = Plan.TRIAL, lasts: int = MONTH, **claims: Any) -> str:
-    """Return a licence of an instance that lasts so many seconds."""
-    return licences.sign(aud=audience(name), plan=plan.value, exp=int(time.time()) + lasts, **claims)
+def license(name: str, *, plan: Plan = Plan.TRIAL, lasts: int = MONTH, **claims: Any) -> str:
+    """Return a license of an instance that lasts so many seconds."""
+    return licenses.sign(aud=audience(name), plan=plan.value, exp=int(time.time()) + lasts, **claims)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -38,7 +38,7 @@ def orders(operators: Operators, tenants: Tenants) -> dict[str, str]:
     }
     for title in ("renewed", "mistaken", "expiring"):
         names[title] = tenants.name()
-        tenants.create(names[title], license={"key": licence(names[title])})
+        tenants.create(names[title], license={"key": license(names[title])})
     return names
 
 
@@ -91,7 +91,7 @@ def test_a_change_of_plan_and_back_keeps_the_data(api: Kubernetes, tenants: Tena
     assert stateful.items() <= uids(api, name, "Pod").items()
 
 
-def test_a_renewed_licence_restarts_the_api_and_nothing_else(
+def test_a_renewed_license_restarts_the_api_and_nothing_else(
     api: Kubernetes, tenants: Tenants, orders: dict[str, str]
 ) -> None:
     name = orders["renewed"]
@@ -99,19 +99,19 @@ def test_a_renewed_licence_restarts_the_api_and_nothing_else(
     assert (first["state"], first["keyId"]) == ("Valid", "k1")
     before, pods = templates(api, name), uids(api, name, "Pod")
 
-    tenants.change(name, license={"key": licence(name, lasts=2 * MONTH)})
+    tenants.change(name, license={"key": license(name, lasts=2 * MONTH)})
     assert ready(api, name)["status"]["license"]["expiresAt"] > first["expiresAt"]
     assert changed(before, templates(api, name)) == {"api"}
     others = {key: uid for key, uid in pods.items() if not key[1].startswith("api-")}
     assert others.items() <= uids(api, name, "Pod").items()
 
 
-def test_a_licence_for_a_smaller_plan_decides_and_says_so(
+def test_a_license_for_a_smaller_plan_decides_and_says_so(
     api: Kubernetes, tenants: Tenants, orders: dict[str, str]
 ) -> None:
     name = orders["renewed"]
     ready(api, name)
-    tenants.change(name, plan="professional", license={"key": licence(name, plan=Plan.STARTER, lasts=3 * MONTH)})
+    tenants.change(name, plan="professional", license={"key": license(name, plan=Plan.STARTER, lasts=3 * MONTH)})
     live = ready(api, name)
     assert live["status"]["plan"] == "starter"
     valid = condition_of(live, "LicenseValid")
@@ -119,24 +119,24 @@ def test_a_licence_for_a_smaller_plan_decides_and_says_so(
     assert "spec.plan professional needs a license for it" in valid["message"]
 
 
-# What is wrong with a licence, and what the refusal says to do about it.
+# What is wrong with a license, and what the refusal says to do about it.
 REJECTED = {
     "issued for another instance": ({"aud": audience("somebody-else")}, "its aud must be 'customer-instance:"),
-    "issued by somebody else": ({"iss": "https://example.com"}, f"its iss must be '{licences.ISSUER}'"),
+    "issued by somebody else": ({"iss": "https://example.com"}, f"its iss must be '{licenses.ISSUER}'"),
     "for a plan that does not exist": ({"plan": "platinum"}, "plan must be one of trial, starter"),
 }
 
 
 @pytest.mark.parametrize(("claims", "cure"), REJECTED.values(), ids=REJECTED.keys())
-def test_an_invalid_licence_is_reported_with_the_cure_and_touches_nothing(
+def test_an_invalid_license_is_reported_with_the_cure_and_touches_nothing(
     api: Kubernetes, tenants: Tenants, orders: dict[str, str], claims: dict[str, Any], cure: str
 ) -> None:
     name = orders["mistaken"]
-    tenants.change(name, license={"key": licence(name)})
+    tenants.change(name, license={"key": license(name)})
     ready(api, name)
     before, pods = templates(api, name), uids(api, name, "Pod", *DATA)
 
-    tenants.change(name, license={"key": licences.sign(**{"aud": audience(name), **claims})})
+    tenants.change(name, license={"key": licenses.sign(**{"aud": audience(name), **claims})})
     live = api.wait_for(naming.KIND, name, in_phase("Failed"))
     valid, stalled = condition_of(live, "LicenseValid"), condition_of(live, "Stalled")
     assert (valid["status"], valid["reason"]) == ("False", "LicenseInvalid")
@@ -149,16 +149,16 @@ def test_an_invalid_licence_is_reported_with_the_cure_and_touches_nothing(
     assert uids(api, name, "Pod", *DATA) == pods
 
 
-def test_a_licence_that_runs_out_suspends_and_a_renewed_one_brings_everything_back(
+def test_a_license_that_runs_out_suspends_and_a_renewed_one_brings_everything_back(
     api: Kubernetes, tenants: Tenants, orders: dict[str, str]
 ) -> None:
     name = orders["expiring"]
     ready(api, name)
     before = uids(api, name, *DATA)
     since = api.version(naming.KIND)
-    tenants.change(name, license={"key": licence(name, lasts=3)})
+    tenants.change(name, license={"key": license(name, lasts=3)})
 
-    # Nobody touches the resource again: time alone takes the licence through its grace (a second here) to its end.
+    # Nobody touches the resource again: time alone takes the license through its grace (a second here) to its end.
     versions = api.follow(naming.KIND, name, in_phase("Suspended"), since=since)
     states = [version["status"]["license"]["state"] for version in versions if version]
     assert list(dict.fromkeys(states)) == ["Valid", "Grace", "Expired"]
@@ -169,7 +169,7 @@ def test_a_licence_that_runs_out_suspends_and_a_renewed_one_brings_everything_ba
     assert api.items("Pod", namespace=naming.namespace_of(name)) == []
     assert uids(api, name, *DATA) == before
 
-    tenants.change(name, license={"key": licence(name)})
+    tenants.change(name, license={"key": license(name)})
     assert ready(api, name)["status"]["license"]["state"] == "Valid"
     assert uids(api, name, *DATA) == before
 

@@ -50,9 +50,9 @@ def test_what_is_left_out_gets_its_default(api: Kubernetes) -> None:
 
 def test_defaults_within_what_is_given(api: Kubernetes) -> None:
     external = {"exposure": "External", "external": {"host": "broker.example"}}
-    accepted = api.create(order("defaults", mqtt=external, license={"secretRef": {"name": "licence"}}), **DRY)["spec"]
+    accepted = api.create(order("defaults", mqtt=external, license={"secretRef": {"name": "license"}}), **DRY)["spec"]
     assert accepted["mqtt"]["external"] == {"host": "broker.example", "port": 8883, "tls": True}
-    assert accepted["license"]["secretRef"] == {"name": "licence", "key": "license"}
+    assert accepted["license"]["secretRef"] == {"name": "license", "key": "license"}
 
 
 def customer(**changes: Any) -> dict[str, Any]:
@@ -88,11 +88,11 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "plan of another type": ({"plan": 1}, "spec.plan"),
     "field that does not exist": ({"plann": "trial"}, 'unknown field "spec.plann"'),
     "nested field that does not exist": ({"mqtt": {"exposed": "SNI"}}, 'unknown field "spec.mqtt.exposed"'),
-    "empty licence": ({"license": {}}, "set exactly one of spec.license.key and spec.license.secretRef"),
-    "licence twice": ({"license": {"key": TOKEN, "secretRef": {"name": "a"}}}, "spec.license: Invalid value"),
-    "licence that is no JWT": ({"license": {"key": "not-a-token-but-long-enough"}}, "spec.license.key"),
-    "licence without the name of its Secret": ({"license": {"secretRef": {}}}, "spec.license.secretRef.name"),
-    "licence in a Secret of an impossible name": (
+    "empty license": ({"license": {}}, "set exactly one of spec.license.key and spec.license.secretRef"),
+    "license twice": ({"license": {"key": TOKEN, "secretRef": {"name": "a"}}}, "spec.license: Invalid value"),
+    "license that is no JWT": ({"license": {"key": "not-a-token-but-long-enough"}}, "spec.license.key"),
+    "license without the name of its Secret": ({"license": {"secretRef": {}}}, "spec.license.secretRef.name"),
+    "license in a Secret of an impossible name": (
         {"license": {"secretRef": {"name": "Not_A_Name"}}},
         "spec.license.secretRef.name",
     ),

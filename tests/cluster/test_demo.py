@@ -58,11 +58,12 @@ def port() -> Iterator[int]:
 
 
 def processes_of(folder: Path) -> list[ProcessIdentity]:
-    """Every running process that has the folder in its arguments or its environment."""
+    """Every running process that has the folder in its arguments or its environment, or works in it."""
     found = []
     for directory in Path("/proc").glob("[0-9]*"):
         try:
             known = (directory / "cmdline").read_bytes() + (directory / "environ").read_bytes()
+            known += os.fsencode((directory / "cwd").readlink())
         except OSError:  # it has ended meanwhile, or is not ours
             continue
         if os.fsencode(folder) in known and (process := identify(int(directory.name))):

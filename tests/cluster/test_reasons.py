@@ -7,7 +7,7 @@ import pytest
 
 from customer_operator import naming
 from customer_operator.licensing.token import audience
-from tests.support import licences
+from tests.support import licenses
 from tests.support.kubernetes import Condition, Kubernetes, condition_of, in_phase, is_ready
 from tests.support.operators import OperatorProcess, Operators
 from tests.support.tenants import Tenants
@@ -19,7 +19,7 @@ RESYNC = 4  # seconds
 @pytest.fixture(scope="module")
 def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A JWKS file of the module's own, for it is rotated."""
-    return licences.write_jwks(tmp_path_factory.mktemp("keys") / "jwks.json", licences.jwk())
+    return licenses.write_jwks(tmp_path_factory.mktemp("keys") / "jwks.json", licenses.jwk())
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def orders(tenants: Tenants, frontdoor: OperatorProcess) -> dict[str, str]:
         "older": tenants.order(mqtt=port, hostname=HOST),
     }
     names["licensed"] = tenants.name()
-    key = licences.sign(aud=audience(names["licensed"]), plan="starter")
+    key = licenses.sign(aud=audience(names["licensed"]), plan="starter")
     tenants.create(names["licensed"], mqtt=port, license={"key": key})
     return names
 
@@ -94,13 +94,13 @@ def test_new_license_keys_reach_the_tenants_api_while_the_same_operator_leads(
     api: Kubernetes, tenants: Tenants, orders: dict[str, str], keys: Path
 ) -> None:
     name = tenants.ready(orders["licensed"])
-    licences.write_jwks(keys, licences.jwk(), licences.jwk("k2"))
+    licenses.write_jwks(keys, licenses.jwk(), licenses.jwk("k2"))
 
     def has_both(secret: dict[str, dict[str, str]] | None) -> bool:
         document = base64.b64decode((secret or {})["data"]["IOTISTIC_LICENSE_JWKS"]).decode()
         return '"k1"' in document and '"k2"' in document
 
     api.wait_for("Secret", "license", has_both, namespace=naming.namespace_of(name))
-    tenants.change(name, license={"key": licences.sign("k2", aud=audience(name), plan="professional")})
+    tenants.change(name, license={"key": licenses.sign("k2", aud=audience(name), plan="professional")})
     live = api.wait_for(naming.KIND, name, lambda live: (live or {})["status"]["plan"] == "professional")
     assert live["status"]["license"]["keyId"] == "k2"

@@ -10,7 +10,7 @@ import pytest
 from customer_operator import naming
 from customer_operator.naming import Manifest
 from hack.cluster import LocalCluster
-from tests.support import licences
+from tests.support import licenses
 from tests.support.kubernetes import Kubernetes, condition_of, in_phase, is_ready, is_there
 from tests.support.operators import OperatorProcess, Operators
 from tests.support.tenants import Tenants
@@ -110,7 +110,7 @@ def attempts(versions: list[Manifest | None]) -> list[tuple[int, bool]]:
 def test_an_outage_is_tried_again_then_given_up_and_a_mistake_is_not_tried_at_all(
     api: Kubernetes, tenants: Tenants
 ) -> None:
-    mistaken = tenants.order(license={"key": licences.sign(key_id="unknown")})
+    mistaken = tenants.order(license={"key": licenses.sign(key_id="unknown")})
     refused = api.wait_for(naming.KIND, mistaken, in_phase("Failed"))
     assert "which the operator does not know" in refused["status"]["message"]
 
@@ -125,7 +125,7 @@ def test_an_outage_is_tried_again_then_given_up_and_a_mistake_is_not_tried_at_al
             assert stalled["message"].startswith("gave up after 3 tries: ")
             assert "networkpolicies" in stalled["message"]
 
-    # All that time nobody has written to the instance whose licence is wrong.
+    # All that time nobody has written to the instance whose license is wrong.
     assert tenants.get(mistaken)["metadata"]["resourceVersion"] == refused["metadata"]["resourceVersion"]
 
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

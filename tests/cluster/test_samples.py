@@ -12,7 +12,7 @@ from customer_operator.licensing.token import audience
 from customer_operator.naming import Manifest
 from hack.cluster import LocalCluster
 from hack.paths import PROJECT_ROOT
-from tests.support import licences
+from tests.support import licenses
 from tests.support.kubernetes import Kubernetes, condition_of, in_phase
 from tests.support.operators import Operators
 
@@ -27,7 +27,7 @@ def applied(cluster: LocalCluster, operators: Operators) -> Iterator[None]:
     operators.stop()
     operators.start("domain", BASE_DOMAIN="iot.example.com", IMAGE_REGISTRIES="registry.example/iotistic")
     secret("globex-mqtt", cluster, instance="globex", username="fake-user", password="fake-password")
-    license_key = licences.sign(aud=audience("initech"), plan="professional")
+    license_key = licenses.sign(aud=audience("initech"), plan="professional")
     secret("initech-license", cluster, instance="initech", license=license_key)
     storage_class = json.loads(cluster.kubectl("get", "storageclass", "standard", "-o", "json"))
     cluster.kubectl("apply", "-f", "-", input=json.dumps({**storage_class, "metadata": {"name": "fast-ssd"}}))

@@ -5,7 +5,6 @@ The cluster is this module's own, because its API server is stopped on the way.
 
 import asyncio
 import os
-import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -18,11 +17,20 @@ from customer_operator import naming
 from hack.cluster import LocalCluster, Settings
 from hack.paths import PROJECT_ROOT
 from tests.support.audit import BILLING, AuditLog
-from tests.support.billing import BillingProcess, billing_process, session_of, signup_body
+from tests.support.billing import (
+    BillingProcess,
+    billing_process,
+    data_folder,
+    instance_name,
+    session_of,
+    signup_body,
+    until_kubernetes_is,
+)
 from tests.support.kubernetes import Kubernetes, administrator, is_ready
 from tests.support.operators import Operators
 
 _SIGNUPS = 200
+_SIGNUP_LIMITS = ("SIGNUPS_PER_ADDRESS", "SIGNUPS_IN_ALL", "UNVERIFIED_STACKS_PER_ADDRESS")
 
 
 @pytest.fixture(scope="module")
@@ -42,21 +50,18 @@ def own_api(own_cluster: LocalCluster) -> Iterator[Kubernetes]:
 
 @pytest.fixture
 def data_dir() -> Iterator[Path]:
-    # Not pytest's folder: its path is too long for the database's socket.
-    with tempfile.TemporaryDirectory(prefix="billing-") as path:
-        yield Path(path)
+    with data_folder() as path:
+        yield path
 
 
 @asynccontextmanager
 async def _billing(cluster: LocalCluster, data_dir: Path) -> AsyncIterator[tuple[BillingProcess, httpx.AsyncClient]]:
     kubeconfig = cluster.service_account_kubeconfig("billing", "billing-api", data_dir / "kubeconfig")
     environ = {"DATA_DIR": str(data_dir), "KUBECONFIG": str(kubeconfig), "BASE_DOMAIN": "localhost"}
+    # All come from one address at once, which has tests of its own.
+    environ |= dict.fromkeys((*_SIGNUP_LIMITS, "PASSWORD_QUEUE"), str(10 * _SIGNUPS))
     async with billing_process(environ) as process, await process.client() as client:
         yield process, client
-
-
-def _name(signup: dict[str, Any]) -> str:
-    return str(signup["deployment"]["job_id"]).removesuffix("-g1")
 
 
 async def test_a_signup_becomes_ready_and_its_status_tells_so(
@@ -74,7 +79,7 @@ async def test_a_signup_becomes_ready_and_its_status_tells_so(
             await asyncio.to_thread(operators.usual)
             response = await client.post("/api/customers/signup", json=signup_body())
             signup = response.json()
-            instance = await asyncio.to_thread(own_api.wait_for, naming.KIND, _name(signup), is_ready)
+            instance = await asyncio.to_thread(own_api.wait_for, naming.KIND, instance_name(signup), is_ready)
             answer = await _completed(client, signup)
         finally:
             operators.stop()
@@ -94,7 +99,7 @@ async def test_a_signup_becomes_ready_and_its_status_tells_so(
     assert {stage["state"] for stage in answer["stages"]} == {"Done"}
     assert answer["components"]
     assert all(component["ready"] for component in answer["components"])
-    own_api.delete(naming.KIND, _name(signup))
+    own_api.delete(naming.KIND, instance_name(signup))
 
 
 async def test_two_hundred_signups_at_once_survive_an_api_server_that_stops_and_comes_back(
@@ -118,7 +123,7 @@ async def test_two_hundred_signups_at_once_survive_an_api_server_that_stops_and_
         while_away = await client.get(signups[-1]["deployment"]["check_status_url"], headers=session_of(signups[-1]))
         ready = (await client.get("/health/ready")).json()
         await asyncio.to_thread(own_cluster.start_component, "kube-apiserver")
-        names = {_name(signup): signup for signup in signups}
+        names = {instance_name(signup): signup for signup in signups}
         for name in names:
             await asyncio.to_thread(own_api.wait_for, naming.KIND, name, bool)
         again = await asyncio.gather(*map(sign_up, range(0, _SIGNUPS, 20)))
@@ -137,10 +142,17 @@ async def test_two_hundred_signups_at_once_survive_an_api_server_that_stops_and_
     assert process.log.count(" signed up, instance ") == _SIGNUPS
 
 
-def test_the_billing_api_asks_for_nothing_but_customer_instances(own_cluster: LocalCluster) -> None:
+async def test_the_billing_api_asks_for_nothing_but_customer_instances_and_the_license_keys(
+    own_cluster: LocalCluster, own_api: Kubernetes, data_dir: Path
+) -> None:
+    async with _billing(own_cluster, data_dir) as (_, client):
+        await until_kubernetes_is(client, "connected")
+        response = await client.post("/api/customers/signup", json=signup_body("asking@example.com"))
+        await asyncio.to_thread(own_api.wait_for, naming.KIND, instance_name(response.json()), bool)
     requests = AuditLog(own_cluster.audit_log).requests(user=BILLING)
     asked = {(request.verb, request.resource) for request in requests}
-    assert asked == {("list", "customerinstances"), ("watch", "customerinstances"), ("patch", "customerinstances")}
+    instances = {(verb, "customerinstances") for verb in ("list", "watch", "patch")}
+    assert asked == {*instances, ("patch", "configmaps")}
 
 
 async def _completed(client: httpx.AsyncClient, signup: dict[str, Any]) -> dict[str, Any]:

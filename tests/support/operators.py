@@ -26,7 +26,7 @@ _END = 15.0  # seconds; kopf's own limit for its clean-up is shorter
 _LINES_SHOWN = 60
 _BREATH = 0.05  # seconds between two looks at what cannot be watched
 
-# A platform without a domain. Tries follow each other quickly, and so do the events of a licence that ends.
+# A platform without a domain. Tries follow each other quickly, and so do the events of a license that ends.
 USUAL: Mapping[str, str] = {
     "BASE_DOMAIN": "localhost",
     "PROBE_HOST": "127.0.0.1",

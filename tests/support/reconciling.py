@@ -28,7 +28,7 @@ from customer_operator.reconcile.retry import Retry
 from customer_operator.scheduling.intake import instance_of
 from tests.support.fake_kube import Call, FakeKube
 from tests.support.generate import make_platform, make_resource
-from tests.support.licences import ISSUER
+from tests.support.licenses import ISSUER
 
 HOME = naming.OPERATOR_NAMESPACE
 NODE_PORT = {"exposure": "NodePort"}

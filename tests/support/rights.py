@@ -99,9 +99,9 @@ def service(name: str = "api", *, namespace: str, **spec: Any) -> Manifest:
     return thing("Service", name, namespace=namespace, spec={"ports": [{"port": 80}], **spec})
 
 
-def standing_rights(access: Kubernetes) -> set[tuple[str, str]]:
-    """Return (resource, verb) of all rights in a namespace that is nobody's, but for asking about oneself."""
-    review = thing("SelfSubjectRulesReview", version="authorization.k8s.io/v1", spec={"namespace": "default"})
+def standing_rights(access: Kubernetes, *, namespace: str = "default") -> set[tuple[str, str]]:
+    """Return (resource, verb) of all rights in a namespace, `default` being nobody's, but for asking about oneself."""
+    review = thing("SelfSubjectRulesReview", version="authorization.k8s.io/v1", spec={"namespace": namespace})
     rules = access.create(review)["status"]["resourceRules"]
     about_oneself = {"authorization.k8s.io", "authentication.k8s.io"}
     return {

@@ -21,7 +21,10 @@ class KeySet:
     """
 
     def __init__(self, path: Path | None) -> None:
-        """Read the file; SettingInvalid when it is no JWKS. None: there are no keys, so no license is trusted."""
+        """Read the file; SettingInvalid when it is no JWKS. None: there are no keys, so no license is trusted.
+
+        In a mounted ConfigMap the file may be missing, as long as the billing API has published nothing.
+        """
         self._path = path
         self._seen: tuple[int, int, int] | None = None
         self._document: str | None = None
@@ -29,9 +32,12 @@ class KeySet:
         if path is not None:
             try:
                 self._read(path)
+            except FileNotFoundError as error:
+                if not _is_mounted_by_kubelet(path.parent):
+                    raise _no_jwks(error) from error
+                log.warning("no license is trusted until the billing API has published its keys in %s", path)
             except (OSError, ValueError) as error:
-                problem = f"must name a JWKS file of public RSA keys; {error}"
-                raise SettingInvalid({"LICENSE_JWKS_PATH": problem}) from error
+                raise _no_jwks(error) from error
 
     def get(self, key_id: str) -> jwt.PyJWK | None:
         """Return the key with this id; None when it is not trusted."""
@@ -48,9 +54,15 @@ class KeySet:
         if self._path is not None:
             try:
                 self._read(self._path)
+            except FileNotFoundError as error:
+                if self._seen is not None:
+                    self._warn(error)
             except (OSError, ValueError) as error:
                 # A file in the middle of its replacement, or a broken new one: what was read before still holds.
-                log.warning("the license keys in %s cannot be read, those known before stay: %s", self._path, error)
+                self._warn(error)
+
+    def _warn(self, error: Exception) -> None:
+        log.warning("the license keys in %s cannot be read, those known before stay: %s", self._path, error)
 
     def _read(self, path: Path) -> None:
         stat = path.stat()
@@ -60,6 +72,15 @@ class KeySet:
         text, self._seen = path.read_text(), seen
         self._keys = parse_jwks(text)
         self._document = text
+
+
+def _is_mounted_by_kubelet(folder: Path) -> bool:
+    """Tell whether a folder is a mounted ConfigMap: only there may the file come later, elsewhere it is mistyped."""
+    return (folder / "..data").is_symlink()
+
+
+def _no_jwks(error: Exception) -> SettingInvalid:
+    return SettingInvalid({"LICENSE_JWKS_PATH": f"must name a JWKS file of public RSA keys; {error}"})
 
 
 def parse_jwks(text: str) -> dict[str, jwt.PyJWK]:

@@ -1,7 +1,6 @@
 """A real PostgreSQL for the run, a database for each test, and the app on top of it."""
 
 import itertools
-import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,14 +15,17 @@ from psycopg.rows import dict_row
 from starlette.applications import Starlette
 
 from billing_api.app import create_app
-from billing_api.cluster import configuration
 from billing_api.db import embedded
 from billing_api.db.migrate import migrate
 from billing_api.db.pool import Database
-from billing_api.keys import SigningKey
+from billing_api.http.docs import OpenApi
+from billing_api.kube.configuration import configuration
+from billing_api.licensing.keys import KeyRing, SigningKey
 from billing_api.settings import Settings
+from tests.services.billing_api.conformance import Conformance
 from tests.services.billing_api.fake_kubernetes import FakeKubernetes
-from tests.services.billing_api.harness import Billing, Query, Start
+from tests.services.billing_api.harness import Billing, Query, Start, StartAt, changed
+from tests.support.billing import data_folder
 
 _TEMPLATE = "template_billing"
 _numbers = itertools.count(1)
@@ -32,11 +34,7 @@ _numbers = itertools.count(1)
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
     """The embedded server with a migrated template; the URL names the template."""
-    # Not pytest's folder: its path is too long for a Unix socket.
-    with (
-        tempfile.TemporaryDirectory(prefix="billing-") as folder,
-        embedded.running(Path(folder), database=_TEMPLATE) as url,
-    ):
+    with data_folder() as path, embedded.running(path, database=_TEMPLATE) as url:
         with psycopg.connect(url, autocommit=True) as connection:
             # A database that lives for a minute need not survive a power cut.
             connection.execute("ALTER SYSTEM SET fsync = off")
@@ -81,17 +79,40 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def start(dsn: str, signing_key: SigningKey) -> Start:
-    @asynccontextmanager
-    async def run(settings: Settings) -> AsyncIterator[Billing]:
-        kubernetes = await configuration(settings)
-        app: Starlette = create_app(settings, dsn=dsn, signing_key=signing_key, kubernetes=kubernetes)
-        async with app.router.lifespan_context(app):
-            transport = httpx.ASGITransport(app=app)
-            async with httpx.AsyncClient(transport=transport, base_url="https://billing.test") as client:
-                yield Billing(client, app)
+def connected(settings: Settings, kubernetes: FakeKubernetes, tmp_path: Path) -> Settings:
+    """The same with the fake cluster."""
+    return changed(settings, kubeconfig=kubernetes.write_kubeconfig(tmp_path / "kubeconfig"))
 
-    return run
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A DATA_DIR for a built-in database."""
+    with data_folder() as path:
+        yield path
+
+
+@pytest.fixture
+def start_at(signing_key: SigningKey) -> StartAt:
+    def at(dsn: str) -> Start:
+        @asynccontextmanager
+        async def run(settings: Settings) -> AsyncIterator[Billing]:
+            kubernetes = await configuration(settings)
+            ring = KeyRing.open(settings) if settings.license_private_key_path else KeyRing([signing_key])
+            app: Starlette = create_app(settings, dsn=dsn, signing_keys=ring, kubernetes=kubernetes)
+            async with app.router.lifespan_context(app):
+                transport = httpx.ASGITransport(app=app)
+                async with httpx.AsyncClient(transport=transport, base_url="https://billing.test") as client:
+                    client.event_hooks["response"] = [Conformance(app.state.services.get(OpenApi).document)]
+                    yield Billing(client, app)
+
+        return run
+
+    return at
+
+
+@pytest.fixture
+def start(dsn: str, start_at: StartAt) -> Start:
+    return start_at(dsn)
 
 
 @pytest.fixture

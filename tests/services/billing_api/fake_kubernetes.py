@@ -6,7 +6,7 @@ Only for what the real one cannot be made to do at will; tests/cluster runs agai
 import asyncio
 import json
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,10 @@ import yaml
 from aiohttp import web
 
 _PATH = "/apis/iotistic.cloud/v1alpha1/customerinstances"
+_CONFIG_MAPS = "/api/v1/namespaces/{namespace}/configmaps/{name}"
 TOKEN = "fake-service-account-token"
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class FakeKubernetes:
@@ -24,9 +27,25 @@ class FakeKubernetes:
         applies: names in the order they were applied, repeated applies included.
         lists, watches: how many were asked for.
         refusals: answers to give instead of applying, each once: (status, message).
+        most_on_a_page: what a list answers at once, however much more is asked for.
+        gate: while it is not set, applies are received and wait.
     """
 
+    #: The tokens that are good; None for any.
+    tokens: set[str] | None = None
+    #: What each request showed as its Authorization.
+    shown: list[str]
+    #: How many requests were refused for their token.
+    unauthorized = 0
+    #: Whether every watch ends as too old at once.
+    always_expired = False
+    #: What to answer to everything, with status 200: something else that listens where the API server should be.
+    impostor: str | None = None
+
     def __init__(self) -> None:
+        self.shown = []
+        #: Data of the ConfigMaps by namespace/name; there is one that the billing API may write.
+        self.config_maps: dict[str, dict[str, str]] = {"iotistic-system/license-jwks": {}}
         self.objects: dict[str, dict[str, Any]] = {}
         self.applies: list[str] = []
         self.requests: list[tuple[str, str, str]] = []
@@ -34,6 +53,9 @@ class FakeKubernetes:
         self.watches = 0
         self.refusals: deque[tuple[int, str]] = deque()
         self.always_refuse: tuple[int, str] | None = None
+        self.most_on_a_page = 500
+        self.gate = asyncio.Event()
+        self.gate.set()
         self.port = 0
         self._version = 100
         self._changes: list[tuple[int, dict[str, Any]]] = []
@@ -44,9 +66,10 @@ class FakeKubernetes:
 
     async def start(self) -> None:
         """Begin to serve."""
-        app = web.Application()
+        app = web.Application(middlewares=[self._at_the_door])
         app.router.add_get(_PATH, self._list_or_watch)
         app.router.add_patch(_PATH + "/{name}", self._apply)
+        app.router.add_patch(_CONFIG_MAPS, self._apply_config_map)
         self._stopping = False
         self._runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=1)
         await self._runner.setup()
@@ -63,15 +86,15 @@ class FakeKubernetes:
             await self._runner.cleanup()
             self._runner = None
 
-    def write_kubeconfig(self, path: Path) -> Path:
-        """Write how to reach it."""
+    def write_kubeconfig(self, path: Path, *, user: Mapping[str, Any] | None = None) -> Path:
+        """Write how to reach it, as this user, or else with the usual token."""
         config = {
             "apiVersion": "v1",
             "kind": "Config",
             "current-context": "fake",
             "contexts": [{"name": "fake", "context": {"cluster": "fake", "user": "fake"}}],
             "clusters": [{"name": "fake", "cluster": {"server": f"http://127.0.0.1:{self.port}"}}],
-            "users": [{"name": "fake", "user": {"token": TOKEN}}],
+            "users": [{"name": "fake", "user": user or {"token": TOKEN}}],
         }
         path.write_text(yaml.safe_dump(config))
         return path
@@ -85,6 +108,13 @@ class FakeKubernetes:
         """Write a status, as the operator does."""
         item = self.objects[name]
         item["status"] = {"observedGeneration": item["metadata"]["generation"], **status}
+        await self._record("MODIFIED", item)
+
+    async def change(self, name: str, **spec: Any) -> None:
+        """Write a spec, as an administrator may."""
+        item = self.objects[name]
+        item["spec"] = {**item["spec"], **spec}
+        item["metadata"]["generation"] += 1
         await self._record("MODIFIED", item)
 
     async def delete(self, name: str) -> None:
@@ -106,10 +136,35 @@ class FakeKubernetes:
             self._changes.append((self._version, json.loads(json.dumps({"type": kind, "object": item}))))
             self._changed.notify_all()
 
+    @web.middleware
+    async def _at_the_door(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        authorization = request.headers.get("Authorization", "")
+        self.shown.append(authorization)
+        if self.impostor is not None:
+            return web.Response(text=self.impostor)
+        if self.tokens is not None and authorization.removeprefix("Bearer ") not in self.tokens:
+            self.unauthorized += 1
+            return web.json_response({"kind": "Status", "code": 401, "message": "Unauthorized"}, status=401)
+        return await handler(request)
+
+    async def _apply_config_map(self, request: web.Request) -> web.Response:
+        name = "{namespace}/{name}".format(**request.match_info)
+        if name not in self.config_maps:
+            message = f'configmaps "{name}" is forbidden: cannot create resource "configmaps"'
+            return web.json_response({"kind": "Status", "code": 403, "message": message}, status=403)
+        async with self._changed:
+            self.config_maps[name] = yaml.safe_load(await request.text())["data"]
+            self._changed.notify_all()
+        return web.json_response({"kind": "ConfigMap"})
+
     async def _apply(self, request: web.Request) -> web.Response:
         name = request.match_info["name"]
         body = yaml.safe_load(await request.text())
         self.requests.append((name, request.headers["Authorization"], request.query_string))
+        if not self.gate.is_set():
+            async with self._changed:
+                self._changed.notify_all()
+            await self.gate.wait()
         refusal = self.always_refuse or (self.refusals.popleft() if self.refusals else None)
         if refusal:
             async with self._changed:
@@ -129,7 +184,8 @@ class FakeKubernetes:
             return await self._watch(request)
         self.lists += 1
         names = sorted(self.objects)
-        limit, start = int(request.query.get("limit", "500")), int(request.query.get("continue") or 0)
+        limit = min(int(request.query.get("limit", "500")), self.most_on_a_page)
+        start = int(request.query.get("continue") or 0)
         page = [self.objects[name] for name in names[start : start + limit]]
         token = str(start + limit) if start + limit < len(names) else ""
         metadata = {"resourceVersion": str(self._version), "continue": token}
@@ -144,7 +200,8 @@ class FakeKubernetes:
             self._changed.notify_all()
         while not self._stopping:
             async with self._changed:
-                expired, news = version < self._oldest, [change for change in self._changes if change[0] > version]
+                expired = self.always_expired or version < self._oldest
+                news = [change for change in self._changes if change[0] > version]
                 if not expired and not news:
                     await self._changed.wait()
                     continue

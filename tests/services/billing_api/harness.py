@@ -3,15 +3,17 @@
 import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
 from starlette.applications import Starlette
 
-from billing_api.endpoints import Services
+from billing_api.http.call import Services
 from billing_api.settings import Settings
-from tests.support.billing import PASSWORD, session_of, signup_body
+from tests.support.billing import PASSWORD, session_of, signup_body, until_kubernetes_is
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,11 @@ class Billing:
         """What the app's endpoints work with."""
         services: Services = self.app.state.services
         return services
+
+    def at(self, address: str) -> Self:
+        """Return the same app as somebody else's client sees it, who sends from another address."""
+        transport = httpx.ASGITransport(app=self.app, client=(address, 40000))
+        return replace(self, client=httpx.AsyncClient(transport=transport, base_url=self.client.base_url))
 
     async def sign_up(
         self, email: str = "john@example.com", *, key: str | None = None, **fields: Any
@@ -50,13 +57,13 @@ class Billing:
         self.client.cookies.clear()
         return response
 
+    async def count(self, metric: str, **labels: str) -> float:
+        """Return what this process has counted in a metric, over all series that have these labels."""
+        return sum_of((await self.client.get("/metrics")).text, metric, **labels)
+
     async def until_kubernetes_is(self, wanted: str) -> httpx.Response:
         """Ask for readiness until it says so of Kubernetes."""
-        async with asyncio.timeout(60):
-            while True:
-                response = await self.client.get("/health/ready")
-                if response.json()["kubernetes"] == wanted:
-                    return response
+        return await until_kubernetes_is(self.client, wanted)
 
     async def status(self, signup: Mapping[str, Any]) -> dict[str, Any]:
         """GET the deployment status of a customer who has just signed up."""
@@ -70,8 +77,27 @@ class Billing:
 Query = Callable[..., list[dict[str, Any]]]
 #: Start the app with given settings, as often as wanted: each is a replica on the same database.
 Start = Callable[[Settings], AbstractAsyncContextManager[Billing]]
+#: The same for any database, by its URL.
+StartAt = Callable[[str], Start]
 
 
-def instance_name(signup: Mapping[str, Any]) -> str:
-    """Return the name of the instance a signup has queued."""
-    return str(signup["deployment"]["job_id"]).removesuffix("-g1")
+def changed(settings: Settings, **values: Any) -> Settings:
+    """Return settings that differ in a few values, checked like any."""
+    return Settings(**{**settings.model_dump(), **values})
+
+
+def sum_of(metrics: str, name: str, **labels: str) -> float:
+    """Return what a metric counts in a text for Prometheus, over all series that have these labels."""
+    return sum(
+        sample.value
+        for family in text_string_to_metric_families(metrics)
+        for sample in family.samples
+        if sample.name == name and sample.labels.items() >= labels.items()
+    )
+
+
+def pass_time(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    """Let the clock of this event loop jump ahead: whatever sleeps for less wakes up at its next turn."""
+    loop = asyncio.get_running_loop()
+    now = loop.time
+    monkeypatch.setattr(loop, "time", lambda: now() + seconds)

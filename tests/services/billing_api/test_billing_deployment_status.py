@@ -1,21 +1,12 @@
 """The deployment status, served from one shared watch."""
 
 import asyncio
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-import pytest
-
-from billing_api import cluster
 from billing_api.settings import Settings
 from tests.services.billing_api.fake_kubernetes import FakeKubernetes
-from tests.services.billing_api.harness import Billing, Query, Start, instance_name
-
-
-@pytest.fixture
-def connected(settings: Settings, kubernetes: FakeKubernetes, tmp_path: Path) -> Settings:
-    return replace(settings, kubeconfig=kubernetes.write_kubeconfig(tmp_path / "kubeconfig"))
+from tests.services.billing_api.harness import Billing, Query, Start
+from tests.support.billing import instance_name
 
 
 async def _until(billing: Billing, signup: dict[str, Any], **job: Any) -> dict[str, Any]:
@@ -113,10 +104,8 @@ async def test_a_watch_that_fell_too_far_behind_starts_with_a_new_list(
     assert kubernetes.lists == 2
 
 
-async def test_long_lists_are_read_in_pages(
-    start: Start, connected: Settings, kubernetes: FakeKubernetes, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(cluster, "_PAGE", 2)
+async def test_long_lists_are_read_in_pages(start: Start, connected: Settings, kubernetes: FakeKubernetes) -> None:
+    kubernetes.most_on_a_page = 2
     async with start(connected) as billing:
         signups = [await _deployed(billing, kubernetes, f"user{number}@example.com") for number in range(5)]
     for signup in signups:

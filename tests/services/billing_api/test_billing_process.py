@@ -2,54 +2,87 @@
 
 import asyncio
 import signal
-import tempfile
-from collections.abc import Iterator
+import stat
 from pathlib import Path
 
 import pytest
 
-from hack.processes import identify
-from tests.support.billing import PASSWORD, billing_process, session_of, signup_body
+from hack.processes import ProcessIdentity
+from tests.services.billing_api.harness import Query
+from tests.support.billing import (
+    PASSWORD,
+    billing_process,
+    built_in_server,
+    replica_environment,
+    session_of,
+    shared_secrets,
+    signup_body,
+)
 
 _LOGIN = {"email": "john@example.com", "password": PASSWORD}
 
 
-@pytest.fixture
-def folder() -> Iterator[str]:
-    # Not pytest's folder: its path is too long for a Unix socket.
-    with tempfile.TemporaryDirectory(prefix="billing-") as path:
-        yield path
-
-
-async def test_it_serves_ends_on_sigterm_and_logs_no_secret(dsn: str, tmp_path: Path) -> None:
-    environ = {"DATABASE_URL": dsn, "DATA_DIR": str(tmp_path), "LOG_LEVEL": "DEBUG", "LOG_FORMAT": "json"}
+async def test_it_serves_ends_on_sigterm_and_logs_no_secret(folder: Path) -> None:
+    environ = {"DATA_DIR": str(folder), "LOG_LEVEL": "DEBUG", "LOG_FORMAT": "json"}
     async with billing_process(environ) as process, await process.client() as client:
         signup = (await client.post("/api/customers/signup", json=signup_body())).json()
         status = await client.get(signup["deployment"]["check_status_url"], headers=session_of(signup))
         assert status.status_code == 200
         assert await process.end(signal.SIGTERM) == 0
-    assert "Generated a new licence signing key" in process.log
     assert "signed up" in process.log
-    for secret in (PASSWORD, signup["license"]["jwt"], signup["session"]["token"], "BEGIN PRIVATE KEY"):
+    for secret in (
+        PASSWORD,
+        signup["license"]["jwt"],
+        signup["session"]["token"],
+        "BEGIN PRIVATE KEY",
+        (folder / "session-secret").read_text().strip(),
+        (folder / "idempotency-secret").read_text().strip(),
+    ):
         assert secret not in process.log
 
 
-async def test_with_the_built_in_database_nothing_is_lost_by_sigterm_or_kill(folder: str) -> None:
-    environ = {"DATA_DIR": folder}
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+async def test_with_the_built_in_database_nothing_is_lost_however_the_process_ends(
+    folder: Path, number: signal.Signals
+) -> None:
+    environ = {"DATA_DIR": str(folder)}
     async with billing_process(environ) as process, await process.client() as client:
         assert (await client.post("/api/customers/signup", json=signup_body())).status_code == 201
-        server = identify(int((Path(folder) / "postgres" / "postmaster.pid").read_text().split()[0]))
-        await process.end(signal.SIGKILL)
-    assert server is not None
+        await process.end(number)
     async with billing_process(environ) as process, await process.client() as client:
         assert (await client.post("/api/customers/login", json=_LOGIN)).status_code == 200
-        assert await process.end(signal.SIGINT) == 0
-    assert not server.is_alive()
-    assert not (Path(folder) / "postgres" / "postmaster.pid").exists()
-    async with billing_process(environ) as process, await process.client() as client:
-        assert (await client.post("/api/customers/login", json=_LOGIN)).status_code == 200
-        assert await process.end(signal.SIGTERM) == 0
-    assert not (Path(folder) / "postgres" / "postmaster.pid").exists()
+
+
+async def test_the_process_ends_only_when_its_database_has_ended(folder: Path) -> None:
+    async with billing_process({"DATA_DIR": str(folder)}) as process, await process.client():
+        server = built_in_server(folder)
+        # Stopped, it cannot end, and shows by the signal that waits for it that it was told to.
+        server.send_signal(signal.SIGSTOP)
+        try:
+            ending = asyncio.create_task(process.end(signal.SIGTERM))
+            await _told_to_end(server)
+            assert process.child.returncode is None
+            assert not ending.done()
+        finally:
+            server.send_signal(signal.SIGCONT)
+        assert await ending == 0
+        # At once: the kernel, too, tells it to end when we are gone, and that must not be what ended it.
+        assert not server.is_alive()
+        assert not (folder / "postgres" / "postmaster.pid").exists()
+
+
+async def _told_to_end(server: ProcessIdentity) -> None:
+    """Wait until SIGINT is pending for a stopped process (proc(5): ShdPnd is a mask of signals)."""
+    async with asyncio.timeout(60):
+        while True:
+            if _pending_signals(server.pid) & 1 << (signal.SIGINT - 1):
+                return
+            await asyncio.sleep(0.01)
+
+
+def _pending_signals(pid: int) -> int:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1], 16) for line in lines if line.startswith("ShdPnd:"))
 
 
 async def test_bad_settings_end_it_with_their_names_and_status_78(tmp_path: Path) -> None:
@@ -60,11 +93,41 @@ async def test_bad_settings_end_it_with_their_names_and_status_78(tmp_path: Path
         assert await process.child.wait() == 78
 
 
+async def test_with_a_database_for_several_what_they_must_share_is_asked_for_all_at_once(
+    dsn: str, tmp_path: Path
+) -> None:
+    async with billing_process({"DATABASE_URL": dsn, "DATA_DIR": str(tmp_path)}) as process:
+        for name in ("LICENSE_PRIVATE_KEY_PATH", "SESSION_SECRET", "IDEMPOTENCY_SECRET"):
+            await process.until(f"^{name}: must be set, to the same in every replica.*; make one with: openssl ")
+        assert await process.child.wait() == 78
+
+
+async def test_with_the_built_in_database_the_secrets_are_generated_each_for_itself(folder: str) -> None:
+    async with billing_process({"DATA_DIR": folder}) as process, await process.client() as client:
+        assert (await client.post("/api/customers/signup", json=signup_body())).status_code == 201
+    assert "Generated a new license signing key" in process.log
+    files = [Path(folder) / name for name in ("session-secret", "idempotency-secret", "license-signing-key.pem")]
+    assert [stat.S_IMODE(file.stat().st_mode) for file in files] == [0o600] * 3
+    assert len({file.read_bytes() for file in files}) == 3
+    for file in files:
+        assert file.read_text().strip() not in process.log
+
+
+async def test_a_key_that_is_revoked_ends_the_start_with_the_cure(dsn: str, query: Query, tmp_path: Path) -> None:
+    environ = {"DATABASE_URL": dsn, "DATA_DIR": str(tmp_path), **shared_secrets(tmp_path)}
+    async with billing_process(environ) as process, await process.client():
+        pass
+    query("UPDATE signing_keys SET revoked_at = now()")
+    async with billing_process(environ) as process:
+        await process.until("LICENSE_PRIVATE_KEY_PATH: every key there is revoked .* billing-api keys rotate")
+        assert await process.child.wait() == 78
+
+
 async def test_a_body_that_never_ends_is_refused_on_a_real_connection(dsn: str, tmp_path: Path) -> None:
     head = b"POST /api/customers/signup HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
     chunk = b"1000\r\n" + b" " * 4096 + b"\r\n"
     async with (
-        billing_process({"DATABASE_URL": dsn, "DATA_DIR": str(tmp_path)}) as process,
+        billing_process(replica_environment(dsn, tmp_path)) as process,
         await process.client() as client,
     ):
         reader, writer = await asyncio.open_connection(client.base_url.host, client.base_url.port)
@@ -77,7 +140,7 @@ async def test_a_body_that_never_ends_is_refused_on_a_real_connection(dsn: str, 
 
 async def test_a_caller_who_hangs_up_is_no_defect(dsn: str, tmp_path: Path) -> None:
     head = b"POST /api/customers/signup HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-    async with billing_process({"DATABASE_URL": dsn, "DATA_DIR": str(tmp_path)}) as process:
+    async with billing_process(replica_environment(dsn, tmp_path)) as process:
         client = await process.client()
         _, writer = await asyncio.open_connection(client.base_url.host, client.base_url.port)
         writer.write(head + b"Content-Length: 99\r\n\r\n{")
@@ -98,14 +161,13 @@ async def test_a_broken_kubeconfig_and_a_missing_database_are_told_in_a_line(tmp
         await process.until(f"KUBECONFIG: {broken} cannot be used")
         assert await process.child.wait() == 78
     nowhere = "postgresql://billing@127.0.0.1:1/billing"
-    async with billing_process({"DATABASE_URL": nowhere, "DATA_DIR": str(tmp_path)}) as process:
+    async with billing_process(replica_environment(nowhere, tmp_path)) as process:
         await process.until("DATABASE_URL: PostgreSQL does not answer")
         assert await process.child.wait() == 69
 
 
-async def test_the_built_in_database_ends_with_a_process_that_is_killed(folder: str) -> None:
-    async with billing_process({"DATA_DIR": folder}) as process, await process.client():
-        server = identify(int((Path(folder) / "postgres" / "postmaster.pid").read_text().split()[0]))
-        assert server is not None
+async def test_the_built_in_database_ends_with_a_process_that_is_killed(folder: Path) -> None:
+    async with billing_process({"DATA_DIR": str(folder)}) as process, await process.client():
+        server = built_in_server(folder)
         await process.end(signal.SIGKILL)
-    assert await asyncio.to_thread(server.wait, timeout=30)
+        assert await asyncio.to_thread(server.wait, timeout=30)

@@ -1,15 +1,19 @@
 import asyncio
 import logging
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from uuid import UUID, uuid4
 
 import jwt
+import psycopg
 import pytest
 
-from billing_api.accounts import instance_name as name_of
-from billing_api.keys import SigningKey
-from tests.services.billing_api.harness import Billing, Query, instance_name
-from tests.support.billing import PASSWORD
+from billing_api.accounts.signup import Signups
+from billing_api.accounts.signup import instance_name as name_of
+from billing_api.licensing.keys import SigningKey
+from billing_api.settings import Settings
+from tests.services.billing_api.harness import Billing, Query, Start
+from tests.support.billing import PASSWORD, instance_name
 
 
 async def test_the_answer_has_the_fields_of_the_documents(billing: Billing) -> None:
@@ -46,7 +50,7 @@ async def test_the_answer_has_the_fields_of_the_documents(billing: Billing) -> N
     assert response.headers["cache-control"] == "no-store"
 
 
-async def test_the_licence_is_for_this_customers_instance(billing: Billing, signing_key: SigningKey) -> None:
+async def test_the_license_is_for_this_customers_instance(billing: Billing, signing_key: SigningKey) -> None:
     answer = (await billing.sign_up()).json()
     claims = jwt.decode(
         answer["license"]["jwt"],
@@ -64,17 +68,17 @@ async def test_all_that_belongs_to_an_account_is_stored(billing: Billing, query:
     answer = (await billing.sign_up(full_name="John Doe")).json()
     customer_id = answer["customer"]["customer_id"]
     [customer] = query("SELECT * FROM customers")
-    [licence] = query("SELECT * FROM licenses")
+    [license] = query("SELECT * FROM licenses")
     assert (customer["customer_id"], customer["full_name"]) == (customer_id, "John Doe")
     assert customer["password_hash"].startswith("$2b$10$")
-    assert licence["jwt"] == answer["license"]["jwt"]
+    assert license["jwt"] == answer["license"]["jwt"]
     assert [
         {"plan": "starter", "status": "trialing", "customer_id": customer_id},
     ] == query("SELECT plan, status, customer_id FROM subscriptions")
     assert [
-        {"action": "generated", "type": "trial_signup", "customer_id": customer_id, "license_jti": licence["jti"]},
+        {"action": "generated", "type": "trial_signup", "customer_id": customer_id, "license_jti": license["jti"]},
     ] == query("SELECT action, type, customer_id, license_jti FROM license_history")
-    assert [{"state": "pending", "customer_id": customer_id}] == query("SELECT state, customer_id FROM outbox")
+    assert [{"state": "pending", "subject": customer_id}] == query("SELECT state, subject FROM outbox")
 
 
 async def test_the_password_is_neither_stored_nor_logged(
@@ -107,6 +111,23 @@ async def test_of_twenty_signups_of_one_address_at_once_one_succeeds(billing: Bi
         assert query(f"SELECT count(*) FROM {table}") == [{"count": 1}]
 
 
+async def test_postgresql_does_not_write_an_address_that_is_taken_to_its_log(
+    start: Start, settings: Settings, dsn: str, query: Query
+) -> None:
+    # Whatever its own settings are, for this database it logs all it can.
+    database = psycopg.conninfo.conninfo_to_dict(dsn)
+    for setting in ("log_error_verbosity = verbose", "log_min_error_statement = error"):
+        query(f"ALTER DATABASE {database['dbname']} SET {setting}")
+    async with start(settings) as billing:
+        await billing.sign_up("only-here@example.com")
+        assert (await billing.sign_up("Only-here@example.com")).status_code == 409
+        with psycopg.connect(dsn) as connection, pytest.raises(psycopg.Error):
+            connection.execute("SELECT 1/0 AS a_statement_that_fails")
+    text = (Path(str(database["host"])) / "log").read_text(errors="replace")
+    assert "a_statement_that_fails" in text
+    assert "only-here@example.com" not in text.lower()
+
+
 async def test_a_bad_signup_names_every_field(billing: Billing) -> None:
     response = await billing.client.post("/api/customers/signup", json={"email": "john", "password": "short"})
     assert response.status_code == 400
@@ -119,7 +140,7 @@ async def test_a_name_that_is_taken_is_drawn_again(
     first, twin, other = uuid4(), uuid4(), uuid4()
     twin = UUID(hex=first.hex[:12] + twin.hex[12:])
     drawn = iter([first, twin, other])
-    billing.services.accounts._new_id = lambda: next(drawn)
+    billing.services.get(Signups)._new_id = lambda: next(drawn)
     answers = [(await billing.sign_up(email)).json() for email in ("a@example.com", "b@example.com")]
     assert [instance_name(answer) for answer in answers] == [name_of(first), name_of(other)]
     assert len(query("SELECT * FROM customers")) == 2
@@ -129,7 +150,7 @@ async def test_a_name_that_is_taken_is_drawn_again(
 async def test_the_session_arrives_as_an_http_only_cookie_too(billing: Billing) -> None:
     response = await billing.sign_up()
     cookie = response.headers["set-cookie"]
-    assert cookie.startswith(f"billing_session={response.json()['session']['token']}; ")
+    assert cookie.startswith(f"__Host-billing_session={response.json()['session']['token']}; ")
     attributes = {part.strip().lower() for part in cookie.split(";")[1:]}
     assert {"httponly", "samesite=lax", "secure", "path=/"} <= attributes
 

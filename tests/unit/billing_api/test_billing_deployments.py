@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from billing_api.answers import DeploymentAnswer
 from billing_api.db.outbox import Progress
-from billing_api.deployments import describe, instance_url, job_state
-from billing_api.instances import Sight, parse
+from billing_api.deployments.models import DeploymentAnswer
+from billing_api.deployments.status import describe, instance_url, job_state
+from billing_api.kube.instances import Sight, parse
 
 NAME = "cb4c867f44a92"
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -123,7 +123,7 @@ def test_a_stale_picture_says_so() -> None:
         (PENDING, {}, "waiting", "pending", "queued"),
         (PENDING, {"current": False}, "waiting", "pending", "Nothing is lost"),
         (None, {}, "waiting", "pending", "queued"),
-        (replace(PENDING, state="failed", last_error="spec.x is wrong"), {}, "failed", "failed", "spec.x is wrong"),
+        (replace(PENDING, state="refused", last_error="spec.x is wrong"), {}, "failed", "failed", "spec.x is wrong"),
         (replace(PENDING, state="done"), {"gone": True}, "completed", "deleted", "deleted"),
     ],
 )

@@ -1,9 +1,13 @@
 import asyncio
 import time
+from collections.abc import Awaitable
 
 import pytest
 
-from billing_api.passwords import Passwords, hash_password, verify_password
+from billing_api.accounts.passwords import Passwords, hash_password, verify_password
+from billing_api.errors import ServiceUnavailable
+
+HASHED = hash_password("SecurePass123")
 
 
 def test_a_hash_is_bcrypt_of_cost_ten_and_verifies_only_its_password() -> None:
@@ -43,10 +47,72 @@ def test_an_unknown_account_costs_as_much_as_a_known_one() -> None:
 
 async def test_the_event_loop_goes_on_while_passwords_are_hashed() -> None:
     turns = 0
-    with Passwords(threads=1) as passwords:
+    with Passwords(queue=1, threads=1) as passwords:
         hashing = asyncio.ensure_future(passwords.hash("SecurePass123"))
         while not hashing.done():
             turns += 1
             await asyncio.sleep(0)
         assert await passwords.verify("SecurePass123", hashing.result())
     assert turns > 10
+
+
+async def _note(order: list[str], name: str, work: Awaitable[object]) -> None:
+    await work
+    order.append(name)
+
+
+@pytest.mark.parametrize("flooded", ["verify", "hash"])
+async def test_neither_lane_is_starved_by_a_flood_in_the_other(flooded: str) -> None:
+    order: list[str] = []
+    with Passwords(queue=20, threads=1) as passwords:
+
+        def work(lane: str) -> Awaitable[object]:
+            return passwords.verify("SecurePass123", HASHED) if lane == "verify" else passwords.hash("SecurePass123")
+
+        [other] = {"verify", "hash"} - {flooded}
+        lanes = [*[flooded] * 20, other, other]
+        await asyncio.gather(*(_note(order, lane, work(lane)) for lane in lanes))
+    # One of the flood is at work when the others arrive; then the lanes take turns.
+    assert len(order) == 22
+    assert order[:5].count(other) == 2
+
+
+async def test_past_the_bound_of_a_lane_the_answer_is_at_once_that_there_is_no_room() -> None:
+    with Passwords(queue=2, threads=1) as passwords:
+        tries = [asyncio.create_task(passwords.verify("SecurePass123", HASHED)) for _ in range(5)]
+        await asyncio.sleep(0)
+        assert passwords.waiting("verify") == 2
+        refused = [attempt for attempt in tries if attempt.done()]
+        assert tries[3:] == refused
+        for attempt in refused:
+            error = attempt.exception()
+            assert isinstance(error, ServiceUnavailable)
+            assert int(error.headers["Retry-After"]) >= 1
+        # The other lane has its own room.
+        assert await passwords.hash("SecurePass123")
+        assert await asyncio.gather(*tries[:3]) == [True] * 3
+        assert passwords.waiting("verify") == 0
+
+
+async def test_whoever_gives_up_waiting_makes_room_and_takes_no_thread_along() -> None:
+    with Passwords(queue=2, threads=1) as passwords:
+        at_work, *waiting = [asyncio.create_task(passwords.verify("SecurePass123", HASHED)) for _ in range(3)]
+        await asyncio.sleep(0)
+        for attempt in (at_work, *waiting):
+            attempt.cancel()
+        await asyncio.wait([at_work, *waiting])
+        assert passwords.waiting("verify") == 0
+        async with asyncio.timeout(30):
+            assert await asyncio.gather(*(passwords.verify("SecurePass123", HASHED) for _ in range(2))) == [True] * 2
+            assert await passwords.verify("SecurePass123", HASHED)
+
+
+async def test_a_thread_that_was_handed_to_somebody_who_gives_up_goes_to_the_next() -> None:
+    with Passwords(queue=2, threads=1) as passwords:
+        first = asyncio.create_task(passwords.verify("SecurePass123", HASHED))
+        second = asyncio.create_task(passwords.verify("SecurePass123", HASHED))
+        # Woken in the same moment, before the second has had the time to go on.
+        first.add_done_callback(lambda _: second.cancel())
+        await asyncio.wait([first, second])
+        async with asyncio.timeout(30):
+            assert await passwords.verify("SecurePass123", HASHED)

@@ -13,10 +13,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from billing_api.http.middleware import Observe
+from billing_api.http.problems import HANDLERS
+from billing_api.http.requests import MAX_BODY_BYTES, idempotency_key, read_object
 from billing_api.metrics import Metrics
-from billing_api.middleware import Observe
-from billing_api.problems import HANDLERS
-from billing_api.requests import MAX_BODY_BYTES, idempotency_key, read_object
 
 JSON = {"Content-Type": "application/json"}
 

@@ -16,7 +16,7 @@ from customer_operator.naming import Manifest
 from customer_operator.settings import Settings
 from tests.support.generate import make_resource
 from tests.support.kube_server import KubeServer, WatchableKube, kube_server
-from tests.support.licences import jwk, write_jwks
+from tests.support.licenses import jwk, write_jwks
 
 NAMESPACE = "customer-acme"
 ORDER = make_resource(mqtt={"exposure": "NodePort"})

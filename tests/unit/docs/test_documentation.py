@@ -2,13 +2,14 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
+from pydantic_core import PydanticUndefined
 
+from billing_api.metrics import ConnectionMetrics
 from billing_api.metrics import Metrics as BillingMetrics
 from billing_api.settings import Settings as BillingSettings
 from customer_operator.components.stack import COMPONENTS
@@ -44,7 +45,7 @@ def section(title: str) -> str:
 
 
 def shown(default: Any) -> str:
-    if default in (MISSING, "", None, ()) or default == {}:
+    if default in (PydanticUndefined, "", None, ()) or default == {}:
         return "empty"
     if isinstance(default, dict):
         return f"`{','.join(f'{key}={value}' for key, value in default.items())}`"
@@ -54,7 +55,7 @@ def shown(default: Any) -> str:
 
 
 def billing_defaults() -> dict[str, str]:
-    return {item.name.upper(): shown(item.default) for item in fields(BillingSettings)}
+    return {name.upper(): shown(item.default) for name, item in BillingSettings.model_fields.items()}
 
 
 def operator_defaults() -> dict[str, str]:
@@ -68,6 +69,7 @@ def metric_labels() -> dict[str, str]:
     registry = CollectorRegistry()
     OperatorMetrics(registry)
     BillingMetrics(registry)
+    ConnectionMetrics(registry)
     registry.register(QueueCollector(WorkQueue(clock=lambda: 0.0)))
     declared = {
         name: tuple(getattr(collector, "_labelnames", ()))

@@ -1,4 +1,4 @@
-"""Accounts, trials, licences, sessions, idempotency keys, login attempts and the outbox."""
+"""Accounts, trials, licenses, sessions, idempotency keys, login attempts and the outbox."""
 
 from alembic import op
 
@@ -51,7 +51,7 @@ _TABLES = (
     )
     """,
     "CREATE INDEX licenses_newest ON licenses (customer_id, issued_at DESC)",
-    # Who got which licence when, and why; it outlives the licence and the customer.
+    # Who got which license when, and why; it outlives the license and the customer.
     """
     CREATE TABLE license_history (
         id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

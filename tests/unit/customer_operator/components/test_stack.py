@@ -307,16 +307,16 @@ def test_a_company_name_reaches_the_pod_as_it_was_written() -> None:
 # -- changes ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_renewed_licence_restarts_the_api_and_nothing_else() -> None:
+def test_a_renewed_license_restarts_the_api_and_nothing_else() -> None:
     context = make_context()
 
-    assert _changed(context, replace(context, license_key="fake.renewed.licence")) == {
+    assert _changed(context, replace(context, license_key="fake.renewed.license")) == {
         "Secret/license",
         "Deployment/api",
     }
 
 
-def test_new_licence_keys_restart_the_api_and_nothing_else() -> None:
+def test_new_license_keys_restart_the_api_and_nothing_else() -> None:
     rotated = make_platform(license_jwks='{"keys": []}')
 
     assert _changed(make_context(), make_context(platform=rotated)) == {"Secret/license", "Deployment/api"}

@@ -34,7 +34,7 @@ def references(*secrets: Manifest) -> ReferencedSecrets:
 
 
 async def resolve(source: ReferencedSecrets, instance: CustomerInstance) -> str | Login | None:
-    """Return the licence or the login, whichever the instance refers to."""
+    """Return the license or the login, whichever the instance refers to."""
     return await (source.license_key(instance) if instance is LICENSED else source.external_login(instance))
 
 

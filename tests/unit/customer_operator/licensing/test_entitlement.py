@@ -1,4 +1,4 @@
-"""What an instance is entitled to: plan in force, how the licence reads, suspension, and when to look again."""
+"""What an instance is entitled to: plan in force, how the license reads, suspension, and when to look again."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -12,7 +12,7 @@ from customer_operator.licensing.keys import KeySet
 from customer_operator.model.instance import CustomerInstance, Plan
 from customer_operator.model.plans import PLANS
 from tests.support.generate import make_instance
-from tests.support.licences import ISSUER, jwk, sign, write_jwks
+from tests.support.licenses import ISSUER, jwk, sign, write_jwks
 from tests.support.statuses import compute, make_observed_state
 
 EXPIRY = datetime(2027, 3, 1, tzinfo=UTC)
@@ -33,13 +33,13 @@ def with_plan(plan: Plan = Plan.PROFESSIONAL, *, suspend: bool = False) -> Custo
 def decision(
     keys: KeySet, *, instance: CustomerInstance | None = None, now: datetime, plan: str = "professional"
 ) -> Decision:
-    """Evaluate an instance with a licence that was issued long ago and ends at EXPIRY."""
+    """Evaluate an instance with a license that was issued long ago and ends at EXPIRY."""
     token = sign(plan=plan, exp=int(EXPIRY.timestamp()), nbf=0, iat=0)
     return evaluate(instance or with_plan(), token=token, keys=keys, issuer=ISSUER, grace=GRACE, now=now)
 
 
 @pytest.mark.parametrize("plan", list(Plan))
-def test_without_a_licence_the_plan_of_the_spec_is_in_force(plan: Plan) -> None:
+def test_without_a_license_the_plan_of_the_spec_is_in_force(plan: Plan) -> None:
     found = evaluate(with_plan(plan), token=None, keys=KeySet(None), issuer=ISSUER, grace=GRACE, now=EXPIRY)
 
     assert found == Decision(
@@ -68,7 +68,7 @@ def test_a_license_decides_features_and_limits_as_long_as_it_is_one(keys: KeySet
         (EXPIRY + GRACE, "Expired", False, "Expired", EXPIRED, None),
     ],
 )
-def test_a_licence_runs_out_by_way_of_a_grace_period(
+def test_a_license_runs_out_by_way_of_a_grace_period(
     keys: KeySet,
     now: datetime,
     state: str,
@@ -95,7 +95,7 @@ def test_a_licence_runs_out_by_way_of_a_grace_period(
         (Plan.STARTER, "trial", False),
     ],
 )
-def test_the_licence_decides_the_plan_and_says_so_when_the_spec_asks_for_more(
+def test_the_license_decides_the_plan_and_says_so_when_the_spec_asks_for_more(
     keys: KeySet, asked: Plan, granted: str, *, ok: bool
 ) -> None:
     found = decision(keys, instance=with_plan(asked), plan=granted, now=EXPIRY - GRACE)
@@ -121,7 +121,7 @@ def test_spec_suspend_suspends_without_a_license() -> None:
     assert found.suspended == SUSPENDED
 
 
-def test_a_licence_of_another_instance_is_refused(keys: KeySet) -> None:
+def test_a_license_of_another_instance_is_refused(keys: KeySet) -> None:
     other = replace(with_plan(), name="other")
 
     with pytest.raises(LicenseRejected, match="issued for another instance"):
@@ -135,7 +135,7 @@ def test_every_reading_fits_the_status(keys: KeySet, now: datetime) -> None:
     compute(make_observed_state(plan=found.plan, license=found.license, suspended=found.suspended))
 
 
-def test_a_refused_licence_reads_as_invalid_with_the_cure() -> None:
+def test_a_refused_license_reads_as_invalid_with_the_cure() -> None:
     reading = rejected(LicenseRejected("it is not a JWT; copy the license again, whole"))
 
     assert (reading.state, reading.ok, reading.reason) == ("Invalid", False, "LicenseInvalid")

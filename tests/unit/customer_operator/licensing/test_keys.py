@@ -12,7 +12,7 @@ from jwt.algorithms import RSAAlgorithm
 
 from customer_operator.errors import SettingInvalid
 from customer_operator.licensing.keys import KeySet, parse_jwks
-from tests.support.licences import check, claims, jwk, private_key, refusal, sign, write_jwks
+from tests.support.licenses import check, claims, jwk, private_key, refusal, sign, write_jwks
 
 
 def test_keys_are_rotated_without_a_restart(tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ def test_only_rsa_keys_with_an_id_are_taken() -> None:
 
 
 def test_a_private_key_is_refused_without_being_shown() -> None:
-    """The operator hands its JWKS to the tenants; a private key in it would let them sign their own licences."""
+    """The operator hands its JWKS to the tenants; a private key in it would let them sign their own licenses."""
     private = {**RSAAlgorithm.to_jwk(private_key("k1"), as_dict=True), "kid": "k1"}
 
     with pytest.raises(ValueError, match="the key 'k1' is a private key") as caught:
@@ -121,7 +121,7 @@ def test_a_document_that_tenants_must_not_be_given_is_refused_by_the_settings_na
             KeySet(each)
 
 
-def test_an_elliptic_key_under_the_id_of_a_licence_is_no_way_in(tmp_path: Path) -> None:
+def test_an_elliptic_key_under_the_id_of_a_license_is_no_way_in(tmp_path: Path) -> None:
     key = ec.generate_private_key(ec.SECP256R1())
     public = {**jwt.algorithms.ECAlgorithm.to_jwk(key.public_key(), as_dict=True), "kid": "ec"}
     keys = KeySet(write_jwks(tmp_path / "jwks.json", public))
@@ -184,6 +184,19 @@ def test_a_broken_rotation_keeps_the_keys_and_shows_none(tmp_path: Path, caplog:
     assert keys.document() == document(jwk("k2"))
     assert caplog.text.count("cannot be read, those known before stay") == 2
     assert private["d"] not in caplog.text
+
+
+def test_a_mounted_configmap_without_keys_is_waited_for(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    mounted = MountedKeys(tmp_path, jwk("k1"))
+    (tmp_path / "..data" / "jwks.json").unlink()
+    keys = KeySet(mounted.path)
+    assert (keys.get("k1"), keys.document()) == (None, None)
+    assert caplog.text.count("no license is trusted until the billing API has published its keys") == 1
+    assert "cannot be read" not in caplog.text
+
+    mounted.swap(document(jwk("k1")))
+
+    assert check(sign("k1"), keys)
 
 
 def test_without_a_file_there_are_no_keys() -> None:

@@ -1,4 +1,4 @@
-"""Licences: what is trusted, what is refused and how that reads, and how keys are rotated."""
+"""Licenses: what is trusted, what is refused and how that reads, and how keys are rotated."""
 
 import base64
 import hashlib
@@ -17,7 +17,7 @@ from customer_operator.licensing.keys import KeySet
 from customer_operator.licensing.token import LEEWAY_SECONDS, Entitlement, LicenseState
 from customer_operator.model.instance import Plan
 from customer_operator.model.plans import PLANS
-from tests.support.licences import DAY, ISSUER, check, claims, jwk, private_key, refusal, sign, write_jwks
+from tests.support.licenses import DAY, ISSUER, check, claims, jwk, private_key, refusal, sign, write_jwks
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def handmade(header: dict[str, Any], secret: bytes | None) -> str:
     return (body + b"." + base64.urlsafe_b64encode(signature).rstrip(b"=")).decode()
 
 
-def test_a_good_licence_tells_plan_expiry_and_key(keys: KeySet) -> None:
+def test_a_good_license_tells_plan_expiry_and_key(keys: KeySet) -> None:
     expires = int(time.time()) + DAY
 
     assert check(sign("k2", exp=expires), keys) == Entitlement(
@@ -121,7 +121,7 @@ def test_an_audience_may_be_one_of_several(keys: KeySet) -> None:
     assert check(sign(aud=["somebody", "customer-instance:acme"]), keys)
 
 
-def test_an_expired_licence_is_still_read_for_the_grace_period_is_judged_later(keys: KeySet) -> None:
+def test_an_expired_license_is_still_read_for_the_grace_period_is_judged_later(keys: KeySet) -> None:
     assert check(sign(exp=int(time.time()) - DAY), keys).expires_at < datetime.now(UTC)
 
 
@@ -149,7 +149,7 @@ def test_an_expired_licence_is_still_read_for_the_grace_period_is_judged_later(k
         ({"exp": [1]}, "its claims plan or exp cannot be read"),
     ],
 )
-def test_a_licence_with_wrong_claims_is_refused_by_name(
+def test_a_license_with_wrong_claims_is_refused_by_name(
     keys: KeySet, overrides: dict[str, Any], complaint: str
 ) -> None:
     assert complaint in refusal(sign(**overrides), keys)
@@ -167,14 +167,14 @@ def test_what_is_no_jwt_is_refused(keys: KeySet, token: str) -> None:
     assert "copy the license again, whole" in refusal(token, keys) or "issue it again" in refusal(token, keys)
 
 
-def test_a_licence_that_was_not_copied_whole_is_refused(keys: KeySet) -> None:
+def test_a_license_that_was_not_copied_whole_is_refused(keys: KeySet) -> None:
     token = sign()
 
     assert "copy the license again, whole" in refusal(token[:-40], keys)
     assert "copy the license again, whole" in refusal(token.rpartition(".")[0], keys)
 
 
-def test_a_tampered_licence_is_refused(keys: KeySet) -> None:
+def test_a_tampered_license_is_refused(keys: KeySet) -> None:
     header, _, signature = sign().split(".")
     forged = f"{header}.{encoded(claims(plan='enterprise')).decode()}.{signature}"
 
@@ -185,11 +185,11 @@ def test_a_tampered_licence_is_refused(keys: KeySet) -> None:
 
 
 @pytest.mark.parametrize("algorithm", ["none", "None", "NONE"])
-def test_an_unsigned_licence_is_refused(keys: KeySet, algorithm: str) -> None:
+def test_an_unsigned_license_is_refused(keys: KeySet, algorithm: str) -> None:
     assert "cannot be verified" in refusal(handmade({"alg": algorithm, "typ": "JWT", "kid": "k1"}, None), keys)
 
 
-def test_a_licence_signed_with_the_public_key_as_a_shared_secret_is_refused(keys: KeySet) -> None:
+def test_a_license_signed_with_the_public_key_as_a_shared_secret_is_refused(keys: KeySet) -> None:
     """The classic confusion: HS256 over the text of the public key, which everybody may know."""
     public = private_key("k1").public_key()
     pem = public.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
@@ -218,7 +218,7 @@ def test_an_unknown_key_is_named_and_the_cure_with_it(keys: KeySet, headers: dic
     assert len(message) < 500
 
 
-def test_a_key_that_comes_with_the_licence_is_not_used(tmp_path: Path) -> None:
+def test_a_key_that_comes_with_the_license_is_not_used(tmp_path: Path) -> None:
     keys = KeySet(write_jwks(tmp_path / "jwks.json", jwk("k1")))
 
     for key_id, complaint in (("k2", "which the operator does not know"), ("k1", "its signature does not verify")):
@@ -226,7 +226,7 @@ def test_a_key_that_comes_with_the_licence_is_not_used(tmp_path: Path) -> None:
         assert complaint in refusal(token, keys)
 
 
-def test_an_operator_without_keys_trusts_no_licence() -> None:
+def test_an_operator_without_keys_trusts_no_license() -> None:
     assert "which the operator does not know" in refusal(sign(), KeySet(None))
 
 
@@ -248,10 +248,10 @@ ENTITLEMENT = Entitlement(plan=Plan.TRIAL, expires_at=EXPIRY, key_id="k1", featu
         (EXPIRY + timedelta(days=4000), LicenseState.EXPIRED),
     ],
 )
-def test_a_licence_is_valid_then_in_grace_then_expired(now: datetime, state: LicenseState) -> None:
+def test_a_license_is_valid_then_in_grace_then_expired(now: datetime, state: LicenseState) -> None:
     assert ENTITLEMENT.state(now=now, grace=GRACE) is state
 
 
-def test_without_a_grace_period_a_licence_expires_at_once() -> None:
+def test_without_a_grace_period_a_license_expires_at_once() -> None:
 
     assert ENTITLEMENT.state(now=EXPIRY, grace=timedelta(0)) is LicenseState.EXPIRED

@@ -99,7 +99,7 @@ def test_a_deletion_can_be_read_of_any_spec_and_an_unknown_policy_keeps_the_data
         ({"secretRef": {"name": "acme", "key": "jwt"}}, License(secret_name="acme", secret_key="jwt")),
     ],
 )
-def test_a_licence_is_inline_or_in_a_secret(written: dict[str, Any], parsed: License) -> None:
+def test_a_license_is_inline_or_in_a_secret(written: dict[str, Any], parsed: License) -> None:
     assert make_instance(license=written).license == parsed
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from billing_api.licences import ENTITLEMENTS
+from billing_api.licensing.licenses import ENTITLEMENTS
 from customer_operator.components import guardrails, stack
 from customer_operator.components.context import Context
 from customer_operator.licensing import claims

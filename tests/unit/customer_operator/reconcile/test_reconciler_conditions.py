@@ -7,7 +7,7 @@ import pytest
 
 from customer_operator import naming
 from customer_operator.licensing.keys import KeySet
-from tests.support.licences import jwk, sign, write_jwks
+from tests.support.licenses import jwk, sign, write_jwks
 from tests.support.pod_statuses import CRASHING
 from tests.support.reconciling import GRACE, World, with_metadata
 

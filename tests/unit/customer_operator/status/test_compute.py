@@ -197,7 +197,7 @@ def test_each_component_has_a_condition_of_its_own(readiness: Any, value: str, r
     assert (found["status"], found["reason"], found["message"]) == (value, reason, message)
 
 
-def test_the_licence_is_reported_in_its_own_words() -> None:
+def test_the_license_is_reported_in_its_own_words() -> None:
     reading = LicenseStatus(
         state="Grace", expires_at=NOW, key_id="k1", ok=False, reason="InGrace", message="renew it before tomorrow"
     )

@@ -1,0 +1,1 @@
+"""Accounts: signup, login, renewal, sessions, passwords."""

@@ -1,0 +1,1 @@
+"""A customer's deployment: ordered through the outbox, told of from the watch."""

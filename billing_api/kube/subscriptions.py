@@ -1,0 +1,95 @@
+"""Who wants to hear of changes: event streams, each of one customer's instance.
+
+A subscription holds no queue. It only remembers that something has changed since it was last asked, and its owner then
+looks at the newest state: whoever reads slowly misses intermediate states, and memory stays bounded.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from weakref import WeakSet
+
+from billing_api.errors import ServiceUnavailable, TooManyStreams
+from billing_api.metrics import Metrics
+
+#: Tabs and devices of one customer; each stream holds a connection, of which the process has MAX_CONNECTIONS.
+_PER_CUSTOMER = 8
+
+
+class Subscription(AsyncIterator[None]):
+    """Yields whenever something has changed since the last time; the first time at once. Ends when it is closed."""
+
+    def __init__(self) -> None:
+        self._changed = asyncio.Event()
+        self._changed.set()
+        self.closed = False
+
+    async def __anext__(self) -> None:
+        await self._changed.wait()
+        if self.closed:
+            raise StopAsyncIteration
+        self._changed.clear()
+
+    def notify(self) -> None:
+        """Let it yield."""
+        self._changed.set()
+
+    def close(self) -> None:
+        """Let it end, now or when it is asked next."""
+        self.closed = True
+        self._changed.set()
+
+
+class Subscriptions:
+    """All subscriptions of this process. One that its owner has dropped without closing it is gone, too."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._by_customer: dict[str, WeakSet[Subscription]] = {}
+        self._closed = False
+        metrics.event_streams.set_function(self._in_all)
+
+    def open(self, customer_id: str) -> Subscription:
+        """Return a new subscription to one customer's instance; the caller closes it.
+
+        Raises:
+            TooManyStreams: the customer has as many as one may have.
+            ServiceUnavailable: the process is shutting down.
+        """
+        if self._closed:
+            raise ServiceUnavailable("The service is restarting; connect again", headers={"Retry-After": "1"})
+        if self._count(customer_id) >= _PER_CUSTOMER:
+            raise TooManyStreams(
+                f"At most {_PER_CUSTOMER} event streams of a customer may be open at once; close one",
+                headers={"Retry-After": "60"},
+            )
+        subscription = Subscription()
+        self._by_customer.setdefault(customer_id, WeakSet()).add(subscription)
+        return subscription
+
+    def notify(self, customer_id: str) -> None:
+        """Tell those who follow a customer."""
+        for subscription in self._by_customer.get(customer_id, ()):
+            subscription.notify()
+
+    def notify_all(self) -> None:
+        """Tell everybody."""
+        for customer_id in self._by_customer:
+            self.notify(customer_id)
+
+    def close(self) -> None:
+        """End all subscriptions, and take no more: the server waits for the streams before it stops."""
+        self._closed = True
+        for subscriptions in self._by_customer.values():
+            for subscription in subscriptions:
+                subscription.close()
+
+    def _in_all(self) -> float:
+        return float(sum(not each.closed for some in self._by_customer.values() for each in some))
+
+    def _count(self, customer_id: str) -> int:
+        """Return how many are open; forget customers and subscriptions that are no more."""
+        for known, subscriptions in list(self._by_customer.items()):
+            for subscription in [each for each in subscriptions if each.closed]:
+                subscriptions.discard(subscription)
+            if not subscriptions:
+                del self._by_customer[known]
+        return len(self._by_customer.get(customer_id, ()))

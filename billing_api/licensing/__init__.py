@@ -1,0 +1,1 @@
+"""Licenses and the keys that sign them."""

@@ -1,0 +1,1 @@
+"""What must happen after a commit: at least once, in order for each subject."""

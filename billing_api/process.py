@@ -1,0 +1,65 @@
+"""The billing API as a process: its database, its server, and the order in which they begin and end."""
+
+import asyncio
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from prometheus_client import CollectorRegistry
+
+from billing_api.app import create_app
+from billing_api.db import embedded
+from billing_api.db.migrate import migrate
+from billing_api.db.pool import Database
+from billing_api.http import server
+from billing_api.http.stopping import Stop
+from billing_api.kube.configuration import configuration
+from billing_api.licensing.keys import KeyRing
+from billing_api.licensing.publication import admit
+from billing_api.own_secrets import OwnSecrets
+from billing_api.settings import Settings, require_shared
+
+log = logging.getLogger(__name__)
+
+
+def serve(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT; a second one ends the process at once. To be called in the main thread.
+
+    Raises:
+        BillingError: it cannot start; the message says why and names the cure.
+        SystemExit: status 0 when a signal came before it served, 1 when it does not come to that.
+    """
+    require_shared(settings)
+    stop = Stop()
+    stop.install()
+    server.allow_files(connections=settings.max_connections)
+    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    kubernetes = asyncio.run(configuration(settings))
+    OwnSecrets.load(settings)
+    signing_keys = KeyRing.open(settings)
+    with _database(settings) as dsn:
+        migrate(dsn)
+        asyncio.run(_admit(dsn, signing_keys))
+        registry = CollectorRegistry()
+        app = create_app(settings, dsn=dsn, signing_keys=signing_keys, kubernetes=kubernetes, registry=registry)
+        if not server.run(app, settings=settings, registry=registry, stop=stop):
+            sys.exit(1)
+    log.info("Stopped after %.1f s", stop.elapsed)
+
+
+async def _admit(dsn: str, signing_keys: KeyRing) -> None:
+    """Refuse unusable keys before the server starts, where a refusal is told in words."""
+    async with Database(dsn, size=1) as database:
+        await admit(database, signing_keys)
+
+
+@contextmanager
+def _database(settings: Settings) -> Iterator[str]:
+    if settings.database_url:
+        yield settings.database_url
+        return
+    log.info("DATABASE_URL is empty: starting the built-in PostgreSQL in %s", settings.data_dir)
+    with embedded.running(settings.data_dir) as dsn:
+        yield dsn
+        log.info("Stopping the built-in PostgreSQL")

@@ -1,0 +1,229 @@
+"""A license key's way from its file to the first license, and what becomes of those it has signed."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from billing_api.db import signing_keys
+from billing_api.db.pool import Database
+from billing_api.errors import ClusterRejected, ClusterUnavailable, Postponed, Refused, SettingsError, WatchExpired
+from billing_api.licensing.keys import KeyRing
+from billing_api.licensing.publication import ConfigMapPublication, Publication, admit
+from billing_api.settings import Settings
+from customer_operator.licensing.keys import KeySet, parse_jwks
+from tests.services.billing_api.harness import Query, Start, changed
+from tests.services.billing_api.key_rotation import ConfigMaps, Jobs, key, kid_of, publication_of, put, verified
+from tests.support.billing import session_of
+
+_OVERLAP = 3600.0
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> Path:
+    """A folder with one key, as a Secret would be mounted."""
+    put(tmp_path / "keys", "old")
+    return tmp_path / "keys"
+
+
+@pytest.fixture
+def replicas(settings: Settings, keys: Path, tmp_path: Path) -> tuple[Settings, Settings]:
+    """Two processes that share database, keys and secrets, each with a folder of its own."""
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    common = changed(
+        settings,
+        license_private_key_path=keys,
+        license_key_overlap=_OVERLAP,
+        session_secret="s" * 32,
+        idempotency_secret="i" * 32,
+    )
+    return changed(common, data_dir=tmp_path / "one"), changed(common, data_dir=tmp_path / "two")
+
+
+async def test_a_rotation_seen_by_two_replicas_costs_no_license_its_reader(
+    start: Start, replicas: tuple[Settings, Settings], keys: Path, query: Query
+) -> None:
+    async with start(replicas[0]) as one, start(replicas[1]) as two:
+        readers = [KeySet(settings.data_dir / "jwks.json") for settings in replicas]
+        signups = [await one.new_customer("before@example.com")]
+        put(keys, "new")
+        for billing in (one, two):
+            await publication_of(billing).refresh()
+        signups += [await one.new_customer("one@example.com"), await two.new_customer("two@example.com")]
+        rows = query("SELECT signs_from - published_at AS overlap FROM signing_keys ORDER BY created_at")
+        # The hour passes.
+        query("UPDATE signing_keys SET signs_from = now() WHERE kid = %s", key("new").kid)
+        signups += [await one.new_customer("three@example.com"), await two.new_customer("four@example.com")]
+        assert rows[-1]["overlap"].total_seconds() == _OVERLAP
+        assert [kid_of(signup) for signup in signups] == [key("old").kid] * 3 + [key("new").kid] * 2
+        for signup in signups:
+            assert [found.plan for found in verified(signup, *readers)] == ["trial", "trial"]
+        for billing in (one, two):
+            served = (await billing.client.get("/.well-known/jwks.json")).text
+            assert set(parse_jwks(served)) == {key("old").kid, key("new").kid}
+
+
+async def test_every_license_signed_while_a_new_key_comes_in_verifies_at_once_everywhere(
+    start: Start, replicas: tuple[Settings, Settings], keys: Path
+) -> None:
+    first, second = (changed(settings, license_key_overlap=1) for settings in replicas)
+    async with start(first) as one, start(second) as two, asyncio.timeout(60):
+        readers = [KeySet(settings.data_dir / "jwks.json") for settings in (first, second)]
+        put(keys, "new")
+        signers: list[str] = []
+        while signers.count(key("new").kid) < 2:
+            signup = await (one, two)[len(signers) % 2].new_customer(f"c{len(signers)}@example.com")
+            verified(signup, *readers)
+            signers.append(kid_of(signup))
+    assert signers[0] == key("old").kid
+    assert signers == sorted(signers, key=[key("old").kid, key("new").kid].index)
+
+
+async def test_a_replica_that_has_not_got_the_new_key_yet_signs_with_the_earlier_one(
+    start: Start, replicas: tuple[Settings, Settings], keys: Path, query: Query
+) -> None:
+    async with start(replicas[0]) as one, start(replicas[1]) as two:
+        put(keys, "new")
+        await publication_of(one).refresh()
+        query("UPDATE signing_keys SET signs_from = now() WHERE kid = %s", key("new").kid)
+        signups = [await one.new_customer("one@example.com"), await two.new_customer("two@example.com")]
+        await publication_of(two).refresh()
+        readers = [KeySet(settings.data_dir / "jwks.json") for settings in replicas]
+        assert [kid_of(signup) for signup in signups] == [key("new").kid, key("old").kid]
+        for signup in signups:
+            verified(signup, *readers)
+
+
+async def test_idempotency_keys_and_sessions_outlive_the_license_key(
+    start: Start, replicas: tuple[Settings, Settings], keys: Path, query: Query
+) -> None:
+    async with start(replicas[0]) as billing:
+        first = await billing.sign_up(key="k")
+        put(keys, "new")
+        await publication_of(billing).refresh()
+    query("UPDATE signing_keys SET signs_from = now() WHERE kid = %s", key("new").kid)
+    (keys / "old.pem").unlink()
+    async with start(replicas[0]) as billing:
+        again = await billing.sign_up(key="k")
+        billing.client.cookies.clear()
+        status = await billing.client.get(
+            first.json()["deployment"]["check_status_url"], headers=session_of(first.json())
+        )
+    assert (again.status_code, again.headers.get("idempotency-replayed")) == (201, "true")
+    assert again.json()["license"] == first.json()["license"]
+    assert status.status_code == 200
+
+
+async def test_the_first_keys_sign_at_once_and_each_is_made_known_once(database: Database, query: Query) -> None:
+    ring = KeyRing([key("old")])
+    await asyncio.gather(*(admit(database, ring) for _ in range(4)))
+    await admit(database, KeyRing([key("old"), key("new")]))
+    rows = query("SELECT kid, signs_from <= now() AS signing FROM signing_keys ORDER BY created_at")
+    assert rows == [{"kid": key("old").kid, "signing": True}, {"kid": key("new").kid, "signing": None}]
+
+
+async def test_of_replicas_with_different_first_keys_one_is_the_first(database: Database, query: Query) -> None:
+    names = ("a", "b", "c")
+    outcomes = await asyncio.gather(*(admit(database, KeyRing([key(name)])) for name in names), return_exceptions=True)
+    [winner] = query("SELECT kid FROM signing_keys WHERE signs_from IS NOT NULL")
+    refusals = [outcome for outcome in outcomes if isinstance(outcome, SettingsError)]
+    assert len(refusals) == 2
+    assert all(winner["kid"] in str(refusal) for refusal in refusals)
+
+
+async def test_a_start_with_the_new_key_alone_is_refused_and_publishes_it_through_the_others(
+    start: Start, replicas: tuple[Settings, Settings], keys: Path, database: Database, query: Query
+) -> None:
+    async with start(replicas[0]) as billing:
+        alone = KeyRing([key("new")])
+        with pytest.raises(SettingsError, match=f"the key that signs now, {key('old').kid}, is missing"):
+            await admit(database, alone)
+        await publication_of(billing).refresh()
+        with pytest.raises(SettingsError, match=r"signs only from \d{4}-.* on"):
+            await admit(database, alone)
+        query("UPDATE signing_keys SET signs_from = now() WHERE kid = %s", key("new").kid)
+        await admit(database, alone)
+
+
+async def test_while_no_key_may_sign_signups_are_503_with_the_time_to_wait_and_leave_nothing(
+    start: Start, replicas: tuple[Settings, Settings], keys: Path, query: Query
+) -> None:
+    put(keys, "new")
+    async with start(replicas[0]) as billing:
+        query("UPDATE signing_keys SET signs_from = now() + interval '100 s' WHERE kid = %s", key("new").kid)
+        query("UPDATE signing_keys SET revoked_at = now() WHERE kid = %s", key("old").kid)
+        pending = await billing.sign_up()
+        query("UPDATE signing_keys SET revoked_at = now()")
+        revoked = await billing.sign_up()
+        assert query("SELECT * FROM customers") == []
+        query("UPDATE signing_keys SET revoked_at = NULL, signs_from = now() WHERE kid = %s", key("new").kid)
+        assert (await billing.sign_up()).status_code == 201
+    assert (pending.status_code, revoked.status_code) == (503, 503)
+    assert 90 <= int(pending.headers["retry-after"]) <= 100
+    assert "retry-after" in revoked.headers
+
+
+async def test_a_key_that_is_revoked_leaves_every_publication(
+    start: Start, replicas: tuple[Settings, Settings], keys: Path, query: Query
+) -> None:
+    put(keys, "new")
+    async with start(replicas[0]) as billing:
+        assert set(parse_jwks((replicas[0].data_dir / "jwks.json").read_text())) == {key("old").kid, key("new").kid}
+        query("UPDATE signing_keys SET revoked_at = now() WHERE kid = %s", key("old").kid)
+        await publication_of(billing).refresh()
+        response = await billing.client.get("/.well-known/jwks.json")
+        assert response.json() == {"keys": [key("new").jwk]}
+        assert response.headers["cache-control"] == "public, max-age=300"
+        assert set(parse_jwks((replicas[0].data_dir / "jwks.json").read_text())) == {key("new").kid}
+
+
+async def test_caches_let_go_of_the_keys_before_a_new_one_signs(start: Start, settings: Settings) -> None:
+    async with start(changed(settings, license_key_overlap=100)) as billing:
+        response = await billing.client.get("/.well-known/jwks.json")
+    assert response.headers["cache-control"] == "public, max-age=50"
+
+
+async def test_with_a_cluster_a_key_counts_as_published_when_the_config_map_has_it(
+    database: Database, replicas: tuple[Settings, Settings], query: Query
+) -> None:
+    jobs, cluster, settings = Jobs(), ConfigMaps(), replicas[0]
+    await admit(database, KeyRing([key("old")]))
+    published = Publication(database, KeyRing([key("old"), key("new")]), settings=settings, add=jobs.add)
+    handler = ConfigMapPublication(database, cluster, settings=settings)
+    await published.start()
+    for failure, told in (
+        (ClusterUnavailable("away"), ClusterUnavailable),
+        (WatchExpired("gone"), Postponed),
+        (ClusterRejected("not that name"), Refused),
+    ):
+        cluster.failure = failure
+        with pytest.raises(told, match=str(failure)):
+            await handler.handle(None)
+    assert query("SELECT kid FROM signing_keys WHERE published_at IS NOT NULL") == []
+    cluster.failure = None
+    assert await handler.handle(None) == {"keys": [key("old").kid, key("new").kid]}
+    held = cluster.held["iotistic-system", "license-jwks"]["jwks.json"]
+    rows = query("SELECT kid, signs_from - published_at AS overlap FROM signing_keys ORDER BY created_at")
+    assert set(parse_jwks(held)) == {key("old").kid, key("new").kid}
+    assert rows[0]["overlap"].total_seconds() <= 0
+    assert rows[1]["overlap"].total_seconds() == _OVERLAP
+
+
+async def test_the_config_map_is_written_at_the_start_and_whenever_the_set_changes(
+    database: Database, replicas: tuple[Settings, Settings], keys: Path
+) -> None:
+    jobs = Jobs()
+    published = Publication(database, KeyRing.open(replicas[0]), settings=replicas[0], add=jobs.add)
+    job: tuple[str, str, dict[str, object]] = ("jwks.publish", "jwks", {})
+    await published.start()
+    await published.refresh()
+    assert jobs.added == [job]
+    put(keys, "new")
+    await published.refresh()
+    await published.refresh()
+    assert jobs.added == [job] * 2
+    async with database.transaction() as connection:
+        assert await signing_keys.revoke(connection, key("old").kid)
+    await published.refresh()
+    assert jobs.added == [job] * 3
