@@ -34,7 +34,8 @@ def load(cluster: LocalCluster, tenants: Sequence[Waves]) -> float:
     async def run() -> float:
         configuration = await load_configuration(cluster.kubeconfig)
         tls = ssl.create_default_context(cafile=configuration.ssl_ca_cert)
-        tls.load_cert_chain(configuration.cert_file, configuration.key_file)
+        if configuration.cert_file:
+            tls.load_cert_chain(configuration.cert_file, configuration.key_file)
         connector = aiohttp.TCPConnector(ssl=tls, limit=IN_FLIGHT)
         async with aiohttp.ClientSession(configuration.host, connector=connector) as session:
             started = time.monotonic()
