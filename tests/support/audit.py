@@ -46,7 +46,8 @@ class Request:
         subresource = target.get("subresource")
         return cls(
             time=datetime.fromisoformat(entry["requestReceivedTimestamp"]),
-            user=entry["user"]["username"],
+            # Who showed a token that is none has no name.
+            user=entry["user"].get("username", ""),
             verb=entry["verb"],
             resource=target.get("resource", "") + (f"/{subresource}" if subresource else ""),
             namespace=target.get("namespace", ""),
