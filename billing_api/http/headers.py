@@ -7,6 +7,7 @@ from billing_api.errors import (
     BodyTooLarge,
     Problem,
     RequestInProgress,
+    RequestTimeout,
     ServiceUnavailable,
     TooManyAttempts,
     TooManyStacks,
@@ -59,6 +60,7 @@ OF_ANSWERS: Mapping[type, tuple[str, ...]] = {
 #: What the answer of a problem type has, always or in most cases.
 OF_PROBLEMS: Mapping[type[Problem], str] = {
     BodyTooLarge: "Connection",
+    RequestTimeout: "Connection",
     RequestInProgress: "Retry-After",
     ServiceUnavailable: "Retry-After",
     TooManyAttempts: "Retry-After",

@@ -21,6 +21,7 @@ from billing_api.errors import (
     InvalidRequest,
     NotFound,
     Problem,
+    RequestTimeout,
     ServiceUnavailable,
     TooManyAttempts,
     Unauthenticated,
@@ -160,7 +161,7 @@ class Route:
     def all_problems(self) -> tuple[type[Problem], ...]:
         """Every problem type a call can be answered with, by status."""
         reads = (InvalidRequest,) if self.body or self.query or self.idempotent else ()
-        body = (BodyTooLarge, UnsupportedMediaType) if self.body else ()
+        body = (RequestTimeout, BodyTooLarge, UnsupportedMediaType) if self.body else ()
         limits = (TooManyAttempts,) if self.limits else ()
         kinds = {*self.problems, *reads, *body, *limits, *_ACCESS_PROBLEMS[self.access], InternalError}
         if self.access is not Access.PUBLIC and not self.safe:
