@@ -3,18 +3,21 @@
 import asyncio
 from pathlib import Path
 
+import jwt
 import pytest
 
-from billing_api.db import signing_keys
+from billing_api.db import outbox, signing_keys
 from billing_api.db.pool import Database
 from billing_api.errors import ClusterRejected, ClusterUnavailable, Postponed, Refused, SettingsError, WatchExpired
+from billing_api.licensing import commands
 from billing_api.licensing.keys import KeyRing
 from billing_api.licensing.publication import ConfigMapPublication, Publication, admit
 from billing_api.settings import Settings
 from customer_operator.licensing.keys import KeySet, parse_jwks
+from tests.services.billing_api.fake_kubernetes import FakeKubernetes
 from tests.services.billing_api.harness import Query, Start, changed
 from tests.services.billing_api.key_rotation import ConfigMaps, Jobs, key, kid_of, publication_of, put, verified
-from tests.support.billing import session_of
+from tests.support.billing import instance_name, session_of
 
 _OVERLAP = 3600.0
 
@@ -227,3 +230,44 @@ async def test_the_config_map_is_written_at_the_start_and_whenever_the_set_chang
         assert await signing_keys.revoke(connection, key("old").kid)
     await published.refresh()
     assert jobs.added == [job] * 3
+
+
+async def test_a_leaked_key_is_out_of_the_cluster_with_all_it_has_signed(
+    start: Start,
+    replicas: tuple[Settings, Settings],
+    keys: Path,
+    database: Database,
+    query: Query,
+    kubernetes: FakeKubernetes,
+    tmp_path: Path,
+) -> None:
+    config = kubernetes.write_kubeconfig(tmp_path / "kubeconfig")
+    settings = changed(replicas[0], kubeconfig=config, license_key_overlap=1)
+    async with start(settings) as billing:
+        name = instance_name(await billing.new_customer())
+        await kubernetes.wait_for(lambda: name in kubernetes.objects)
+        put(keys, "new")
+        await kubernetes.wait_for(lambda: _in_config_map(kubernetes) == {key("old").kid, key("new").kid})
+        async with asyncio.timeout(60):
+            number = 0
+            while kid_of(await billing.new_customer(f"c{number}@example.com")) == key("old").kid:
+                number += 1
+        told = await commands.revoke(database, key("old").kid, add=outbox.add, anyway=False)
+        await kubernetes.wait_for(lambda: _in_config_map(kubernetes) == {key("new").kid})
+        await kubernetes.wait_for(lambda: _signers(kubernetes) == {key("new").kid})
+    assert "is revoked" in told
+    assert query("SELECT DISTINCT state FROM outbox WHERE kind = 'license.renew'") == [{"state": "done"}]
+    assert query(
+        "SELECT kid FROM licenses AS l WHERE sequence = (SELECT max(sequence) FROM licenses AS newer "
+        "WHERE newer.customer_id = l.customer_id) GROUP BY kid"
+    ) == [{"kid": key("new").kid}]
+
+
+def _in_config_map(kubernetes: FakeKubernetes) -> set[str]:
+    text = kubernetes.config_maps["iotistic-system/license-jwks"].get("jwks.json")
+    return set(parse_jwks(text)) if text else set()
+
+
+def _signers(kubernetes: FakeKubernetes) -> set[str]:
+    licenses = [held["spec"]["license"]["key"] for held in kubernetes.objects.values()]
+    return {str(jwt.get_unverified_header(license)["kid"]) for license in licenses}
