@@ -103,6 +103,16 @@ async def test_who_has_tried_too_often_from_one_address_cannot_use_up_the_tries_
         assert (await far.log_in()).status_code == 200
 
 
+async def test_calls_that_an_account_refuses_do_not_use_up_the_tries_of_the_address(
+    start: Start, settings: Settings
+) -> None:
+    async with start(changed(settings, login_attempts_per_address=2, login_attempts_per_account=1)) as billing:
+        tries = [await billing.log_in("one@example.com") for _ in range(4)]
+        assert _statuses(tries) == [401, 429, 429, 429]
+        assert {error["field"] for response in tries[1:] for error in response.json()["errors"]} == {"email"}
+        assert (await billing.log_in("other@example.com")).status_code == 401
+
+
 async def test_logins_that_succeed_use_up_nothing(start: Start, settings: Settings) -> None:
     async with start(changed(settings, login_attempts_per_address=1, login_attempts_per_account=1)) as billing:
         await billing.new_customer()
