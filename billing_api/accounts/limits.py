@@ -30,7 +30,8 @@ SIGNUP_LIMITS: Final = (
     Limit(name="signup", per="all", setting="signups_in_all"),
 )
 
-#: From narrow to wide; also the order in which rows are locked, so that no two calls wait for each other.
+#: From narrow to wide, so that who is refused does not keep others waiting at a wide bucket; also the order in which
+#: rows are locked, so that no two calls wait for each other.
 _ORDER: Final = ("address", "network", "account", "all")
 #: How long the place of a successful login is known: longer than a customer stays away.
 _KNOWN_DAYS: Final = 30

@@ -33,8 +33,10 @@ async def test_of_many_tries_at_once_no_more_than_the_limit_are_looked_at(start:
     few = changed(settings, login_attempts_per_account=3)
     async with start(few) as one, start(few) as other:
         await one.new_customer()
-        tries = await asyncio.gather(*(replica.log_in(password=WRONG) for replica in (one, other) * 6))
-        assert Counter(_statuses(tries)) == {401: 3, 429: 9}
+        # Each from a place of its own: they meet at the account.
+        strangers = [replica.at(f"10.{number}.0.1") for number, replica in enumerate((one, other) * 10)]
+        tries = await asyncio.gather(*(stranger.log_in(password=WRONG) for stranger in strangers))
+        assert Counter(_statuses(tries)) == {401: 3, 429: 17}
 
 
 async def test_a_stranger_cannot_lock_the_owner_out_but_other_strangers(start: Start, settings: Settings) -> None:
@@ -88,6 +90,7 @@ async def test_signups_are_bounded_by_address_and_in_all_and_who_is_refused_uses
         assert in_all.status_code == 429
         assert in_all.json()["type"] == "urn:iotistic:problem:too-many-attempts"
         assert "at the moment" in in_all.json()["detail"]
+        assert "from your address" in (await home.sign_up("jill@example.com")).json()["detail"]
 
 
 async def test_who_has_tried_too_often_from_one_address_cannot_use_up_the_tries_of_an_account(
@@ -98,6 +101,16 @@ async def test_who_has_tried_too_often_from_one_address_cannot_use_up_the_tries_
         await billing.at(HOME).new_customer()
         assert _statuses([await elsewhere.log_in(password=WRONG) for _ in range(5)]) == [401, *[429] * 4]
         assert (await far.log_in()).status_code == 200
+
+
+async def test_calls_that_an_account_refuses_do_not_use_up_the_tries_of_the_address(
+    start: Start, settings: Settings
+) -> None:
+    async with start(changed(settings, login_attempts_per_address=2, login_attempts_per_account=1)) as billing:
+        tries = [await billing.log_in("one@example.com") for _ in range(4)]
+        assert _statuses(tries) == [401, 429, 429, 429]
+        assert {error["field"] for response in tries[1:] for error in response.json()["errors"]} == {"email"}
+        assert (await billing.log_in("other@example.com")).status_code == 401
 
 
 async def test_logins_that_succeed_use_up_nothing(start: Start, settings: Settings) -> None:

@@ -107,12 +107,25 @@ async def test_whoever_gives_up_waiting_makes_room_and_takes_no_thread_along() -
             assert await passwords.verify("SecurePass123", HASHED)
 
 
+class _Interrupting(Passwords):
+    """Cancels a task in the moment in which a thread is handed on, before the task can take it."""
+
+    victim: asyncio.Task[bool] | None = None
+
+    def _next(self) -> None:
+        super()._next()
+        if self.victim is not None:
+            victim, self.victim = self.victim, None
+            victim.cancel()
+
+
 async def test_a_thread_that_was_handed_to_somebody_who_gives_up_goes_to_the_next() -> None:
-    with Passwords(queue=2, threads=1) as passwords:
+    with _Interrupting(queue=2, threads=1) as passwords:
         first = asyncio.create_task(passwords.verify("SecurePass123", HASHED))
         second = asyncio.create_task(passwords.verify("SecurePass123", HASHED))
-        # Woken in the same moment, before the second has had the time to go on.
-        first.add_done_callback(lambda _: second.cancel())
+        await asyncio.sleep(0)
+        passwords.victim = second
         await asyncio.wait([first, second])
+        assert (first.result(), second.cancelled()) == (True, True)
         async with asyncio.timeout(30):
             assert await passwords.verify("SecurePass123", HASHED)
