@@ -75,7 +75,8 @@ def create_app(
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
             services = Services()
-            for made in (settings, metrics, Supervisor(metrics), Subscriptions(metrics)):
+            subscriptions = Subscriptions(metrics, most=max(1, settings.max_connections // 2))
+            for made in (settings, metrics, Supervisor(metrics), subscriptions):
                 services.add(made)
             services.add(await stack.enter_async_context(Database(dsn, size=settings.database_pool_size)))
             await _add_rooms(stack, services, signing_keys, clustered=kubernetes is not None)

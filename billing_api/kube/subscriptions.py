@@ -42,7 +42,9 @@ class Subscription(AsyncIterator[None]):
 class Subscriptions:
     """All subscriptions of this process. One that its owner has dropped without closing it is gone, too."""
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: Metrics, *, most: int) -> None:
+        """Begin without any; `most` may be open at once, so that connections are left for everything else."""
+        self._most = most
         self._by_customer: dict[str, WeakSet[Subscription]] = {}
         self._closed = False
         metrics.event_streams.set_function(self._in_all)
@@ -52,10 +54,12 @@ class Subscriptions:
 
         Raises:
             TooManyStreams: the customer has as many as one may have.
-            ServiceUnavailable: the process is shutting down.
+            ServiceUnavailable: the process is shutting down, or has as many as it may.
         """
         if self._closed:
             raise ServiceUnavailable("The service is restarting; connect again", headers={"Retry-After": "1"})
+        if self._in_all() >= self._most:
+            raise ServiceUnavailable("Too many event streams are open; connect again", headers={"Retry-After": "60"})
         if self._count(customer_id) >= _PER_CUSTOMER:
             raise TooManyStreams(
                 f"At most {_PER_CUSTOMER} event streams of a customer may be open at once; close one",

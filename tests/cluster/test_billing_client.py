@@ -126,7 +126,7 @@ def _pem(user: dict[str, str], kind: str) -> str:
 
 async def test_a_subscriber_hears_of_the_real_status(api: Kubernetes, kubeconfig: Path) -> None:
     metrics = Metrics(CollectorRegistry())
-    subscriptions = Subscriptions(metrics)
+    subscriptions = Subscriptions(metrics, most=100)
     async with client_of(kubeconfig) as client:
         await client.apply(ORDER)
         watch = InstanceWatch(client, subscriptions=subscriptions, metrics=metrics, on_connected=lambda: None)

@@ -172,3 +172,13 @@ async def test_sessions_end_when_the_secret_is_changed(start: Start, settings: S
         signup = await one.new_customer()
         response = await other.client.get(signup["deployment"]["check_status_url"], headers=session_of(signup))
         assert response.status_code == 401
+
+
+async def test_a_session_begun_by_a_replica_whose_clock_is_ahead_is_valid(start: Start, settings: Settings) -> None:
+    async with start(changed(settings, session_secret="s" * 32)) as billing:
+        signup = await billing.new_customer()
+        payload = jwt.decode(signup["session"]["token"], options={"verify_signature": False})
+        ahead = jwt.encode({**payload, "iat": payload["iat"] + 60}, "s" * 32)
+        headers = {"Authorization": f"Bearer {ahead}"}
+        answer = await billing.client.get(signup["deployment"]["check_status_url"], headers=headers)
+    assert answer.status_code == 200

@@ -91,7 +91,7 @@ def watch(kubernetes: FakeKubernetes, tmp_path: Path) -> Watch:
         registry = CollectorRegistry()
         metrics = Metrics(registry)
         async with KubeClient.connect(found) as client:
-            subscriptions = Subscriptions(metrics)
+            subscriptions = Subscriptions(metrics, most=100)
             watch = InstanceWatch(client, subscriptions=subscriptions, metrics=metrics, on_connected=lambda: None)
             task = asyncio.create_task(watch.run())
             try:
@@ -211,7 +211,7 @@ async def test_a_watch_that_failed_of_something_unknown_begins_with_a_new_list_w
 
     metrics = Metrics(CollectorRegistry())
     watch = InstanceWatch(
-        watching.client, subscriptions=Subscriptions(metrics), metrics=metrics, on_connected=on_connected
+        watching.client, subscriptions=Subscriptions(metrics, most=100), metrics=metrics, on_connected=on_connected
     )
     with pytest.raises(RuntimeError, match="a defect"):
         await watch.run()
@@ -476,3 +476,12 @@ async def test_a_stream_ends_at_shutdown(watching: Watching) -> None:
     await asyncio.sleep(0)
     watching.subscriptions.close()
     assert await waiting is None
+
+
+def test_event_streams_leave_connections_for_everything_else() -> None:
+    subscriptions = Subscriptions(Metrics(CollectorRegistry()), most=3)
+    held = [subscriptions.open(f"cust-{number}") for number in range(3)]
+    with pytest.raises(ServiceUnavailable):
+        subscriptions.open("cust-of-somebody-else")
+    held[0].close()
+    assert not subscriptions.open("cust-of-somebody-else").closed
