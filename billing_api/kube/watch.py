@@ -115,11 +115,12 @@ class InstanceWatch:
             began = loop.time()
             self._found()
             async for event in events:
-                self._expiries = 0
+                self._expiries = self._failures = 0
                 self._record(event)
         if loop.time() - began < _SHORTEST_WATCH_SECONDS:
             # A server that goes down, or a proxy in between: asking again at once would be a storm.
             raise ClusterUnavailable("Kubernetes ends the watch as soon as it is open")
+        self._failures = 0
 
     def _record(self, event: Event) -> None:
         changed: set[str] = set()
@@ -147,7 +148,7 @@ class InstanceWatch:
             del self._skipped[name]
 
     def _found(self) -> None:
-        self._failures = 0
+        """Note that we see; only what is seen then proves that it works, and forgets the failures before."""
         if not self.connected:
             log.info("Watching %d customer instances", len(self._index))
             self.connected = True

@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -485,3 +486,32 @@ def test_event_streams_leave_connections_for_everything_else() -> None:
         subscriptions.open("cust-of-somebody-else")
     held[0].close()
     assert not subscriptions.open("cust-of-somebody-else").closed
+
+
+async def test_a_watch_that_ends_as_soon_as_it_is_open_is_asked_for_ever_more_seldom() -> None:
+    class EndsAtOnce:
+        opened = 0
+
+        async def pages(self) -> AsyncIterator[tuple[list[dict[str, Any]], str]]:
+            yield [], "1"
+
+        @asynccontextmanager
+        async def watch(self, _version: str) -> AsyncIterator[AsyncIterator[Any]]:
+            self.opened += 1
+            yield self._events()
+
+        async def _events(self) -> AsyncIterator[Any]:
+            for event in ():
+                yield event
+
+    server, metrics = EndsAtOnce(), Metrics(CollectorRegistry())
+    subscriptions = Subscriptions(metrics, most=1)
+    client = cast("KubeClient", server)
+    watch = InstanceWatch(client, subscriptions=subscriptions, metrics=metrics, on_connected=lambda: None)
+    running = asyncio.create_task(watch.run())
+    began = asyncio.get_running_loop().time()
+    await until(lambda: server.opened >= 4)
+    # At least half of 0.2, 0.4 and 0.8 s.
+    assert asyncio.get_running_loop().time() - began >= 0.1 + 0.2 + 0.4
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
