@@ -501,7 +501,8 @@ async def test_a_watch_that_ends_as_soon_as_it_is_open_is_asked_for_ever_more_se
             yield self._events()
 
         async def _events(self) -> AsyncIterator[Any]:
-            for event in ():
+            nothing: list[Any] = []
+            for event in nothing:
                 yield event
 
     server, metrics = EndsAtOnce(), Metrics(CollectorRegistry())
