@@ -7,8 +7,10 @@ from billing_api.db import outbox_overview as overview
 from billing_api.db.outbox import State
 from billing_api.db.outbox_overview import Row
 from billing_api.db.pool import Database
-from billing_api.errors import BillingError
+from billing_api.errors import CommandRefused
 
+#: Somebody waits, but with more patience than a client of the API.
+_SECONDS = 30.0
 _COLUMNS = ("ID", "KIND", "SUBJECT", "STATE", "ATTEMPTS", "CREATED", "NEXT", "REASON")
 
 
@@ -23,7 +25,7 @@ async def show(
         kind, subject: if given, only those.
         limit: how many at most.
     """
-    async with database.transaction() as connection:
+    async with database.transaction(seconds=_SECONDS) as connection:
         # One more than wanted tells that there are more.
         found = await overview.find(connection, states=states, kind=kind, subject=subject, limit=limit + 1)
     if not found:
@@ -36,19 +38,19 @@ async def retry(database: Database, *, ids: Collection[int]) -> str:
     """Make rows due now; return what was done.
 
     Raises:
-        BillingError: some of the rows cannot be tried again; the others are.
+        CommandRefused: some of the rows cannot be tried again; the others are.
     """
-    async with database.transaction() as connection:
+    async with database.transaction(seconds=_SECONDS) as connection:
         due = await overview.retry(connection, ids)
     done = f"Due now: {_listed(due)}.\n" if due else ""
     if missing := set(ids) - due:
-        raise BillingError(f"{done}Not there, done, or in work: {_listed(missing)}; see billing-api outbox list")
+        raise CommandRefused(f"{done}Not there, done, or in work: {_listed(missing)}; see billing-api outbox list")
     return done
 
 
 async def retry_refused(database: Database, *, kind: str | None) -> str:
     """Make all refused rows due now, or those of one kind; return what was done."""
-    async with database.transaction() as connection:
+    async with database.transaction(seconds=_SECONDS) as connection:
         refused = await overview.find(connection, states=["refused"], kind=kind)
         due = await overview.retry(connection, [row.id for row in refused])
     return f"Due now: {_listed(due)}.\n" if due else "Nothing in the outbox is refused.\n"

@@ -30,6 +30,8 @@ Handler = Callable[[rows.Job], Awaitable[Mapping[str, Any] | None]]
 _HANDLER_SECONDS = 300.0
 #: What is due but locked by somebody for a moment is looked at again after this time.
 _SHORTEST_SLEEP_SECONDS = 0.05
+#: After a long outage there may be very many rows; nobody waits for an answer here.
+_DATABASE_SECONDS = 10.0
 _RECONNECT_SECONDS = (0.2, 5.0)
 _MAX_REASON = 500
 
@@ -128,7 +130,7 @@ class OutboxWorker:
             return None
         await self._make_due()
         until = asyncio.get_running_loop().time() + self._settings.outbox_lease
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(seconds=_DATABASE_SECONDS) as connection:
             jobs = await rows.claim(connection, room=room, seconds=self._settings.outbox_lease)
             left = {kind: slots - sum(job.kind == kind for job in jobs) for kind, slots in room.items()}
             seconds = await rows.seconds_until_due(connection, kinds=[kind for kind in left if left[kind]])
@@ -147,7 +149,7 @@ class OutboxWorker:
             return
         kinds, self._impatient = self._impatient, set()
         try:
-            async with self._database.transaction() as connection:
+            async with self._database.transaction(seconds=_DATABASE_SECONDS) as connection:
                 await rows.make_due(connection, kinds=kinds)
         except DatabaseUnavailable:
             self._impatient |= kinds

@@ -104,13 +104,17 @@ async def test_the_built_in_database_is_used_where_it_runs_and_started_where_it_
         assert 'pending{kind="instance.apply"} 1.0' in (await client.get("/metrics")).text
 
 
-async def test_what_is_wrong_is_told_in_a_line_with_the_cure(folder: Path, dsn: str) -> None:
+async def test_what_is_wrong_is_told_in_a_line_with_the_cure(folder: Path, dsn: str, query: Query) -> None:
     status, _, log = await _run("outbox", "list", DATA_DIR=str(folder))
     assert (status, log) == (
         78,
         f"DATA_DIR: no database in {folder}; set DATA_DIR or DATABASE_URL as for the billing API\n",
     )
     assert not (folder / "postgres").exists()
+    query("ALTER TABLE outbox RENAME TO away")
+    for command in (("list",), ("retry", "1")):
+        status, _, log = await _run("outbox", *command, DATABASE_URL=dsn)
+        assert (status, log.startswith("DATABASE_URL: the database has no outbox of this version")) == (78, True), log
     for arguments, cure in (
         (("outbox",), "required: COMMAND"),
         (("outbox", "retry"), "one of the arguments"),
