@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from time import monotonic
@@ -23,13 +23,6 @@ from billing_api.errors import DatabaseUnavailable, EmbeddedDatabaseError
 from tests.support.billing import billing_process, signup_body
 
 _as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, who runs PostgreSQL as another user")
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    # Not pytest's folder: its path is too long for a Unix socket.
-    with tempfile.TemporaryDirectory(prefix="billing-") as path:
-        yield Path(path)
 
 
 def _owner(data: Path) -> int:

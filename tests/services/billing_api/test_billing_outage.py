@@ -2,7 +2,6 @@
 
 import asyncio
 import signal
-import tempfile
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -21,7 +20,7 @@ from billing_api.errors import DatabaseUnavailable
 from billing_api.settings import Settings
 from tests.services.billing_api.harness import Billing, Start, StartAt, changed
 from tests.services.billing_api.relay import Failure, Relay, until
-from tests.support.billing import PASSWORD, session_of
+from tests.support.billing import PASSWORD, data_folder, session_of
 
 _PROBES = ("/health/ready", "/.well-known/jwks.json", "/metrics")
 _EVERYBODY_IS_PROMISED = 1.0  # seconds
@@ -184,10 +183,9 @@ async def test_a_server_that_only_reads_is_an_outage_until_another_takes_over(da
 @pytest.fixture
 def own_server() -> Iterator[tuple[Path, str]]:
     """A server of the test's own, which it may treat badly: its folder and the URL."""
-    # Not pytest's folder: its path is too long for a Unix socket.
-    with tempfile.TemporaryDirectory(prefix="billing-") as folder, embedded.running(Path(folder)) as url:
+    with data_folder() as folder, embedded.running(folder) as url:
         migrate(url)
-        yield Path(folder) / "postgres", url
+        yield folder / "postgres", url
 
 
 def _postmaster(folder: Path) -> psutil.Process:

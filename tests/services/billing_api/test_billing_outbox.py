@@ -7,15 +7,24 @@ from pathlib import Path
 
 import pytest
 
-from billing_api.db.pool import Database
+from billing_api.licensing import publication
 from billing_api.settings import Settings
 from tests.services.billing_api.fake_kubernetes import TOKEN, FakeKubernetes
-from tests.services.billing_api.harness import Billing, Query, Start, changed
+from tests.services.billing_api.harness import Billing, Query, Start, changed, pass_time
 from tests.support.billing import billing_process, instance_name, replica_environment
 from tests.support.waiting import eventually
 
 #: The license keys are published through the outbox, too.
 _APPLIES = "kind = 'instance.apply'"
+
+_OURS = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+#: When each connection of the app was last asked something, and what.
+_ASKED = f"SELECT pid, query, query_start, state_change {_OURS} ORDER BY pid"
+#: Something waits in the outbox, or a connection of the app has been asked something in the last second.
+_BUSY = (
+    "SELECT 1 FROM outbox WHERE state = 'pending' "
+    f"UNION ALL SELECT 1 {_OURS} AND state_change > clock_timestamp() - interval '1 second'"
+)
 
 
 async def _sign_up_many(billing: Billing, count: int) -> set[str]:
@@ -211,21 +220,22 @@ async def test_the_instance_of_a_customer_who_is_no_more_is_not_applied(
 
 
 async def test_while_there_is_nothing_to_do_neither_side_is_asked_anything(
-    start: Start, connected: Settings, kubernetes: FakeKubernetes, query: Query
+    start: Start, connected: Settings, kubernetes: FakeKubernetes, query: Query, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with start(connected) as billing:
+    # The signing keys are looked at by the clock, every ten seconds at the latest; all else waits to be told.
+    monkeypatch.setattr(publication, "_LONGEST_PAUSE_SECONDS", 3600.0)
+    async with start(changed(connected, license_key_overlap=3600)) as billing:
         name = instance_name(await billing.new_customer())
         await kubernetes.wait_for(lambda: name in kubernetes.objects)
-        await eventually(lambda: _all_done(query))
-        waiting = [task for task in asyncio.all_tasks() if task.get_name() in {"outbox", "outbox-listener", "watch"}]
-        asked = []
-        for _ in range(3):
-            done, _ = await asyncio.wait(waiting, timeout=0.5)
-            assert not done
-            asked.append(billing.services.get(Database)._requests.get_stats()["requests_num"])
-    assert len(waiting) == 3
-    assert asked[1] == asked[2]
-    assert (kubernetes.lists, kubernetes.watches, len(kubernetes.requests)) == (1, 1, 1)
+        await eventually(lambda: not query(_BUSY))
+        asked = query(_ASKED), kubernetes.lists, kubernetes.watches, len(kubernetes.requests)
+        # Whatever would look again within half a minute looks now.
+        with monkeypatch.context() as later:
+            pass_time(later, 30)
+            await asyncio.sleep(1)
+        assert (query(_ASKED), kubernetes.lists, kubernetes.watches, len(kubernetes.requests)) == asked
+        other = instance_name(await billing.new_customer("jane@example.com"))
+        await kubernetes.wait_for(lambda: other in kubernetes.objects)
 
 
 async def test_the_worker_survives_the_loss_of_its_database_connections(

@@ -3,12 +3,9 @@
 import asyncio
 import os
 import sys
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
-import pytest
 
 from billing_api.db import embedded
 from billing_api.db.migrate import migrate
@@ -21,13 +18,6 @@ _REFUSED = """
     VALUES ('instance.apply', 'cust-1', '{"email": "john@example.com"}', 'refused', 3, E'spec.plan:\nno such plan',
             '2026-01-02 03:04:05+00', now())
 """
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    # Not pytest's folder: its path is too long for a Unix socket.
-    with tempfile.TemporaryDirectory(prefix="billing-") as path:
-        yield Path(path)
 
 
 async def _run(*arguments: str, **environ: str) -> tuple[int | None, str, str]:

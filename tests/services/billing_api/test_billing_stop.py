@@ -3,7 +3,6 @@
 import asyncio
 import signal
 import sys
-import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -25,13 +24,6 @@ _LOGIN = b'{"email": "nobody@example.com", "password": "NoPassword1"}'
 @pytest.fixture
 def environ(dsn: str, tmp_path: Path) -> dict[str, str]:
     return replica_environment(dsn, tmp_path)
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    # Not pytest's folder: its path is too long for a Unix socket.
-    with tempfile.TemporaryDirectory(prefix="billing-") as path:
-        yield Path(path)
 
 
 async def _end_in_time(process: BillingProcess, what: str) -> int:
