@@ -118,6 +118,15 @@ async def test_a_server_that_was_restarted_costs_no_request(billing: Billing, re
     assert len(answers) == 5
 
 
+async def test_the_first_request_after_an_outage_is_served(billing: Billing, relay: Relay) -> None:
+    customer = await billing.new_customer()
+    await relay.fail("refused")
+    for _ in range(3):
+        assert (await billing.log_in()).status_code == 503
+    await relay.start()
+    assert await billing.status(customer)
+
+
 async def _hold_all(stack: AsyncExitStack, database: Database, count: int) -> None:
     for _ in range(count):
         await stack.enter_async_context(database.transaction(seconds=60))
