@@ -228,7 +228,6 @@ class _Keeper:
 def _launch(found: programs.Programs, folder: Path) -> subprocess.Popen[bytes]:
     place = programs.inside(folder)
     listening = ("-k", place, "-h", "", "-p", str(_PORT))
-    listening = ("-k", place, "-h", "", "-p", str(_PORT))
     options = [f"--{name}={value}" for name, value in _DISCREET]
     # The folder belongs to the server's user, who could put a link here to have us write elsewhere.
     descriptor = os.open(folder / "log", os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600)

@@ -12,7 +12,7 @@ from typing import Any, Final, Self
 import psycopg
 from psycopg import sql
 from psycopg.rows import TupleRow
-from psycopg_pool import AsyncConnectionPool
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from billing_api.errors import DatabaseUnavailable
 
@@ -27,8 +27,10 @@ _LATE_SECONDS = 0.1
 #: Connections that requests never take: for health, metrics and keys.
 _PROBES = 2
 _CONNECT_SECONDS = 3
-#: The pool gives up soon and begins anew with the next request: its pauses grow, and would outlast the outage.
-_RECONNECT_SECONDS = 2.0
+#: The pool's pauses between tries begin with a second, longer than anybody waits. So it gives up at once, and is asked
+#: again by those who wait: each request makes it connect anew. In a queue for connections this keeps the order, nearly.
+_RECONNECT_SECONDS = 0.1
+_ASK_SECONDS = 0.2
 _CLOSE_SECONDS = 2.0
 #: For servers that vanish without a word, such as a machine without power: TCP must find out by itself.
 _KEEPALIVE: dict[str, Any] = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
@@ -163,7 +165,12 @@ async def _take(pool: AsyncConnectionPool[Connection]) -> Connection:
     """Return a connection, not one that the server has ended in the meantime; the pool replaces those."""
     deadline = monotonic() + ANSWER_SECONDS
     while True:
-        connection = await pool.getconn(deadline - monotonic())
+        try:
+            connection = await pool.getconn(min(_ASK_SECONDS, deadline - monotonic()))
+        except PoolTimeout:
+            if monotonic() < deadline:
+                continue
+            raise
         if not _has_ended(connection):
             return connection
         await connection.close()

@@ -19,6 +19,7 @@ class Relay:
         self._server: asyncio.Server | None = None
         self._port = 0
         self._writers: set[asyncio.StreamWriter] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
 
     @property
     def dsn(self) -> str:
@@ -46,10 +47,14 @@ class Relay:
         for writer in self._writers:
             writer.transport.abort()
         self._flowing.set()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._writers.clear()
+        self._tasks.clear()
 
     async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         path = f"{self._parts['host']}/.s.PGSQL.5432"
         self._writers.add(writer)
+        self._tasks.add(_this_task())
         await self._flowing.wait()
         try:
             server_reader, server_writer = await asyncio.open_unix_connection(path)
@@ -68,6 +73,12 @@ class Relay:
             pass
         finally:
             writer.close()
+
+
+def _this_task() -> asyncio.Task[None]:
+    task = asyncio.current_task()
+    assert task is not None
+    return task
 
 
 #: What a test waits for, asked until it is so.

@@ -128,11 +128,12 @@ def test_a_table_that_others_hold_is_waited_for_and_its_readers_do_not_wait(
     dsn: str, newest: str, tmp_path: Path
 ) -> None:
     migrations = _followed_by(tmp_path / "migrations", newest, body=_ADD_COLUMN)
-    with psycopg.connect(dsn) as holder, ThreadPoolExecutor(1) as threads:
+    with ThreadPoolExecutor(1) as threads, psycopg.connect(dsn) as holder:
         holder.execute("LOCK TABLE customers IN ACCESS SHARE MODE")
         working = threads.submit(migrate, dsn, migrations=migrations)
         with psycopg.connect(dsn, autocommit=True) as other:
             _until(other, "SELECT 1 FROM pg_locks WHERE NOT granted AND relation = 'customers'::regclass")
+            other.execute("SET statement_timeout = '20s'")
             # Queued behind the migration, it is let through when that steps back, while the lock is still held.
             other.execute("SELECT count(*) FROM customers")
         assert not working.done()
@@ -152,6 +153,13 @@ def test_a_table_that_others_never_let_go_is_told_in_a_line_and_nothing_is_chang
     assert _version(dsn) == [(newest,)]
 
 
+def test_migrations_before_one_that_fails_stay_applied(empty: str, newest: str, tmp_path: Path) -> None:
+    migrations = _followed_by(tmp_path / "migrations", newest, body='op.execute("SELECT 1/0")')
+    with pytest.raises(psycopg.errors.DivisionByZero):
+        migrate(empty, migrations=migrations)
+    assert _version(empty) == [(newest,)]
+
+
 def test_another_process_that_migrates_for_ever_is_told_in_a_line(dsn: str) -> None:
     with psycopg.connect(dsn) as holder:
         holder.execute("SELECT pg_advisory_lock(%s)", [0x62696C6C])
@@ -161,7 +169,7 @@ def test_another_process_that_migrates_for_ever_is_told_in_a_line(dsn: str) -> N
 
 def test_a_migration_runs_concurrently_while_other_replicas_wait_for_it(dsn: str, newest: str, tmp_path: Path) -> None:
     migrations = _followed_by(tmp_path / "migrations", newest, body=_ADD_INDEX)
-    with psycopg.connect(dsn) as holder, ThreadPoolExecutor(3) as threads:
+    with ThreadPoolExecutor(3) as threads, psycopg.connect(dsn) as holder:
         # Building the index waits for this transaction, longer than for a lock that others would queue for.
         holder.execute("INSERT INTO signing_keys (kid, jwk) VALUES ('kid', '{}')")
         holder.execute("LOCK TABLE customers IN ROW EXCLUSIVE MODE")

@@ -117,6 +117,31 @@ async def test_a_server_that_was_restarted_costs_no_request(billing: Billing, re
     assert len(answers) == 5
 
 
+async def test_the_first_request_after_an_outage_is_served(billing: Billing, relay: Relay) -> None:
+    customer = await billing.new_customer()
+    await relay.fail("refused")
+    for _ in range(3):
+        assert (await billing.log_in()).status_code == 503
+    await relay.start()
+    assert await billing.status(customer)
+
+
+async def test_who_waits_already_is_served_when_the_server_comes_back(
+    relay: Relay, caplog: pytest.LogCaptureFixture
+) -> None:
+    await relay.fail("refused")
+    async with Database(relay.dsn, size=1) as database:
+        waiting = asyncio.create_task(_execute(database, "SELECT 1"))
+
+        async def given_up() -> bool:
+            return "reconnection attempt in pool 'billing' failed" in caplog.text
+
+        await until(given_up)
+        assert not waiting.done()
+        await relay.start()
+        await waiting
+
+
 async def _hold_all(stack: AsyncExitStack, database: Database, count: int) -> None:
     for _ in range(count):
         await stack.enter_async_context(database.transaction(seconds=60))
@@ -151,7 +176,7 @@ async def _execute(database: Database, *statements: str) -> None:
 
 async def test_a_transaction_ends_when_its_time_is_up_and_leaves_nothing_in_the_server(database: Database) -> None:
     with pytest.raises(DatabaseUnavailable):
-        await _execute(database, "CREATE TABLE unfinished ()", "SELECT pg_sleep(30)")
+        await _execute(database, "CREATE TABLE unfinished ()", "SELECT pg_sleep(600)")
 
     async def gone() -> bool:
         async with database.transaction() as connection:
