@@ -113,6 +113,24 @@ class ReferenceApi(ReferenceProcess):
         return next((float(text.rpartition(" ")[2]) for text in lines if text.startswith(f"{line} ")), 0.0)
 
 
+class ReferenceDashboard(ReferenceProcess):
+    """The dashboard; requests are those of a browser at its own address."""
+
+    def __init__(self, manifests: Sequence[Manifest], *, api_url: str, root: Path) -> None:
+        """Take the component's objects, where its API is here, and an empty folder."""
+        given = Pod(manifests, workload="dashboard", root=root).environment("dashboard")
+        super().__init__("reference_dashboard", {**given, "API_URL": api_url})
+
+    def submit(self, path: str, cookie: str = "", *, origin: str | None = None, **form: str) -> httpx.Response:
+        """Return the answer to a form that a page of this origin sends, by default one of the dashboard's."""
+        headers = {"Origin": self.url if origin is None else origin, "Cookie": f"access={cookie}"}
+        return self.request("POST", path, data=form, headers=headers)
+
+    def visit(self, path: str, token: str) -> httpx.Response:
+        """Return the answer to somebody who has signed in with this token."""
+        return self.request("GET", path, headers={"Cookie": f"access={token}"})
+
+
 class OpenBroker:
     """A real Mosquitto that asks for no login, with a volume; for tests in which the login is not the point."""
 

@@ -15,7 +15,7 @@ from customer_operator.naming import Manifest
 from tests.services.conftest import Tenant
 from tests.support import licenses
 from tests.support.pods import new_root, secret_values
-from tests.support.reference import OpenBroker, ReferenceApi
+from tests.support.reference import OpenBroker, ReferenceApi, ReferenceDashboard
 from tests.support.tenant_broker import find_mosquitto
 from tests.support.tenant_database import TenantDatabase
 
@@ -147,6 +147,16 @@ def make_api(tenant: Tenant, folder: Path, own_server: TenantDatabase, own_datab
             return made
 
         yield make
+
+
+@pytest.fixture(scope="session")
+def dashboard(tenant: Tenant, folder: Path, shared_api: ReferenceApi) -> Iterator[ReferenceDashboard]:
+    made = ReferenceDashboard(tenant.manifests, api_url=shared_api.url, root=new_root(folder))
+    try:
+        made.listen()
+        yield made
+    finally:
+        made.close()
 
 
 def rows(database: Database, device: str) -> list[tuple[str, float]]:

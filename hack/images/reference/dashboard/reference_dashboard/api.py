@@ -70,7 +70,10 @@ class Api:
     async def pass_on(self, request: Request) -> Response:
         """Return the API's answer to a request, whatever it is."""
         if int(request.headers.get("content-length", "0")) > _LONGEST_BODY:
-            return JSONResponse({"title": "The request is too large", "status": 413}, status_code=413)
+            return _problem(413, "The request is too large")
+        if {".", ".."} & set(request.scope["path"].split("/")):
+            # httpx would resolve these, and reach what is not below /api.
+            return _problem(404, "There is nothing here")
         try:
             upstream = await self._client.send(
                 self._client.build_request(
@@ -83,8 +86,7 @@ class Api:
                 stream=True,
             )
         except httpx.HTTPError:
-            problem = {"title": "The API does not answer", "status": 502}
-            return JSONResponse(problem, status_code=502, media_type="application/problem+json")
+            return _problem(502, "The API does not answer")
         return StreamingResponse(
             _body(upstream), status_code=upstream.status_code, headers=_only(_DOWN, upstream.headers)
         )
@@ -96,6 +98,10 @@ async def _body(upstream: httpx.Response) -> AsyncIterator[bytes]:
             yield chunk
     finally:
         await upstream.aclose()
+
+
+def _problem(status: int, title: str) -> Response:
+    return JSONResponse({"title": title, "status": status}, status, media_type="application/problem+json")
 
 
 def _only(names: frozenset[str], headers: Mapping[str, str]) -> dict[str, str]:
