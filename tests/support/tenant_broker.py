@@ -1,4 +1,7 @@
-"""The broker's pod as a process of this machine: mosquitto with mosquitto-go-auth, configured by the manifests."""
+"""The broker's pod as a process of this machine: mosquitto with its plugin, configured by the manifests.
+
+The plugin is mosquitto-go-auth where BINARIES_DIR has it, and otherwise the project's stand-in for it.
+"""
 
 import os
 import shutil
@@ -10,12 +13,12 @@ import pytest
 
 from customer_operator.naming import Manifest
 from customer_operator.settings import Settings
+from hack.images.plugin import PLUGIN, build_plugin, missing_packages
 from hack.ports import PortReservation
 from tests.support.pods import Pod, replace_each
 from tests.support.servers import Server
 
 _CONTAINER = "mosquitto"
-_PLUGIN = "go-auth.so"
 _PLUGIN_IN_IMAGE = "/mosquitto/go-auth.so"
 _FOLDERS = (*os.get_exec_path(), "/usr/local/sbin", "/usr/sbin")  # not every user has those of root in PATH
 
@@ -37,15 +40,21 @@ def find_mosquitto() -> Path:
 
 
 def find_plugin() -> Path:
-    """Return mosquitto-go-auth; skips the test when there is none. No package registry has it."""
-    path = Path(os.environ.get("BINARIES_DIR", "")).absolute() / _PLUGIN
-    if not os.environ.get("BINARIES_DIR") or not path.is_file():
+    """Return mosquitto-go-auth, which no package registry has, from BINARIES_DIR; otherwise the stand-in."""
+    given = os.environ.get("BINARIES_DIR", "")
+    path = Path(given).absolute() / PLUGIN
+    return path if given and path.is_file() else find_stand_in()
+
+
+def find_stand_in(*, sanitized: bool = False) -> Path:
+    """Return the stand-in for mosquitto-go-auth; skips the test when it cannot be built here."""
+    if missing := missing_packages():
         image = Settings.model_construct().image_mosquitto
         pytest.skip(
-            f"mosquitto-go-auth is missing: copy {_PLUGIN_IN_IMAGE} of the image {image} "
-            f"to a folder as {_PLUGIN}, and set BINARIES_DIR to that folder"
+            f"no plugin for the broker: apt-get install {' '.join(missing)}, to build a stand-in; or copy "
+            f"{_PLUGIN_IN_IMAGE} of the image {image} to a folder, and set BINARIES_DIR to it"
         )
-    return path
+    return build_plugin(sanitized=sanitized)
 
 
 class TenantBroker:
