@@ -6,7 +6,7 @@ The plugin is mosquitto-go-auth where BINARIES_DIR has it, and otherwise the pro
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -25,10 +25,11 @@ _FOLDERS = (*os.get_exec_path(), "/usr/local/sbin", "/usr/sbin")  # not every us
 
 @dataclass(frozen=True, kw_only=True)
 class Programs:
-    """The broker's program, and its plugin where the pod's user may read it."""
+    """The broker's program, its plugin where the pod's user may read it, and variables for both."""
 
     mosquitto: Path
     plugin: Path
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 def find_mosquitto() -> Path:
@@ -95,7 +96,7 @@ class TenantBroker:
     def launch(self) -> None:
         """Start the broker without waiting for it."""
         command: list[str | Path] = [self._programs.mosquitto, "-c", self._configuration]
-        self._server = Server(command, environment={}, user=self._pod.user())
+        self._server = Server(command, environment=self._programs.environment, user=self._pod.user())
 
     def start(self) -> None:
         """Start the broker and wait until it listens."""

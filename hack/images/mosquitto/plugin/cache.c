@@ -46,7 +46,8 @@ void cache_close(void) {
 struct cache_key cache_key(const char *const *parts) {
     struct cache_key key = secret, next;
     for (; *parts != NULL; parts++) {
-        HMAC(EVP_sha256(), key.bytes, sizeof key.bytes, (const unsigned char *)*parts, strlen(*parts), next.bytes, NULL);
+        const unsigned char *part = (const unsigned char *)*parts;
+        HMAC(EVP_sha256(), key.bytes, sizeof key.bytes, part, strlen(*parts), next.bytes, NULL);
         key = next;
     }
     return key;
@@ -66,14 +67,18 @@ bool cache_find(const struct cache_key *key, enum answer *answer) {
 
 /* Remembers the answer for so many seconds, give or take the jitter, so that not all expire at once. */
 void cache_store(const struct cache_key *key, enum answer answer, long seconds, long jitter) {
-    struct entry *set = set_of(key), *oldest = set;
-    for (int i = 1; i < WAYS; i++) {
-        if (set[i].expires < oldest->expires) oldest = &set[i];
+    struct entry *set = set_of(key), *place = set;
+    for (int i = 0; i < WAYS; i++) {
+        if (memcmp(&set[i].key, key, sizeof *key) == 0) {
+            place = &set[i];
+            break;
+        }
+        if (set[i].expires < place->expires) place = &set[i];
     }
     uint32_t random = 0;
     int64_t lifetime = seconds * INT64_C(1000), spread = jitter * INT64_C(1000);
     if (spread > 0 && RAND_bytes((unsigned char *)&random, sizeof random) == 1) {
         lifetime += random % (2 * spread) - spread;
     }
-    *oldest = (struct entry){.key = *key, .expires = now() + lifetime, .answer = answer};
+    *place = (struct entry){.key = *key, .expires = now() + lifetime, .answer = answer};
 }

@@ -14,6 +14,8 @@ void log_configure(const struct options *options) {
     limit = strcmp(level, "warn") == 0 ? LOG_WARNING : LOG_INFO;
     if (strcmp(level, "error") == 0 || strcmp(level, "fatal") == 0 || strcmp(level, "panic") == 0) limit = LOG_ERROR;
     to_stdout = options->log_dest != NULL && strcmp(options->log_dest, "stdout") == 0;
+    /* The broker's own lines, which it keeps back until they fill a block, before version 2.0.18. */
+    setvbuf(stdout, NULL, _IOLBF, 0);
 }
 
 void log_line(enum log_level level, const char *format, ...) {

@@ -1,4 +1,4 @@
-/* The parts of the plugin: options, log, database, password, topics, cache; plugin.c puts them together for the broker. */
+/* The parts of the plugin: options, log, database, password, topics, cache. plugin.c puts them together. */
 #pragma once
 
 #include <libpq-fe.h>
