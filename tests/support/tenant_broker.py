@@ -47,15 +47,20 @@ def find_plugin() -> Path:
     return path if given and path.is_file() else find_stand_in()
 
 
-def find_stand_in(*, sanitized: bool = False) -> Path:
+def find_stand_in() -> Path:
     """Return the stand-in for mosquitto-go-auth; skips the test when it cannot be built here."""
+    need_compiler()
+    return build_plugin()
+
+
+def need_compiler() -> None:
+    """Skip the test when the stand-in cannot be built here."""
     if missing := missing_packages():
         image = Settings.model_construct().image_mosquitto
         pytest.skip(
             f"no plugin for the broker: apt-get install {' '.join(missing)}, to build a stand-in; or copy "
             f"{_PLUGIN_IN_IMAGE} of the image {image} to a folder, and set BINARIES_DIR to it"
         )
-    return build_plugin(sanitized=sanitized)
 
 
 class TenantBroker:
@@ -72,7 +77,7 @@ class TenantBroker:
     ) -> None:
         """Take the stack's objects and an empty folder; `changes` are made in the configuration as well."""
         self._pod = Pod(manifests, workload="mosquitto", root=root)
-        self._configuration = root / "local.conf"
+        self.configuration = root / "local.conf"
         self._programs = programs
         self._ports = PortReservation(3)
         self.plain, self.tls, self.websocket = self._ports.ports
@@ -95,7 +100,7 @@ class TenantBroker:
 
     def launch(self) -> None:
         """Start the broker without waiting for it."""
-        command: list[str | Path] = [self._programs.mosquitto, "-c", self._configuration]
+        command: list[str | Path] = [self._programs.mosquitto, "-c", self.configuration]
         self._server = Server(command, environment=self._programs.environment, user=self._pod.user())
 
     def start(self) -> None:
@@ -120,8 +125,8 @@ class TenantBroker:
 
     def _configure(self, changes: Mapping[str, str]) -> None:
         given = self._pod.file(_CONTAINER, "/etc/mosquitto/mosquitto.conf").read_text(encoding="utf-8")
-        self._configuration.write_text(replace_each(given, changes), encoding="utf-8")
-        self._pod.give(self._configuration, 0o440)
+        self.configuration.write_text(replace_each(given, changes), encoding="utf-8")
+        self._pod.give(self.configuration, 0o440)
 
     def _local(self, database_port: int) -> dict[str, str]:
         """What differs between a pod and this machine: addresses, and where the files are. Nothing else does."""

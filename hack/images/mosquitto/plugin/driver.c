@@ -1,11 +1,12 @@
-/* For tests: calls the plugin's parts without a broker, mostly with AddressSanitizer compiled in.
+/* For tests: calls the plugin in place of the broker, with AddressSanitizer compiled in, which no broker bears.
 
-   driver topics           answers each line "pattern TAB username TAB client id TAB topic" with 1 or 0
-   driver fuzz N SEED      hands N random inputs to every part that sees what clients and configuration say */
+   driver broker FILE      is configured by a mosquitto.conf, and answers these lines with the plugin's results:
+                           "login TAB username TAB password", "acl TAB username TAB client id TAB topic TAB access"
+   driver topics           answers lines "pattern TAB username TAB client id TAB topic" with 1 for allowed, or 0
+   driver fuzz N SEED      hands N random inputs to all that sees what clients and configuration say */
 #include "plugin.h"
 
 #include <assert.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,17 +14,61 @@
 #undef NDEBUG
 #define LONGEST 70000
 
-static char first[LONGEST], second[LONGEST], third[LONGEST], expanded[TOPIC_SIZE];
+#define PARTS 5
 
-/* What the broker has for the plugin. */
-const char *mosquitto_client_id(const struct mosquitto *client) {
-    (void)client;
-    return first;
-}
+static char first[LONGEST], second[LONGEST], third[LONGEST], expanded[TOPIC_SIZE], line[PARTS * LONGEST];
+static char *part[PARTS];
 
+/* What the broker has for the plugin; the client is the parts of a line. */
 const char *mosquitto_client_username(const struct mosquitto *client) {
     (void)client;
-    return second;
+    return part[1];
+}
+
+const char *mosquitto_client_id(const struct mosquitto *client) {
+    (void)client;
+    return part[2];
+}
+
+/* Cuts the next line up at its tabs; parts that it does not have are NULL. */
+static bool next_line(FILE *file) {
+    if (fgets(line, sizeof line, file) == NULL) return false;
+    char *rest = line;
+    line[strcspn(line, "\n")] = '\0';
+    for (int i = 0; i < PARTS; i++) part[i] = strsep(&rest, "\t");
+    return true;
+}
+
+/* Reads the lines of auth_opt_* and forgets the rest. */
+static int read_options(const char *path, struct mosquitto_opt *options, int most) {
+    static const char prefix[] = "auth_opt_";
+    int count = 0;
+    FILE *file = fopen(path, "r");
+    if (file == NULL) return 0;
+    while (count < most && next_line(file)) {
+        char *value = line, *key = strsep(&value, " ");
+        if (value == NULL || strncmp(key, prefix, sizeof prefix - 1) != 0) continue;
+        options[count++] = (struct mosquitto_opt){strdup(key + sizeof prefix - 1), strdup(value)};
+    }
+    fclose(file);
+    return count;
+}
+
+static int be_broker(const char *configuration) {
+    struct mosquitto_opt options[32];
+    int count = read_options(configuration, options, 32), failed = mosquitto_auth_plugin_init(NULL, options, count);
+    for (int i = 0; i < count; i++) { /* the plugin has to have its own copies */
+        free(options[i].key);
+        free(options[i].value);
+    }
+    while (!failed && next_line(stdin)) {
+        struct mosquitto_acl_msg message = {.topic = part[3]};
+        if (strcmp(part[0], "login") == 0) printf("%d\n", mosquitto_auth_unpwd_check(NULL, NULL, part[1], part[2]));
+        if (strcmp(part[0], "acl") == 0) printf("%d\n", mosquitto_auth_acl_check(NULL, atoi(part[4]), NULL, &message));
+        fflush(stdout);
+    }
+    mosquitto_auth_plugin_cleanup(NULL, NULL, 0);
+    return failed;
 }
 
 static bool allows(const char *pattern, const char *username, const char *client_id, const char *topic) {
@@ -31,14 +76,7 @@ static bool allows(const char *pattern, const char *username, const char *client
 }
 
 static int answer_topics(void) {
-    static char line[4 * LONGEST];
-    while (fgets(line, sizeof line, stdin) != NULL) {
-        char *part[4], *rest = line;
-        line[strcspn(line, "\n")] = '\0';
-        for (int i = 0; i < 4; i++) part[i] = strsep(&rest, "\t");
-        if (part[3] == NULL) return EXIT_FAILURE;
-        puts(allows(part[0], part[1], part[2], part[3]) ? "1" : "0");
-    }
+    while (next_line(stdin)) puts(allows(part[0], part[1], part[2], part[3]) ? "1" : "0");
     return EXIT_SUCCESS;
 }
 
@@ -82,6 +120,27 @@ static void fuzz_cache(void) {
     assert(memcmp(&moved, &key, sizeof key) != 0);
 }
 
+/* Stores more than there is room for: the last ones are there, each with its own answer. */
+static void fill_cache(void) {
+    int found = 0;
+    enum answer answer;
+    for (int round = 0; round < 2; round++) {
+        for (int i = 0; i < 20000; i++) {
+            snprintf(first, sizeof first, "%d", i);
+            struct cache_key key = cache_key((const char *const[]){"acl", first, NULL});
+            if (round == 0) {
+                cache_store(&key, i % 2 == 0 ? GRANTED : DENIED, 1000 + i, 0);
+            } else if (cache_find(&key, &answer)) {
+                assert(answer == (i % 2 == 0 ? GRANTED : DENIED));
+                found++;
+            } else {
+                assert(i < 19800);
+            }
+        }
+    }
+    assert(found > 7000 && found <= 8192);
+}
+
 static void fuzz_password(void) {
     randomise(second);
     assert(!password_matches(randomise(first), second));
@@ -113,11 +172,13 @@ static int fuzz(long count, unsigned int seed) {
         if (i % 16 == 0) fuzz_options();
         if (i % 64 == 0) fuzz_password();
     }
+    fill_cache();
     cache_close();
     return EXIT_SUCCESS;
 }
 
 int main(int count, char **arguments) {
+    if (count == 3 && strcmp(arguments[1], "broker") == 0) return be_broker(arguments[2]);
     if (count == 2 && strcmp(arguments[1], "topics") == 0) return answer_topics();
     if (count != 4 || strcmp(arguments[1], "fuzz") != 0) return EXIT_FAILURE;
     return fuzz(strtol(arguments[2], NULL, 10), (unsigned int)strtoul(arguments[3], NULL, 10));
