@@ -1,6 +1,6 @@
 """The stand-in for mosquitto-go-auth, built from hack/images/mosquitto/plugin and kept in the cache folder.
 
-Used by the tests where nobody has given the plugin itself. The image builds it anew, by the same Makefile.
+Used by the tests where nobody has given the plugin itself. The image builds its own, by the same Makefile.
 """
 
 import hashlib
@@ -27,6 +27,13 @@ _HEADERS: Final = {
     "postgresql/libpq-fe.h": "libpq-dev",
     "mosquitto_plugin.h": "mosquitto-dev",
 }
+
+
+def given_plugin() -> Path | None:
+    """Return mosquitto-go-auth itself, which no package registry has, from the folder BINARIES_DIR."""
+    folder = os.environ.get("BINARIES_DIR", "")
+    path = Path(folder).absolute() / PLUGIN
+    return path if folder and path.is_file() else None
 
 
 def missing_packages() -> list[str]:

@@ -128,9 +128,7 @@ def make_broker(
     usual = programs
     with ExitStack() as cleanup:
 
-        def make(
-            *, changes: Mapping[str, str] | None = None, programs: Programs | None = None
-        ) -> TenantBroker:
+        def make(*, changes: Mapping[str, str] | None = None, programs: Programs | None = None) -> TenantBroker:
             broker = TenantBroker(
                 tenant.manifests,
                 root=new_root(folder),

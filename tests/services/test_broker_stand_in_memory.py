@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.services.conftest import DEVICE_PASSWORD, AddDevice, AddUser, Tenant
-from tests.support.pods import new_root
 from tests.support.plugin_driver import ACL_DENIED, AUTH, SUCCESS, UNKNOWN, PluginDriver, find_driver
+from tests.support.pods import new_root
 from tests.support.servers import PATIENCE
 from tests.support.tenant_broker import Programs, TenantBroker
 from tests.support.tenant_database import TenantDatabase

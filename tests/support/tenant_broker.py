@@ -13,7 +13,7 @@ import pytest
 
 from customer_operator.naming import Manifest
 from customer_operator.settings import Settings
-from hack.images.plugin import PLUGIN, build_plugin, missing_packages
+from hack.images.plugin import build_plugin, given_plugin, missing_packages
 from hack.ports import PortReservation
 from tests.support.pods import Pod, replace_each
 from tests.support.servers import Server
@@ -41,10 +41,8 @@ def find_mosquitto() -> Path:
 
 
 def find_plugin() -> Path:
-    """Return mosquitto-go-auth, which no package registry has, from BINARIES_DIR; otherwise the stand-in."""
-    given = os.environ.get("BINARIES_DIR", "")
-    path = Path(given).absolute() / PLUGIN
-    return path if given and path.is_file() else find_stand_in()
+    """Return mosquitto-go-auth where it is given, otherwise the stand-in for it."""
+    return given_plugin() or find_stand_in()
 
 
 def find_stand_in() -> Path:
