@@ -2,6 +2,7 @@
 
 HackError
 ├── BinaryError    a program could not be found, fetched, built or verified
+├── ImageError     a container image could not be built or read
 └── ClusterError   the local control plane could not be started, stopped or used
     ├── DamagedDataError   what an earlier cluster left cannot be used again
     ├── Refused            the API server refused a request
@@ -15,6 +16,10 @@ class HackError(Exception):
 
 class BinaryError(HackError):
     """A program could not be found, fetched, built or verified."""
+
+
+class ImageError(HackError):
+    """A container image could not be built or read."""
 
 
 class ClusterError(HackError):

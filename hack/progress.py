@@ -59,6 +59,10 @@ class Progress:
         """Show that `count` packages have been compiled in this step."""
         self._detail = f"{count} packages compiled"
 
+    def detail(self, text: str) -> None:
+        """Show how far this step has come, in a few words."""
+        self._detail = text
+
     def _finish_line(self, outcome: str) -> None:
         if self._step and self._live:
             self._stream.write(f"\r\033[K{self._line(self._step)}: {outcome}\n")

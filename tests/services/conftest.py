@@ -54,7 +54,9 @@ class Connect(Protocol):
 class MakeBroker(Protocol):
     """Makes a broker beside the usual one, not started."""
 
-    def __call__(self, *, changes: Mapping[str, str] | None = None) -> TenantBroker: ...
+    def __call__(
+        self, *, changes: Mapping[str, str] | None = None, programs: Programs | None = None
+    ) -> TenantBroker: ...
 
 
 class LoginAs(Protocol):
@@ -67,6 +69,14 @@ class EnterAs(Protocol):
     """Connects to any database of these tests as a role."""
 
     def __call__(self, database: TenantDatabase, role: str) -> Connection: ...
+
+
+class AddUser(Protocol):
+    """Adds a user of the broker until the test ends, and returns its login; acls are topics and access."""
+
+    def __call__(
+        self, name: str, *, acls: Mapping[str, int], active: bool = True, superuser: bool = False
+    ) -> Login: ...
 
 
 class AddDevice(Protocol):
@@ -108,21 +118,21 @@ def tenant_database(tenant: Tenant, folder: Path) -> Iterator[TenantDatabase]:
 
 @pytest.fixture(scope="session")
 def programs(folder: Path) -> Programs:
-    mosquitto, plugin = find_mosquitto(), find_plugin()
-    return Programs(mosquitto=mosquitto, plugin=Path(shutil.copy(plugin, folder)))
+    return Programs(mosquitto=find_mosquitto(), plugin=Path(shutil.copy(find_plugin(), folder)))
 
 
 @pytest.fixture(scope="session")
 def make_broker(
     tenant: Tenant, folder: Path, programs: Programs, tenant_database: TenantDatabase
 ) -> Iterator[MakeBroker]:
+    usual = programs
     with ExitStack() as cleanup:
 
-        def make(*, changes: Mapping[str, str] | None = None) -> TenantBroker:
+        def make(*, changes: Mapping[str, str] | None = None, programs: Programs | None = None) -> TenantBroker:
             broker = TenantBroker(
                 tenant.manifests,
                 root=new_root(folder),
-                programs=programs,
+                programs=programs or usual,
                 database_port=tenant_database.port,
                 changes=changes,
             )
@@ -191,22 +201,33 @@ def device_hash() -> str:
 
 
 @pytest.fixture
-def add_device(api_url: str, device_hash: str) -> Iterator[AddDevice]:
+def add_user(api_url: str, device_hash: str) -> Iterator[AddUser]:
     added: list[str] = []
 
-    def add(name: str, *, active: bool = True) -> Login:
+    def add(name: str, *, acls: Mapping[str, int], active: bool = True, superuser: bool = False) -> Login:
         added.append(name)
         with psycopg.connect(api_url) as connection:
             connection.execute(
-                "INSERT INTO mqtt_users (username, password_hash, is_active) VALUES (%s, %s, %s)",
-                [name, device_hash, active],
+                "INSERT INTO mqtt_users (username, password_hash, is_active, is_superuser) VALUES (%s, %s, %s, %s)",
+                [name, device_hash, active, superuser],
             )
-            connection.execute("INSERT INTO mqtt_acls (username, topic, access) VALUES (%s, 't/%%u/#', 7)", [name])
+            for topic, access in acls.items():
+                connection.execute(
+                    "INSERT INTO mqtt_acls (username, topic, access) VALUES (%s, %s, %s)", [name, topic, access]
+                )
         return Login(name, DEVICE_PASSWORD)
 
     yield add
     with psycopg.connect(api_url) as connection:
         connection.execute("DELETE FROM mqtt_users WHERE username = ANY(%s)", [added])
+
+
+@pytest.fixture
+def add_device(add_user: AddUser) -> AddDevice:
+    def add(name: str, *, active: bool = True) -> Login:
+        return add_user(name, acls={"t/%u/#": 7}, active=active)
+
+    return add
 
 
 def secrets_in(text: str, tenant: Tenant) -> list[str]:

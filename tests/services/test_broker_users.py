@@ -156,6 +156,20 @@ def test_a_changed_password_takes_effect_when_the_cache_has_expired(
     broker.close()
 
 
+def test_a_withdrawn_right_ends_when_the_cache_has_expired(
+    make_broker: MakeBroker, add_device: AddDevice, login_as: LoginAs
+) -> None:
+    broker = make_broker(changes=CACHE)
+    broker.start()
+    with MqttClient(broker.plain, add_device("demoted")) as device:
+        assert device.publish("t/demoted/x", "") != DENIED
+
+        login_as("api").execute("DELETE FROM mqtt_acls WHERE username = 'demoted'")
+
+        wait_until_denied(device, "t/demoted/x")
+    broker.close()
+
+
 def test_the_log_holds_no_password(tenant: Tenant, tenant_broker: TenantBroker, connect: Connect) -> None:
     connect(tenant.login("api"))
     with pytest.raises(Refused):
@@ -178,3 +192,11 @@ def wait_until_refused(broker: TenantBroker, login: Login) -> None:
         except Refused:
             return
     raise AssertionError(f"the old password still opens the account after {CACHE_PATIENCE:g} s")
+
+
+def wait_until_denied(client: MqttClient, topic: str) -> None:
+    """Publish again and again; AssertionError when that never fails."""
+    deadline = time.monotonic() + CACHE_PATIENCE
+    while client.publish(topic, "") != DENIED:
+        assert time.monotonic() < deadline, f"still allowed after {CACHE_PATIENCE:g} s"
+        time.sleep(0.05)

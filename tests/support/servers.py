@@ -26,7 +26,7 @@ class Server:
     ) -> None:
         """Start it; `user` holds the arguments of Popen that say as whom."""
         self._log: list[str] = []
-        self._ended = False
+        self._log_ended = False
         self._grown = threading.Condition()
         self._process = subprocess.Popen(
             command,
@@ -48,6 +48,11 @@ class Server:
         return self._process.pid
 
     @property
+    def ended(self) -> bool:
+        """Whether it runs no longer."""
+        return self._process.poll() is not None
+
+    @property
     def log(self) -> str:
         """What it has written so far."""
         with self._grown:
@@ -61,8 +66,8 @@ class Server:
                 if any(re.search(pattern, line) for line in self._log[seen:]):
                     return
                 seen = len(self._log)
-                if self._ended or not self._grown.wait(deadline - time.monotonic()):
-                    reason = "ended" if self._ended else f"waited {PATIENCE:g} s"
+                if self._log_ended or not self._grown.wait(deadline - time.monotonic()):
+                    reason = "ended" if self._log_ended else f"waited {PATIENCE:g} s"
                     tail = "".join(self._log[-_LINES_SHOWN:])
                     raise AssertionError(f"{self._process.args!r} {reason} without {pattern!r}:\n{tail}")
 
@@ -70,7 +75,7 @@ class Server:
         """Wait until it listens on a port of 127.0.0.1, by knocking as a probe does; AssertionError as above."""
         deadline = time.monotonic() + PATIENCE
         while not is_open(port):
-            ended = self._process.poll() is not None
+            ended = self.ended
             if ended or time.monotonic() > deadline:
                 reason = "ended" if ended else f"waited {PATIENCE:g} s"
                 raise AssertionError(f"{self._process.args!r} {reason} without listening on {port}:\n{self.log}")
@@ -88,7 +93,7 @@ class Server:
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """End it with a signal; return its exit status. No harm when it has ended."""
-        if self._process.poll() is None:
+        if not self.ended:
             self._process.send_signal(number)
         try:
             return self.wait()
@@ -104,7 +109,7 @@ class Server:
                     self._log.append(line)
                     self._grown.notify_all()
         with self._grown:
-            self._ended = True
+            self._log_ended = True
             self._grown.notify_all()
 
 

@@ -1,31 +1,35 @@
-"""The broker's pod as a process of this machine: mosquitto with mosquitto-go-auth, configured by the manifests."""
+"""The broker's pod as a process of this machine: mosquitto with its plugin, configured by the manifests.
+
+The plugin is mosquitto-go-auth where BINARIES_DIR has it, and otherwise the project's stand-in for it.
+"""
 
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 from customer_operator.naming import Manifest
 from customer_operator.settings import Settings
+from hack.images.plugin import build_plugin, given_plugin, missing_packages
 from hack.ports import PortReservation
 from tests.support.pods import Pod, replace_each
 from tests.support.servers import Server
 
 _CONTAINER = "mosquitto"
-_PLUGIN = "go-auth.so"
 _PLUGIN_IN_IMAGE = "/mosquitto/go-auth.so"
 _FOLDERS = (*os.get_exec_path(), "/usr/local/sbin", "/usr/sbin")  # not every user has those of root in PATH
 
 
 @dataclass(frozen=True, kw_only=True)
 class Programs:
-    """The broker's program, and its plugin where the pod's user may read it."""
+    """The broker's program, its plugin where the pod's user may read it, and variables for both."""
 
     mosquitto: Path
     plugin: Path
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 def find_mosquitto() -> Path:
@@ -37,15 +41,24 @@ def find_mosquitto() -> Path:
 
 
 def find_plugin() -> Path:
-    """Return mosquitto-go-auth; skips the test when there is none. No package registry has it."""
-    path = Path(os.environ.get("BINARIES_DIR", "")).absolute() / _PLUGIN
-    if not os.environ.get("BINARIES_DIR") or not path.is_file():
+    """Return mosquitto-go-auth where it is given, otherwise the stand-in for it."""
+    return given_plugin() or find_stand_in()
+
+
+def find_stand_in() -> Path:
+    """Return the stand-in for mosquitto-go-auth; skips the test when it cannot be built here."""
+    need_compiler()
+    return build_plugin()
+
+
+def need_compiler() -> None:
+    """Skip the test when the stand-in cannot be built here."""
+    if missing := missing_packages():
         image = Settings.model_construct().image_mosquitto
         pytest.skip(
-            f"mosquitto-go-auth is missing: copy {_PLUGIN_IN_IMAGE} of the image {image} "
-            f"to a folder as {_PLUGIN}, and set BINARIES_DIR to that folder"
+            f"no plugin for the broker: apt-get install {' '.join(missing)}, to build a stand-in; or copy "
+            f"{_PLUGIN_IN_IMAGE} of the image {image} to a folder, and set BINARIES_DIR to it"
         )
-    return path
 
 
 class TenantBroker:
@@ -62,7 +75,7 @@ class TenantBroker:
     ) -> None:
         """Take the stack's objects and an empty folder; `changes` are made in the configuration as well."""
         self._pod = Pod(manifests, workload="mosquitto", root=root)
-        self._configuration = root / "local.conf"
+        self.configuration = root / "local.conf"
         self._programs = programs
         self._ports = PortReservation(3)
         self.plain, self.tls, self.websocket = self._ports.ports
@@ -85,8 +98,8 @@ class TenantBroker:
 
     def launch(self) -> None:
         """Start the broker without waiting for it."""
-        command: list[str | Path] = [self._programs.mosquitto, "-c", self._configuration]
-        self._server = Server(command, environment={}, user=self._pod.user())
+        command: list[str | Path] = [self._programs.mosquitto, "-c", self.configuration]
+        self._server = Server(command, environment=self._programs.environment, user=self._pod.user())
 
     def start(self) -> None:
         """Start the broker and wait until it listens."""
@@ -110,8 +123,8 @@ class TenantBroker:
 
     def _configure(self, changes: Mapping[str, str]) -> None:
         given = self._pod.file(_CONTAINER, "/etc/mosquitto/mosquitto.conf").read_text(encoding="utf-8")
-        self._configuration.write_text(replace_each(given, changes), encoding="utf-8")
-        self._pod.give(self._configuration, 0o440)
+        self.configuration.write_text(replace_each(given, changes), encoding="utf-8")
+        self._pod.give(self.configuration, 0o440)
 
     def _local(self, database_port: int) -> dict[str, str]:
         """What differs between a pod and this machine: addresses, and where the files are. Nothing else does."""

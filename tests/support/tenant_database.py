@@ -9,7 +9,8 @@ import shlex
 import shutil
 import signal
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -70,6 +71,15 @@ class TenantDatabase:
     def stop(self) -> None:
         """End the server, which ends its sessions first; its port stays closed and reserved."""
         assert self.server.stop(signal.SIGINT) == 0, self.server.log
+
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """Be stopped, until the end of the block."""
+        self.stop()
+        try:
+            yield
+        finally:
+            self.start()
 
     def close(self) -> None:
         """End all that is left."""

@@ -1,0 +1,95 @@
+"""The images that the manifests and the operator name by default: where each is described, and what it is made from."""
+
+import hashlib
+import platform
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from hack.images.programs import read_programs
+from hack.paths import PROJECT_ROOT
+
+FOLDER = PROJECT_ROOT / "hack" / "images"
+CONTAINERFILE = "Containerfile"
+PROGRAMS = "programs"
+BOOTSTRAP = "bootstrap.tar"
+
+# `ARG BASE=python:3.13-slim`: on a machine without a registry our own image "python" takes the place of it.
+_BASE_ARGUMENT = re.compile(r"^ARG (?P<argument>\w+)=(?P<base>debian|python):\S+$", re.MULTILINE)
+_IGNORED = ("__pycache__", ".*", "*.pyc")
+
+
+@dataclass(frozen=True)
+class Image:
+    """What one Containerfile describes.
+
+    References are its images' names and the stage each is; None is the last stage. The context of the build is the
+    Containerfile's own folder, or those files and folders of the project that `context` lists. `programs` are built by
+    Go and put beside it into the folder "programs". `bootstrap` asks for Debian's bootstrap.tar there.
+    `build_seconds` is what a build took, with its bases there, on two cores.
+    """
+
+    name: str
+    references: Mapping[str, str | None]
+    folder: Path
+    context: tuple[str, ...] = ()
+    programs: tuple[str, ...] = ()
+    bootstrap: bool = False
+    build_seconds: int = 0
+
+    @property
+    def containerfile(self) -> Path:
+        """The file that describes it."""
+        return self.folder / CONTAINERFILE
+
+    @property
+    def bases(self) -> Mapping[str, str]:
+        """The names of the images that take the place of a registry's, by build argument."""
+        text = self.containerfile.read_text(encoding="utf-8")
+        return {found["argument"]: found["base"] for found in _BASE_ARGUMENT.finditer(text)}
+
+    def files(self) -> dict[str, Path]:
+        """Return the files of its context by their path there."""
+        root = PROJECT_ROOT if self.context else self.folder
+        starts = [root / entry for entry in self.context] or [root]
+        found = {file for start in starts for file in ([start] if start.is_file() else start.rglob("*"))}
+        wanted = {file.relative_to(root): file for file in found if file.is_file()}
+        return {str(path): file for path, file in sorted(wanted.items()) if not _is_ignored(path)}
+
+
+def read_catalogue() -> dict[str, Image]:
+    """Return every image by name, each after its bases."""
+    images = [
+        _base("debian", bootstrap=True, build_seconds=60),
+        _base("python", build_seconds=20),
+    ]
+    return {image.name: image for image in images}
+
+
+def _base(name: str, *, bootstrap: bool = False, build_seconds: int) -> Image:
+    return Image(
+        name=name,
+        references={f"localhost/{name}:base": None},
+        folder=FOLDER / name,
+        bootstrap=bootstrap,
+        build_seconds=build_seconds,
+    )
+
+
+def recipe(image: Image, catalogue: Mapping[str, Image]) -> str:
+    """Return the hash of everything that decides what a build yields, but for Debian's packages, which have no pins."""
+    result = hashlib.sha256("\0".join((image.name, platform.machine(), repr(image.references))).encode())
+    for path, file in {CONTAINERFILE: image.containerfile, **image.files()}.items():
+        executable = bool(file.stat().st_mode & 0o100)
+        result.update(f"\0{path}\0{executable}\0{hashlib.sha256(file.read_bytes()).hexdigest()}".encode())
+    programs = read_programs()
+    for name in image.programs:
+        result.update(programs[name].recipe.encode())
+    for base in image.bases.values():
+        result.update(recipe(catalogue[base], catalogue).encode())
+    return result.hexdigest()
+
+
+def _is_ignored(path: Path) -> bool:
+    return any(Path(part).match(pattern) for part in path.parts for pattern in _IGNORED)

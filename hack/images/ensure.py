@@ -1,0 +1,104 @@
+"""The order of sources: a folder of archives the user gives, the cache, a build."""
+
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+from hack.errors import ImageError
+from hack.images.archive import read_references
+from hack.images.build import Workshop
+from hack.images.catalogue import Image, read_catalogue, recipe
+from hack.images.store import ArchiveStore
+from hack.lock import FileLock
+from hack.progress import Progress
+
+
+def ensure_images(
+    references: Iterable[str] | None = None,
+    *,
+    catalogue: Mapping[str, Image] | None = None,
+    store: ArchiveStore | None = None,
+    rebuild: bool = False,
+) -> dict[str, Path]:
+    """Return the docker-archives by image reference, such as `postgres:18.6-alpine`; by default all there are.
+
+    Several references may be in one archive. What is missing or outdated is built first, with progress shown, which
+    needs root; with `rebuild` all of it is, for the sake of Debian's newest packages. IMAGES_DIR names a folder of
+    archives, as `docker save` writes them, that are used as they are. Raises ImageError.
+    """
+    images, archives = catalogue or read_catalogue(), store or ArchiveStore()
+    known = {reference: image for image in images.values() for reference in image.references}
+    wanted = tuple(references) if references is not None else tuple(filter(_is_for_clusters, known))
+    given = given_archives()
+    if unknown := set(wanted) - set(given) - set(known):
+        raise ImageError(f"unknown image {', '.join(sorted(unknown))}: there are {', '.join(known)}")
+    own = {known[reference].name: known[reference] for reference in wanted if reference not in given}
+    recipes = {name: recipe(image, images) for name, image in images.items()}
+    missing = [image for name, image in own.items() if rebuild or not archives.has(image, recipes[name])]
+    if missing:
+        _build_all(missing, images=images, recipes=recipes, store=archives, rebuild=rebuild)
+    return {
+        reference: given.get(reference) or archives.path(known[reference], recipes[known[reference].name])
+        for reference in wanted
+    }
+
+
+def given_archives() -> dict[str, Path]:
+    """Return the archives in the folder IMAGES_DIR by the references each is tagged with; raises ImageError."""
+    folder = os.environ.get("IMAGES_DIR", "")
+    archives = sorted(Path(folder).absolute().glob("*.tar")) if folder else []
+    return {reference: archive for archive in archives for reference in read_references(archive)}
+
+
+def _is_for_clusters(reference: str) -> bool:
+    """Tell bases, which are built when they are needed, from what is asked for."""
+    return not reference.startswith("localhost/")
+
+
+def _build_all(
+    missing: list[Image],
+    *,
+    images: Mapping[str, Image],
+    recipes: Mapping[str, str],
+    store: ArchiveStore,
+    rebuild: bool,
+) -> None:
+    """Build what is not there; another process may be doing the same, so all is looked at again under the lock."""
+    if os.geteuid() != 0:
+        names = ", ".join(image.name for image in missing)
+        raise ImageError(f"building images ({names}) needs root: sudo make images, or give archives by IMAGES_DIR")
+    store.root.mkdir(parents=True, exist_ok=True)
+    lock, asked = FileLock(store.root / "lock"), time.time()
+    with Progress() as progress:
+        if not lock.acquire():
+            progress.step("waiting for another process that is building images")
+            lock.acquire(wait=True)
+
+        def is_there(image: Image) -> bool:
+            newest = store.path(image, recipes[image.name])
+            return store.has(image, recipes[image.name]) and not (rebuild and newest.stat().st_mtime < asked)
+
+        try:
+            with Workshop(store, catalogue=images, recipes=recipes, progress=progress) as workshop:
+                for image in _with_bases(missing, images, is_there=is_there):
+                    workshop.build(image)
+        finally:
+            lock.release()
+
+
+def _with_bases(
+    wanted: Iterable[Image], images: Mapping[str, Image], *, is_there: Callable[[Image], bool]
+) -> list[Image]:
+    """Return what has to be built, each after its bases."""
+    needed: set[str] = set()
+
+    def need(image: Image) -> None:
+        if image.name not in needed and not is_there(image):
+            needed.add(image.name)
+            for base in image.bases.values():
+                need(images[base])
+
+    for image in wanted:
+        need(image)
+    return [image for name, image in images.items() if name in needed]
