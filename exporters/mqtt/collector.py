@@ -53,7 +53,8 @@ def _own(snapshot: Snapshot) -> Iterator[Metric]:
         "mosquitto_up", "Whether the broker is connected and tells its statistics (1) or not (0).", value=snapshot.up
     )
     age = GaugeMetricFamily(
-        "mosquitto_exporter_last_message_age_seconds", "Time since the broker's last statistic, if there was one."
+        "mosquitto_exporter_last_message_age_seconds",
+        "Time since the broker's last new statistic; before the first one, since there is a connection.",
     )
     if snapshot.age is not None:
         age.add_metric([], snapshot.age)

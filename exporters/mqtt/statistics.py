@@ -31,7 +31,7 @@ class Snapshot:
     up: bool
     known: Mapping[str, Value]
     others: Mapping[str, Value]
-    age: float | None  # seconds since the last reading in the table, of this connection or an earlier one
+    age: float | None  # seconds since the last statistic that was not retained, or else since the first connection
     reconnects: int
     messages: int
     ignored: Mapping[Ignored, int]
@@ -56,18 +56,22 @@ class Statistics:
         with self._lock:
             self._forget()
             self._connections += 1
+            self._last = self._clock() if self._last is None else self._last
 
     def disconnected(self) -> None:
         """Forget what the broker has told. Any number of times is as good as once."""
         with self._lock:
             self._forget()
 
-    def take(self, topic: str, payload: bytes) -> None:
-        """Take in one message; one that says nothing changes nothing but its own count."""
+    def take(self, topic: str, payload: bytes, *, retained: bool = False) -> None:
+        """Take in one message; one that says nothing changes nothing but its own count.
+
+        `retained` says that it was there already when the broker was asked, and so does not show that it is alive.
+        """
         parsed = parser.parse(topic, payload)
         with self._lock:
             self._messages += 1
-            refused = parsed if isinstance(parsed, Ignored) else self._keep(parsed)
+            refused = parsed if isinstance(parsed, Ignored) else self._keep(parsed, retained=retained)
             if refused:
                 self._ignored[refused] += 1
 
@@ -94,10 +98,10 @@ class Statistics:
         self._known.clear()
         self._others.clear()
 
-    def _keep(self, reading: Reading) -> Ignored | None:
+    def _keep(self, reading: Reading, *, retained: bool) -> Ignored | None:
         if reading.statistic:
             self._known[reading.topic] = reading.value
-            self._last = self._clock()
+            self._last = self._last if retained else self._clock()
             return None
         if reading.topic not in self._others:
             if len(self._others) >= MOST_OTHER_TOPICS:

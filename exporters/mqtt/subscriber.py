@@ -10,6 +10,7 @@ from exporters.mqtt.connection import Connection
 from exporters.mqtt.errors import BrokerUnavailable
 from exporters.mqtt.settings import Settings
 from exporters.mqtt.statistics import Statistics
+from exporters.mqtt.topics import SUBSCRIPTION
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +34,7 @@ class Subscriber:
         self._clock = clock
         self._round_at = clock()
         self._ready_at: float | None = None
+        self._expecting = False
         self._told = ""
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="subscriber", daemon=True)
@@ -62,8 +64,8 @@ class Subscriber:
             delay = min(2 * delay, _LONGEST_DELAY)
 
     def _connect(self) -> None:
+        self._ready_at, self._expecting = None, False
         self._on_round()
-        self._ready_at = None
         try:
             connection = Connection(self._settings, statistics=self._statistics, on_ready=self._on_ready)
             connection.run(stopping=self._stopping.is_set, on_round=self._on_round)
@@ -75,10 +77,21 @@ class Subscriber:
 
     def _on_round(self) -> None:
         self._round_at = self._clock()
+        if self._expecting and self._ready_at is not None:
+            self._expect_statistics(self._round_at - self._ready_at)
+
+    def _expect_statistics(self, waited: float) -> None:
+        """Tell why there may be none, once; retained ones come at once, others at the broker's next interval."""
+        if self._statistics.snapshot().up:
+            self._expecting = False
+        elif waited > 2 * self._settings.keepalive:
+            self._expecting = False
+            cure = f"give the user the right to read {SUBSCRIPTION}, and sys_interval a value above 0"
+            log.warning("no statistics from %s for %.0f s; %s", self._settings.broker, waited, cure)
 
     def _on_ready(self) -> None:
         self._statistics.connected()
-        self._ready_at = self._clock()
+        self._ready_at, self._expecting = self._clock(), True
         self._told = ""
         log.info("connected to %s", self._settings.broker)
 

@@ -89,4 +89,6 @@ def test_a_scrape_may_ask_for_one_metric_by_its_name() -> None:
 
     text = generate_latest(registry.restricted_registry(["mosquitto_broker_clients_connected"])).decode()
 
-    assert [line for line in text.splitlines() if not line.startswith("#")] == ["mosquitto_broker_clients_connected 1.0"]
+    assert [line for line in text.splitlines() if not line.startswith("#")] == [
+        "mosquitto_broker_clients_connected 1.0"
+    ]

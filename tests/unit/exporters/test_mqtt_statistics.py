@@ -28,7 +28,23 @@ def test_nothing_is_known_and_nobody_is_up_before_the_first_statistic() -> None:
 
     snapshot = statistics.snapshot()
 
-    assert (snapshot.up, snapshot.known, snapshot.age) == (False, {}, None)
+    assert (snapshot.up, snapshot.known) == (False, {})
+
+
+def test_the_age_begins_with_the_first_connection() -> None:
+    clock = Clock()
+    statistics = Statistics(clock=clock)
+    ages = [statistics.snapshot().age]
+    statistics.connected()
+    clock.now += 20
+    ages.append(statistics.snapshot().age)
+    statistics.disconnected()
+    statistics.connected()
+    statistics.take(RECEIVED, b"1", retained=True)
+    clock.now += 20
+    ages.append(statistics.snapshot().age)
+
+    assert ages == [None, 20.0, 40.0]
 
 
 def test_a_value_holds_until_the_connection_ends_however_long_it_is_not_repeated() -> None:
@@ -77,6 +93,7 @@ def test_only_statistics_make_the_age_young_again() -> None:
     clock.now += 30
     statistics.take(BRIDGE, b"1")
     statistics.take(RECEIVED, b"NaN")
+    statistics.take(RECEIVED, b"2", retained=True)
 
     assert statistics.snapshot().age == 30.0
 
