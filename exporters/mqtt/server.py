@@ -20,8 +20,8 @@ from exporters.mqtt.errors import ListenFailed
 
 log = logging.getLogger(__name__)
 
-_MOST_CONNECTIONS: Final = 16
-_LONGEST_CONNECTION: Final = 10.0  # seconds
+MOST_CONNECTIONS: Final = 16
+LONGEST_CONNECTION: Final = 10.0  # seconds
 
 _Connection: TypeAlias = socket.socket | tuple[bytes, socket.socket]
 
@@ -86,7 +86,7 @@ class _Handler(WSGIRequestHandler):
 
 class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
-    request_queue_size = _MOST_CONNECTIONS
+    request_queue_size = MOST_CONNECTIONS
 
     def __init__(self, host: str, port: int) -> None:
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -103,9 +103,9 @@ class _Server(ThreadingMixIn, WSGIServer):
     def verify_request(self, request: _Connection, client_address: Any) -> bool:
         """Turn away whoever comes when there are too many already."""
         with self._lock:
-            if len(self._deadlines) >= _MOST_CONNECTIONS:
+            if len(self._deadlines) >= MOST_CONNECTIONS:
                 return False
-            self._deadlines[request] = time.monotonic() + _LONGEST_CONNECTION  # type: ignore[index]
+            self._deadlines[request] = time.monotonic() + LONGEST_CONNECTION  # type: ignore[index]
             return True
 
     def shutdown_request(self, request: _Connection) -> None:

@@ -25,7 +25,10 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Statistic:
-    """One topic, and its metric by the name that is scraped. The unit is for readers, empty for a text."""
+    """One topic, and its metric by the name that is scraped. The unit is for readers, empty for a text.
+
+    What a counter counts it counts from the broker's start.
+    """
 
     topic: str
     name: str
@@ -58,7 +61,7 @@ def _statistic(topic: str, kind: Kind, unit: str, meaning: str) -> Statistic:
 
 
 def _counter(topic: str, unit: str, meaning: str) -> Statistic:
-    return _statistic(f"$SYS/broker/{topic}", Kind.COUNTER, unit, f"{meaning} since the broker started.")
+    return _statistic(f"$SYS/broker/{topic}", Kind.COUNTER, unit, f"{meaning}.")
 
 
 def _gauge(topic: str, unit: str, meaning: str) -> Statistic:
@@ -78,11 +81,11 @@ TABLE: Final[tuple[Statistic, ...]] = (
     _gauge("clients/connected", "clients", "Clients that are connected"),
     _gauge("clients/disconnected", "sessions", "Sessions whose clients are not connected and may come back"),
     _gauge("clients/maximum", "sessions", "Most sessions there have been at the same time"),
-    _counter("clients/expired", "sessions", "Sessions removed because their clients stayed away for too long"),
+    _counter("clients/expired", "sessions", "Sessions that ended because their clients stayed away for too long"),
     _counter("connections/socket/count", "connections", "Connections taken, whether or not MQTT followed"),
     _counter("messages/received", "packets", "MQTT packets of any type received"),
     _counter("messages/sent", "packets", "MQTT packets of any type sent"),
-    _gauge("messages/stored", "messages", "Messages held, retained ones included; as store/messages/count"),
+    _gauge("messages/stored", "messages", "Messages held; the same as store/messages/count"),
     _counter("bytes/received", "bytes", "Bytes received"),
     _counter("bytes/sent", "bytes", "Bytes sent"),
     _counter("publish/messages/received", "messages", "Messages published by clients"),
