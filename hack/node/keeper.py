@@ -1,0 +1,116 @@
+"""Holds a node from the outside: `python -m hack.node.keeper BASE NAME [audit]`.
+
+It makes the node's namespaces, carries connections into them, and removes what the kernel does not take back with
+them: control groups. It ends the node when its standard input ends without the word `detach`; when it ends itself, in
+whatever way, the supervisor inside sees the end of its own input and ends the node.
+"""
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+from hack.cluster.configuration import PORTS_NEEDED
+from hack.errors import HackError
+from hack.node import cgroups, messages
+from hack.node.files import NodeFiles
+from hack.node.namespaces import enter_network, process_namespace, python_command, unshare_command, wait_for_end
+from hack.node.relay import LOOPBACK, open_listener, serve
+from hack.paths import PROJECT_ROOT
+
+DETACH = b"detach"
+ENDING_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+# Seconds for the supervisor to end the node itself.
+GRACE = 15.0
+
+
+class Keeper:
+    """One node from the outside."""
+
+    def __init__(self, files: NodeFiles, *, audit: bool) -> None:
+        self._files = files
+        # The control plane has the same ports inside and outside, so that one kubeconfig is right for both.
+        self._listeners = {listener.getsockname()[1]: listener for listener in _listeners(PORTS_NEEDED)}
+        cgroups.create(files.cgroup)
+        arguments = (str(files.base), files.name, "audit" if audit else "", *map(str, self._listeners))
+        supervisor = python_command("hack.node.supervisor", *arguments)
+        self._holder = subprocess.Popen(
+            unshare_command(files.outside / "unshare", python_command("hack.node.init", *supervisor)),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            cwd=PROJECT_ROOT,
+            text=True,
+        )
+        self._processes = ""  # their namespace, as soon as it is there
+
+    def wait_ready(self) -> bool:
+        """Pass on what the supervisor tells until the node is ready; return False when it is not going to be."""
+        assert self._holder.stdout
+        for kind, text in messages.messages(self._holder.stdout):
+            self._processes = process_namespace(self._holder.pid)
+            if kind == messages.READY:
+                return True
+            messages.tell(sys.stdout, kind, text)
+        return False
+
+    async def run(self) -> None:
+        """Carry connections until the node ends, or the starter wants it to."""
+        enter_network(self._holder.pid)
+        servers = [await serve(one, host=LOOPBACK, port=port) for port, one in self._listeners.items()]
+        messages.tell(sys.stdout, messages.READY)
+        await self._end_wanted()
+        for server in servers:
+            server.close()
+
+    async def _end_wanted(self) -> None:
+        """Wait for the end of the node, or of the standard input unless it says to stay."""
+        loop, wanted = asyncio.get_running_loop(), asyncio.Event()
+        starter = sys.stdin.fileno()
+
+        def hear() -> None:
+            loop.remove_reader(starter)
+            if os.read(starter, len(DETACH)) != DETACH:
+                wanted.set()
+
+        node = os.pidfd_open(self._holder.pid)
+        loop.add_reader(node, wanted.set)
+        loop.add_reader(starter, hear)
+        await wanted.wait()
+        loop.remove_reader(node)
+        os.close(node)
+
+    def end(self) -> None:
+        """End the node and wait for its end; no harm when it has ended already."""
+        assert self._holder.stdin
+        self._holder.stdin.close()
+        try:
+            self._holder.wait(timeout=GRACE)
+        except subprocess.TimeoutExpired:
+            self._holder.kill()
+        wait_for_end(self._processes)
+        cgroups.remove(self._files.cgroup)
+
+
+def main() -> None:
+    """Keep one node."""
+    for number in ENDING_SIGNALS:  # it ends when its starter says so, and never before
+        signal.signal(number, signal.SIG_IGN)
+    base, name, *rest = sys.argv[1:]
+    files = NodeFiles(Path(base), name)
+    keeper = Keeper(files, audit="audit" in rest)
+    try:
+        if keeper.wait_ready():
+            asyncio.run(keeper.run())
+    finally:
+        keeper.end()
+
+
+def _listeners(count: int) -> list[socket.socket]:
+    return [open_listener() for _ in range(count)]
+
+
+if __name__ == "__main__":
+    main()
