@@ -25,6 +25,7 @@ def read_node_catalogue(versions: Mapping[str, str] | None = None) -> dict[str, 
         *_network_plugins(pinned["CNI_PLUGINS_VERSION"], architecture=architecture),
         _coredns(pinned["COREDNS_VERSION"], architecture=architecture),
         _local_path_provisioner(pinned["LOCAL_PATH_PROVISIONER_VERSION"]),
+        _ingress_controller(pinned["TRAEFIK_VERSION"]),
     ]
     return {program.name: program for program in programs}
 
@@ -114,4 +115,16 @@ def _local_path_provisioner(version: str) -> Program:
         linker_flags=f"-s -w -X main.VERSION={version}",
         build_seconds=40,
         download=None,  # it is published as an image only
+    )
+
+
+def _ingress_controller(version: str) -> Program:
+    return Program(
+        name="ingress-controller",
+        version=version,
+        module=GO_MODULES / "addons",
+        package="./ingress-controller",
+        linker_flags=f"-s -w -X main.version={version}",
+        build_seconds=20,
+        download=None,  # it is Traefik's only in part
     )

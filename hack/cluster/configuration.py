@@ -101,7 +101,9 @@ def _options(programs: Mapping[str, Path], ports: Sequence[int]) -> dict[str, An
 
 def _patches(pki: Path, *, etcd_port: int, peer_port: int, node_address: str) -> list[dict[str, Any]]:
     added = _apiserver(pki) | (_for_real_node(pki, node_address) if node_address else _for_simulated_nodes())
-    changed = {"etcd-servers": local_url(etcd_port), **({"bind-address": "0.0.0.0"} if node_address else {})}
+    changed = {"etcd-servers": local_url(etcd_port)}
+    if node_address:
+        changed["bind-address"] = "0.0.0.0"  # noqa: S104 - every interface of the node's own network
     return [
         _patch("etcd", _etcd(pki), override=_etcd_addresses(etcd_port, peer_port)),
         _patch("kube-apiserver", added, override=changed),

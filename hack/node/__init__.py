@@ -1,4 +1,4 @@
-"""A real node on this machine: kubelet, containerd and kube-proxy, and the control plane, in namespaces of their own."""
+"""A real node on this machine, and its control plane, in namespaces of their own."""
 
 from hack.node.cluster import DEFAULT_NAME, NodeCluster
 from hack.node.requirements import missing_requirements

@@ -7,7 +7,7 @@ from hack.cluster import LocalCluster
 from hack.node.addresses import NODE_NAME
 
 MANIFESTS = Path(__file__).with_name("manifests")
-NAMESPACES = ("kube-system", "local-path-storage")
+NAMESPACES = ("kube-system", "local-path-storage", "ingress")
 PATIENCE = "--timeout=180s"
 
 
@@ -17,6 +17,6 @@ def install_addons(cluster: LocalCluster, *, report: Callable[[str], None]) -> N
     report("waiting for the node")
     cluster.kubectl("wait", "--for=create", f"node/{NODE_NAME}", PATIENCE)
     cluster.kubectl("wait", "--for=condition=Ready", f"node/{NODE_NAME}", PATIENCE)
-    report("waiting for name resolution and volumes")
+    report("waiting for name resolution, volumes and Ingress controller")
     for namespace in NAMESPACES:
         cluster.kubectl("rollout", "status", "deployment", "--namespace", namespace, PATIENCE)

@@ -6,6 +6,6 @@ NODE_NETWORK = f"{NODE_ADDRESS}/24"
 # Of the cluster, and of its one node.
 POD_RANGE = "10.244.0.0/16"
 NODE_POD_RANGE = "10.244.0.0/24"
-# Within the range of the Services; the Service kube-dns in addons/coredns.yaml says the same.
+# Within the range of the Services; the Service kube-dns in manifests/coredns.yaml says the same.
 DNS_ADDRESS = "10.96.0.10"
 CLUSTER_DOMAIN = "cluster.local"

@@ -4,7 +4,6 @@ import os
 import select
 import subprocess
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 

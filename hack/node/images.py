@@ -11,8 +11,8 @@ from hack.node.archive import Image, write_archive
 # The tag is not the version: containerd never fetches what it has, and it has nothing else.
 PAUSE = "localhost/pause:node"
 BUSYBOX = "localhost/busybox:node"
-# Programs of the catalogue that run in pods; addons/*.yaml name these images.
-ADDON_PROGRAMS = ("coredns", "local-path-provisioner")
+# Programs of the catalogue that run in pods; manifests/*.yaml name these images.
+ADDON_PROGRAMS = ("coredns", "ingress-controller", "local-path-provisioner")
 _PAUSE_SOURCE = Path(__file__).with_name("pause.c")
 
 

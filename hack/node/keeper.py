@@ -12,9 +12,9 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import IO, cast
 
 from hack.cluster.configuration import PORTS_NEEDED
-from hack.errors import HackError
 from hack.node import cgroups, messages
 from hack.node.files import NodeFiles
 from hack.node.namespaces import enter_network, process_namespace, python_command, unshare_command, wait_for_end
@@ -44,12 +44,12 @@ class Keeper:
             cwd=PROJECT_ROOT,
             text=True,
         )
+        self._lifeline, self._told = cast("IO[str]", self._holder.stdin), cast("IO[str]", self._holder.stdout)
         self._processes = ""  # their namespace, as soon as it is there
 
     def wait_ready(self) -> bool:
         """Pass on what the supervisor tells until the node is ready; return False when it is not going to be."""
-        assert self._holder.stdout
-        for kind, text in messages.messages(self._holder.stdout):
+        for kind, text in messages.messages(self._told):
             self._processes = process_namespace(self._holder.pid)
             if kind == messages.READY:
                 return True
@@ -84,8 +84,7 @@ class Keeper:
 
     def end(self) -> None:
         """End the node and wait for its end; no harm when it has ended already."""
-        assert self._holder.stdin
-        self._holder.stdin.close()
+        self._lifeline.close()
         try:
             self._holder.wait(timeout=GRACE)
         except subprocess.TimeoutExpired:

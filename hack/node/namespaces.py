@@ -20,7 +20,7 @@ _CLONE_NEWNET = 0x40000000  # linux/sched.h
 
 
 def unshare_command(program: Path, command: Sequence[str]) -> list[str]:
-    """Return how to run `command` as the first process of new namespaces, by the unshare that `program` is a link to."""
+    """Return how to run `command` as the first process of new namespaces; `program` is a link to unshare."""
     options = ("--net", "--mount", "--propagation=private", "--pid", "--fork", "--kill-child=SIGKILL", "--mount-proc")
     return [str(program), *options, *command]
 

@@ -126,5 +126,7 @@ def _write(files: NodeFiles, name: str, content: dict[str, Any]) -> Path:
 
 def _environment(files: NodeFiles) -> dict[str, str]:
     """Return a clean environment: no proxy, the programs first, temporary files below the node's own folder."""
-    path = os.pathsep.join([str(files.programs), "/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"])
+    path = os.pathsep.join(
+        [str(files.programs), "/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"]
+    )
     return {"PATH": path, "HOME": str(files.directory), "TMPDIR": str(files.temporary)}

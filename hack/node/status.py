@@ -34,7 +34,9 @@ def node_status(cluster: NodeCluster) -> NodeStatus:
     """Return the status of a node that runs; raises HackError when it does not, or its API server does not answer."""
     running = find_programs(cluster.files.programs)
     daemons = [
-        ComponentStatus(name=name, pid=running[name].pid if name in running else None, endpoint="-", healthy=name in running)
+        ComponentStatus(
+            name=name, pid=running[name].pid if name in running else None, endpoint="-", healthy=name in running
+        )
         for name in DAEMONS
     ]
     node = json.loads(cluster.kubectl("get", "node", NODE_NAME, "--output=json"))

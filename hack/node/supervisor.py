@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -19,8 +19,8 @@ from hack.cluster.kwokctl import dead_components, start_missing
 from hack.errors import HackError, NodeError
 from hack.files import log_tail
 from hack.node import cgroups, messages
-from hack.node.addresses import NODE_ADDRESS
 from hack.node.addons import install_addons
+from hack.node.addresses import NODE_ADDRESS
 from hack.node.daemons import Daemons
 from hack.node.files import NodeFiles
 from hack.node.images import write_images
