@@ -1,11 +1,11 @@
-"""Command line: `python -m hack.node up|down|status [--name NAME]`."""
+"""Command line: `python -m hack.node setup|up|down|status [--name NAME]`."""
 
 import argparse
 import sys
 from collections.abc import Callable, Sequence
 
 from hack.errors import HackError
-from hack.node.cluster import DEFAULT_NAME, NodeCluster
+from hack.node.cluster import DEFAULT_NAME, NodeCluster, ensure_programs
 from hack.node.requirements import missing_requirements
 from hack.node.status import node_status
 from hack.progress import Progress
@@ -25,10 +25,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
+def _setup(_: str) -> int:
+    """Fetch or build the programs; where no node can run it says so, and that is no failure."""
+    if missing := missing_requirements():
+        print(f"no real node here: {missing}", file=sys.stderr)
+        return 0
+    ensure_programs()
+    return 0
+
+
 def _up(name: str) -> int:
     if missing := missing_requirements():
         print(f"error: {missing}", file=sys.stderr)
         return 1
+    ensure_programs()  # shows its own progress
     with Progress() as progress:
         cluster = NodeCluster(name, report=progress.step)
         started = cluster.up()
@@ -55,8 +65,9 @@ def _status(name: str) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m hack.node", description="A real node on this machine.")
-    commands = parser.add_subparsers(required=True, metavar="up|down|status")
+    commands = parser.add_subparsers(required=True, metavar="setup|up|down|status")
     for name, command, told in (
+        ("setup", _setup, "fetch or build the programs, where a node can run"),
         ("up", _up, "start control plane and node; they stay until `down`"),
         ("down", _down, "end them and remove their data; the logs stay"),
         ("status", _status, "show components, node and pods; exit code 0 only when all components are healthy"),

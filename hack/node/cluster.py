@@ -28,6 +28,12 @@ DEFAULT_NAME = "dev"
 Report = Callable[[str], None]
 
 
+def ensure_programs() -> dict[str, Path]:
+    """Return every program that a node and its control plane consist of, by name; see `ensure_binaries`."""
+    catalogue = read_node_catalogue()
+    return {**ensure_binaries(CONTROL_PLANE_PROGRAMS), **ensure_binaries(catalogue, catalogue=catalogue)}
+
+
 class NodeCluster:
     """A control plane and one real node, known by its name below the folder `base` (the user's cache folder).
 
@@ -172,9 +178,7 @@ class NodeCluster:
         if missing := missing_requirements():
             raise NodeError(missing)
         self._remove()
-        catalogue = read_node_catalogue()
-        programs = {**ensure_binaries(CONTROL_PLANE_PROGRAMS), **ensure_binaries(catalogue, catalogue=catalogue)}
-        self.files.begin(programs, outside=unshare_program())
+        self.files.begin(ensure_programs(), outside=unshare_program())
         log = self.files.logs / "keeper.log"
         arguments = (str(self.files.base), self.name, *(["audit"] if self._audit else []))
         with log.open("ab") as errors:

@@ -39,6 +39,13 @@ class Daemons:
         """Tell whether a daemon has ended since it was last started."""
         return self._running[name][1].poll() is not None
 
+    def end(self) -> None:
+        """Kill them all, and start none again."""
+        self._due.clear()
+        for _, process in self._running.values():
+            process.kill()
+            process.wait()
+
     def watch(self, stop: IO[str], *, timeout: float) -> bool:
         """Restart what ends during `timeout` seconds; return False as soon as `stop` can be read or has ended."""
         with_pidfd = {os.pidfd_open(process.pid): name for name, (_, process) in self._running.items()}
