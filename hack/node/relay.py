@@ -7,6 +7,7 @@ writes its own port, and ends with its standard input.
 
 import asyncio
 import socket
+import struct
 import sys
 from contextlib import suppress
 
@@ -30,7 +31,7 @@ async def serve(listener: socket.socket, *, host: str, port: int) -> asyncio.Ser
         try:
             there_reader, there_writer = await asyncio.open_connection(host, port)
         except OSError:
-            writer.transport.abort()  # as the node itself refuses it
+            _reset(writer)
             return
         await asyncio.gather(_copy(reader, there_writer), _copy(there_reader, writer))
         for one in (writer, there_writer):
@@ -48,6 +49,12 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
         if writer.can_write_eof():
             writer.write_eof()
         return
+    _reset(writer)
+
+
+def _reset(writer: asyncio.StreamWriter) -> None:
+    """Break the connection off, as the node has: whoever reads from it is told so, and not just of an end."""
+    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     writer.transport.abort()
 
 

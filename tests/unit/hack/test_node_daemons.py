@@ -44,10 +44,11 @@ def test_a_daemon_that_was_killed_is_started_again_and_it_is_recorded(
 ) -> None:
     running.start(Daemon(name="sleeper", command=["/bin/sh", "-c", "echo $$; exec sleep 60"]))
     deadline = time.monotonic() + PATIENCE
+    while not pids(tmp_path) and time.monotonic() < deadline:
+        assert running.watch(lifeline[0], timeout=0.02)
+    os.kill(pids(tmp_path)[0], signal.SIGKILL)
     while len(pids(tmp_path)) < 2 and time.monotonic() < deadline:
-        assert running.watch(lifeline[0], timeout=0.05)
-        if len(pids(tmp_path)) == 1:
-            os.kill(pids(tmp_path)[0], signal.SIGKILL)
+        assert running.watch(lifeline[0], timeout=0.02)
     assert len(pids(tmp_path)) == 2
     assert "sleeper has ended with exit code -9" in (tmp_path / "record").read_text(encoding="utf-8")
 
