@@ -44,6 +44,8 @@ def _up(name: str) -> int:
         started = cluster.up()
     print(f"node {name!r} {'is up' if started else 'was up already'}")
     print(f"export KUBECONFIG={cluster.kubeconfig}")
+    for scheme, port in cluster.entrances.items():
+        print(f"every Ingress, by its host's name: {scheme}://127.0.0.1:{port}")
     return 0
 
 

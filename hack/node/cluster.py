@@ -68,6 +68,11 @@ class NodeCluster:
         return self.control_plane.kubeconfig
 
     @property
+    def entrances(self) -> dict[str, int]:
+        """The ports of this machine, `http` and `https`, by which the Ingress controller is reached."""
+        return self.files.entrances()
+
+    @property
     def holder(self) -> int:
         """The process that holds the node's namespaces; NodeError when the node does not run."""
         process = find_programs(self.files.outside).get("unshare")

@@ -50,14 +50,14 @@ class Daemons:
         """Restart what ends during `timeout` seconds; return False as soon as `stop` can be read or has ended."""
         with_pidfd = {os.pidfd_open(process.pid): name for name, (_, process) in self._running.items()}
         try:
-            ready, _, _ = select.select([stop, *with_pidfd], [], [], self._patience(timeout))
+            ready, _, _ = select.select([stop.fileno(), *with_pidfd], [], [], self._patience(timeout))
         finally:
             for descriptor in with_pidfd:
                 os.close(descriptor)
-        for descriptor in set(ready) - {stop}:
+        for descriptor in with_pidfd.keys() & set(ready):
             self._note_end(with_pidfd[descriptor])
         self._start_due()
-        return stop not in ready
+        return stop.fileno() not in ready
 
     def _patience(self, timeout: float) -> float:
         now = time.monotonic()

@@ -16,9 +16,10 @@ from typing import IO, cast
 
 from hack.cluster.configuration import PORTS_NEEDED
 from hack.node import cgroups, messages
+from hack.node.addresses import INGRESS_ADDRESS, INGRESS_PORTS
 from hack.node.files import NodeFiles
 from hack.node.namespaces import enter_network, process_namespace, python_command, unshare_command, wait_for_end
-from hack.node.relay import LOOPBACK, open_listener, serve
+from hack.node.relay import LOOPBACK, open_listener, port_of, serve
 from hack.paths import PROJECT_ROOT
 
 DETACH = b"detach"
@@ -33,7 +34,9 @@ class Keeper:
     def __init__(self, files: NodeFiles, *, audit: bool) -> None:
         self._files = files
         # The control plane has the same ports inside and outside, so that one kubeconfig is right for both.
-        self._listeners = {listener.getsockname()[1]: listener for listener in _listeners(PORTS_NEEDED)}
+        self._listeners = {port_of(listener): listener for listener in _listeners(PORTS_NEEDED)}
+        self._entrances = dict(zip(INGRESS_PORTS.values(), _listeners(len(INGRESS_PORTS)), strict=True))
+        files.write_entrances({name: port_of(self._entrances[port]) for name, port in INGRESS_PORTS.items()})
         cgroups.create(files.cgroup)
         arguments = (str(files.base), files.name, "audit" if audit else "", *map(str, self._listeners))
         supervisor = python_command("hack.node.supervisor", *arguments)
@@ -59,7 +62,10 @@ class Keeper:
     async def run(self) -> None:
         """Carry connections until the node ends, or the starter wants it to."""
         enter_network(self._holder.pid)
-        servers = [await serve(one, host=LOOPBACK, port=port) for port, one in self._listeners.items()]
+        servers = [
+            *[await serve(one, host=LOOPBACK, port=port) for port, one in self._listeners.items()],
+            *[await serve(one, host=INGRESS_ADDRESS, port=port) for port, one in self._entrances.items()],
+        ]
         messages.tell(sys.stdout, messages.READY)
         await self._end_wanted()
         for server in servers:

@@ -24,6 +24,11 @@ def open_listener() -> socket.socket:
     return listener
 
 
+def port_of(listener: socket.socket) -> int:
+    """Return the port that a listener has been given."""
+    return int(listener.getsockname()[1])
+
+
 async def serve(listener: socket.socket, *, host: str, port: int) -> asyncio.Server:
     """Carry every connection to `listener` on to `host`:`port`, until the server that is returned is closed."""
 
@@ -68,7 +73,7 @@ def main() -> None:
 
 async def _until_told(listener: socket.socket, host: str, port: int) -> None:
     server = await serve(listener, host=host, port=port)
-    print(listener.getsockname()[1], flush=True)
+    print(port_of(listener), flush=True)
     await asyncio.to_thread(sys.stdin.read)
     server.close()
 

@@ -6,10 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.x509.oid import NameOID
 
+from customer_operator.credentials.certificates import create_authority
 from hack.node.addresses import NODE_ADDRESS
 from hack.node.pki import NodeIdentity, issue_identity
 
@@ -21,26 +19,10 @@ def identity(tmp_path: Path) -> NodeIdentity:
 
 
 def write_authority(folder: Path) -> None:
-    """Write an authority as kwokctl does."""
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "authority")])
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now)
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .sign(key, hashes.SHA256())
-    )
-    (folder / "ca.crt").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    (folder / "ca.key").write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
-        )
-    )
+    """Write an authority where kwokctl does."""
+    authority = create_authority(now=datetime.datetime.now(datetime.UTC))
+    (folder / "ca.crt").write_text(authority.certificate, encoding="ascii")
+    (folder / "ca.key").write_text(authority.private_key, encoding="ascii")
 
 
 def client_certificate(kubeconfig: Path) -> x509.Certificate:
