@@ -111,7 +111,7 @@ class NodeFiles:
                 entry.unlink()
 
     def write_entrances(self, entrances: Mapping[str, int]) -> None:
-        """Record the ports on 127.0.0.1, `http` and `https`, by which the Ingress controller is reached from outside."""
+        """Record the ports of this machine, `http` and `https`, by which the Ingress controller is reached."""
         write_private(self.directory / "entrances.json", json.dumps(dict(entrances)))
 
     def entrances(self) -> dict[str, int]:

@@ -13,7 +13,7 @@ from customer_operator.naming import Manifest
 from hack.errors import ClusterError
 from tests.support import workloads
 from tests.support.clusters import Cluster
-from tests.support.waiting import eventually
+from tests.support.waiting import wait_until
 
 PATIENCE = "--timeout=120s"
 HOST = "shop.example.test"
@@ -109,7 +109,7 @@ def test_a_volume_is_bound_and_keeps_its_data_when_its_pod_is_replaced(
         apply(cluster, namespace, workloads.claim("data-keeper-0", "32Mi"))
 
 
-async def test_an_ingress_with_tls_answers_for_its_host_and_for_no_other(
+def test_an_ingress_with_tls_answers_for_its_host_and_for_no_other(
     cluster: Cluster, namespace: str, busybox: str
 ) -> None:
     authority = create_authority(now=datetime.now(UTC))
@@ -132,7 +132,7 @@ async def test_an_ingress_with_tls_answers_for_its_host_and_for_no_other(
             except httpx.TransportError:  # with the certificate of nobody, before ours is there
                 return False
 
-        await eventually(answers)
+        wait_until(answers)
         assert answer(HOST).text == "hello from web"
         assert answer("other.example.test").status_code == httpx.codes.NOT_FOUND
 
