@@ -16,7 +16,6 @@ from hack.files import log_tail
 from hack.lock import FileLock
 from hack.node import cgroups, messages
 from hack.node.files import NodeFiles
-from hack.node.keeper import DETACH
 from hack.node.namespaces import nsenter_command, process_namespace, python_command, wait_for_end
 from hack.node.relay import LOOPBACK
 from hack.node.requirements import missing_requirements, unshare_program
@@ -117,7 +116,7 @@ class NodeCluster:
         try:
             if self.is_running():
                 return False
-            self._launch().communicate(DETACH.decode())
+            _detach(self._launch())
         finally:
             self._lock.release()
         return True
@@ -221,3 +220,11 @@ class NodeCluster:
         wait_for_end(processes)
         cgroups.remove(self.files.cgroup)
         self.files.discard()
+
+
+def _detach(keeper: "subprocess.Popen[str]") -> None:
+    """Let the keeper, and so the node, outlive this process."""
+    cast("IO[str]", keeper.stdin).write(messages.DETACH.decode())
+    cast("IO[str]", keeper.stdin).close()
+    cast("IO[str]", keeper.stdout).close()
+    keeper.returncode = 0  # nobody waits for it any more

@@ -11,8 +11,9 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import IO, cast
 
 from hack.cluster.configuration import PORTS_NEEDED
 from hack.node import cgroups, messages
@@ -22,7 +23,6 @@ from hack.node.namespaces import enter_network, process_namespace, python_comman
 from hack.node.relay import LOOPBACK, open_listener, port_of, serve
 from hack.paths import PROJECT_ROOT
 
-DETACH = b"detach"
 ENDING_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 # Seconds for the supervisor to end the node itself.
 GRACE = 15.0
@@ -45,52 +45,70 @@ class Keeper:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             cwd=PROJECT_ROOT,
-            text=True,
         )
-        self._lifeline, self._told = cast("IO[str]", self._holder.stdin), cast("IO[str]", self._holder.stdout)
         self._processes = ""  # their namespace, as soon as it is there
+        self._is_ready = False
 
-    def wait_ready(self) -> bool:
+    async def run(self) -> None:
+        """Wait until the node is ready, and carry connections until it ends, or the starter wants it to."""
+        async with self._end_wanted() as wanted:
+            ready = asyncio.create_task(self._wait_ready())
+            stop = asyncio.create_task(wanted.wait())
+            await asyncio.wait((ready, stop), return_when=asyncio.FIRST_COMPLETED)
+            if ready.done() and ready.result():
+                servers = await self._serve()
+                messages.tell(sys.stdout, messages.READY)
+                await stop
+                for server in servers:
+                    server.close()
+            ready.cancel()
+            stop.cancel()
+
+    async def _wait_ready(self) -> bool:
         """Pass on what the supervisor tells until the node is ready; return False when it is not going to be."""
-        for kind, text in messages.messages(self._told):
+        told = asyncio.StreamReader()
+        protocol = asyncio.StreamReaderProtocol(told)
+        await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, self._holder.stdout)
+        while line := await told.readline():
             self._processes = process_namespace(self._holder.pid)
+            kind, text = messages.decode(line)
             if kind == messages.READY:
+                self._is_ready = True
                 return True
             messages.tell(sys.stdout, kind, text)
         return False
 
-    async def run(self) -> None:
-        """Carry connections until the node ends, or the starter wants it to."""
+    async def _serve(self) -> list[asyncio.Server]:
         enter_network(self._holder.pid)
-        servers = [
+        return [
             *[await serve(one, host=LOOPBACK, port=port) for port, one in self._listeners.items()],
             *[await serve(one, host=INGRESS_ADDRESS, port=port) for port, one in self._entrances.items()],
         ]
-        messages.tell(sys.stdout, messages.READY)
-        await self._end_wanted()
-        for server in servers:
-            server.close()
 
-    async def _end_wanted(self) -> None:
-        """Wait for the end of the node, or of the standard input unless it says to stay."""
+    @asynccontextmanager
+    async def _end_wanted(self) -> AsyncIterator[asyncio.Event]:
+        """Yield what is set at the end of the node, or at that of the standard input unless it says to stay."""
         loop, wanted = asyncio.get_running_loop(), asyncio.Event()
-        starter = sys.stdin.fileno()
+        starter, node = sys.stdin.fileno(), os.pidfd_open(self._holder.pid)
 
         def hear() -> None:
             loop.remove_reader(starter)
-            if os.read(starter, len(DETACH)) != DETACH:
+            if os.read(starter, len(messages.DETACH)) != messages.DETACH:
                 wanted.set()
 
-        node = os.pidfd_open(self._holder.pid)
         loop.add_reader(node, wanted.set)
         loop.add_reader(starter, hear)
-        await wanted.wait()
+        yield wanted
+        loop.remove_reader(starter)
         loop.remove_reader(node)
         os.close(node)
 
     def end(self) -> None:
         """End the node and wait for its end; no harm when it has ended already."""
-        self._lifeline.close()
+        if self._holder.stdin:
+            self._holder.stdin.close()
+        if not self._is_ready:  # then its supervisor does not listen yet
+            self._holder.kill()
         try:
             self._holder.wait(timeout=GRACE)
         except subprocess.TimeoutExpired:
@@ -107,8 +125,7 @@ def main() -> None:
     files = NodeFiles(Path(base), name)
     keeper = Keeper(files, audit="audit" in rest)
     try:
-        if keeper.wait_ready():
-            asyncio.run(keeper.run())
+        asyncio.run(keeper.run())
     finally:
         keeper.end()
 

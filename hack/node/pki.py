@@ -2,6 +2,7 @@
 
 import datetime
 import ipaddress
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import yaml
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from hack.errors import NodeError
@@ -34,7 +36,9 @@ class Authority:
 
     def __init__(self, pki: Path) -> None:
         self.certificate_file = pki / "ca.crt"
-        self._certificate = x509.load_pem_x509_certificate(self.certificate_file.read_bytes())
+        with warnings.catch_warnings():  # kwokctl gives it the serial number 0
+            warnings.simplefilter("ignore", CryptographyDeprecationWarning)
+            self._certificate = x509.load_pem_x509_certificate(self.certificate_file.read_bytes())
         key = serialization.load_pem_private_key((pki / "ca.key").read_bytes(), password=None)
         if not isinstance(key, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey):
             raise NodeError(f"{pki}/ca.key is no key that signs certificates here")

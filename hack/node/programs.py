@@ -87,6 +87,8 @@ def kubelet_configuration(identity: NodeIdentity, *, cgroup: str, resolver: Path
         "clusterDNS": [DNS_ADDRESS],
         "clusterDomain": CLUSTER_DOMAIN,
         "resolvConf": str(resolver),
+        # A machine may be one that lets nobody be safer than others; it says so every few minutes otherwise.
+        "oomScoreAdj": 0,
         # The machine's disk and memory are its users' affair; and an image that is gone could not be fetched again.
         "evictionHard": {"memory.available": "50Mi", "nodefs.available": "1%", "imagefs.available": "1%"},
         "imageGCHighThresholdPercent": 100,
@@ -107,6 +109,7 @@ def kube_proxy_configuration(identity: NodeIdentity) -> dict[str, Any]:
         "hostnameOverride": NODE_NAME,
         "clusterCIDR": POD_RANGE,
         "mode": "iptables",
+        "oomScoreAdj": 0,
         "conntrack": {
             "maxPerCore": 0,
             "min": 0,
