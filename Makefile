@@ -18,7 +18,7 @@ SET ?=
 N ?= 40
 # make bench-billing SECONDS_EACH=30, of each of its measurements
 SECONDS_EACH ?= 30
-# make cluster-up NAME=dev NODES=70; 70 nodes take 1,000 customers
+# make node-up NAME=dev; make cluster-up NAME=dev NODES=70; 70 nodes take 1,000 customers
 NAME ?= dev
 NODES ?=
 # make images IMAGE=postgres REBUILD=1 builds it and its bases anew, with Debian's newest packages
@@ -36,6 +36,7 @@ demo: setup ## Show a signup becoming a Ready customer stack; stays until Ctrl-C
 .PHONY: test
 test: setup ## Run all the tests this machine can run, and say which it cannot; ARGS="tests/unit" for a part
 	@.ci/system-packages --check
+	@$(if $(or $(findstring tests/node,$(ARGS)),$(if $(ARGS),,all)),$(PYTHON) -m hack.node setup)
 	@$(PYTHON) -m pytest $(ARGS)
 
 .PHONY: check
@@ -77,6 +78,22 @@ cluster-status: environment ## Show the components of the local control plane NA
 .PHONY: images
 images: environment ## Build the container images that are not in the cache, as docker-archives; IMAGE=postgres for one
 	@$(PYTHON) -m hack.images $(if $(REBUILD),--rebuild) $(IMAGE)
+
+.PHONY: node-up
+node-up: setup ## Start a control plane with a real node NAME=dev, where pods truly run; needs root; stays until node-down
+	@$(PYTHON) -m hack.node up --name $(NAME)
+
+.PHONY: node-down
+node-down: environment ## End the node NAME=dev and remove all it has made; its logs stay
+	@$(PYTHON) -m hack.node down --name $(NAME)
+
+.PHONY: node-status
+node-status: environment ## Show the components, the node and the pods of NAME=dev
+	@$(PYTHON) -m hack.node status --name $(NAME)
+
+.PHONY: node-test
+node-test: ## Run the tests of pods that truly run; needs root
+	@$(MAKE) test ARGS="tests/node $(ARGS)"
 
 .PHONY: setup
 setup: environment ## Create the virtual environment, fetch or build the programs of the local control plane

@@ -3,10 +3,11 @@
 HackError
 ├── BinaryError    a program could not be found, fetched, built or verified
 ├── ImageError     a container image could not be built or read
-└── ClusterError   the local control plane could not be started, stopped or used
-    ├── DamagedDataError   what an earlier cluster left cannot be used again
-    ├── Refused            the API server refused a request
-    └── Unreachable        the API server did not answer
+├── ClusterError   the local control plane could not be started, stopped or used
+│   ├── DamagedDataError   what an earlier cluster left cannot be used again
+│   ├── Refused            the API server refused a request
+│   └── Unreachable        the API server did not answer
+└── NodeError      the real node could not be started, stopped or used
 """
 
 
@@ -40,3 +41,7 @@ class Refused(ClusterError):
 
 class Unreachable(ClusterError):
     """The API server did not answer."""
+
+
+class NodeError(HackError):
+    """The real node could not be started, stopped or used."""

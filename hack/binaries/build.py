@@ -20,11 +20,12 @@ def build(program: Program, *, toolchain: Toolchain, target: Path, on_package: C
     Raises BinaryError with the compiler's last words.
     """
     command = [str(toolchain.command), "build", "-v", "-trimpath", "-mod=readonly", "-buildvcs=false"]
-    output = ["-ldflags", program.linker_flags, "-o", str(target), program.package]
+    tags = ["-tags", ",".join(program.tags)] if program.tags else []
+    output = [*tags, "-ldflags", program.linker_flags, "-o", str(target), program.package]
     process = subprocess.Popen(
         [*command, *output],
         cwd=program.module,
-        env=build_environment(toolchain),
+        env=build_environment(toolchain, cgo=program.cgo),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -44,13 +45,13 @@ def build(program: Program, *, toolchain: Toolchain, target: Path, on_package: C
         raise BinaryError(f"building {program.name} {program.version} failed:\n{''.join(last_lines).rstrip()}")
 
 
-def build_environment(toolchain: Toolchain) -> dict[str, str]:
+def build_environment(toolchain: Toolchain, *, cgo: bool = False) -> dict[str, str]:
     """Return this process's environment without what could change the result of a build."""
     return {
         "HOME": str(Path.home()),
         **os.environ,
         **toolchain.environment,
-        "CGO_ENABLED": "0",
+        "CGO_ENABLED": "1" if cgo else "0",
         "GOFLAGS": "",
         "GOTOOLCHAIN": "local",
         "GOWORK": "off",

@@ -25,7 +25,10 @@ class Download:
 
 @dataclass(frozen=True)
 class Program:
-    """One program; `build_seconds` is what a cold build took, in this order, on two cores with Go 1.26.8."""
+    """One program; `build_seconds` is what a cold build took, in this order, on two cores with Go 1.26.8.
+
+    Of one without `download` there is no official release. With `cgo` it needs a C compiler and libraries to build.
+    """
 
     name: str
     version: str
@@ -33,15 +36,20 @@ class Program:
     package: str
     linker_flags: str
     build_seconds: int
-    download: Download
+    download: Download | None
     version_arguments: tuple[str, ...] = ("--version",)
+    tags: tuple[str, ...] = ()
+    cgo: bool = False
 
     @property
     def recipe(self) -> str:
         """The hash of everything that decides what a build yields; a binary of another recipe is out of date."""
-        result = hashlib.sha256("\0".join((self.version, self.package, self.linker_flags)).encode())
+        decisive = (self.version, self.package, self.linker_flags, *self.tags, *(["cgo"] if self.cgo else []))
+        result = hashlib.sha256("\0".join(decisive).encode())
         for file in ("go.mod", "go.sum"):
             result.update((self.module / file).read_bytes())
+        for source in sorted((self.module / self.package).glob("*.go")) if self.package.startswith("./") else ():
+            result.update(source.read_bytes())
         return result.hexdigest()
 
 
@@ -50,11 +58,7 @@ def read_catalogue(versions: Mapping[str, str] | None = None) -> dict[str, Progr
 
     Raises BinaryError on a machine for which there is neither a release nor a tested build.
     """
-    pinned = versions or read_versions()
-    if platform.system() != "Linux" or platform.machine() not in ARCHITECTURES:
-        machine = f"{platform.system()} on {platform.machine()}"
-        raise BinaryError(f"the local control plane runs on Linux on x86_64 or aarch64, not on {machine}")
-    architecture = ARCHITECTURES[platform.machine()]
+    pinned, architecture = versions or read_versions(), machine_architecture()
     programs = [
         *_kubernetes(pinned["KUBERNETES_VERSION"], architecture=architecture),
         _etcd(pinned["ETCD_VERSION"], architecture=architecture),
@@ -63,23 +67,36 @@ def read_catalogue(versions: Mapping[str, str] | None = None) -> dict[str, Progr
     return {program.name: program for program in programs}
 
 
+def machine_architecture() -> str:
+    """Return what Go calls this machine's architecture; raises BinaryError as `read_catalogue` does."""
+    if platform.system() != "Linux" or platform.machine() not in ARCHITECTURES:
+        machine = f"{platform.system()} on {platform.machine()}"
+        raise BinaryError(f"the local control plane runs on Linux on x86_64 or aarch64, not on {machine}")
+    return ARCHITECTURES[platform.machine()]
+
+
 def _kubernetes(version: str, *, architecture: str) -> list[Program]:
     # The API server comes first: it compiles most of what the others share.
     build_seconds = {"kube-apiserver": 356, "kube-controller-manager": 90, "kube-scheduler": 7, "kubectl": 25}
-    release = f"https://dl.k8s.io/release/{version}/bin/linux/{architecture}"
     return [
-        Program(
-            name=name,
-            version=version,
-            module=GO_MODULES / "kubernetes",
-            package=f"k8s.io/kubernetes/cmd/{name}",
-            linker_flags=_kubernetes_linker_flags(version),
-            build_seconds=seconds,
-            download=Download(url=f"{release}/{name}", checksum_url=f"{release}/{name}.sha256"),
-            version_arguments=("version", "--client") if name == "kubectl" else ("--version",),
-        )
+        kubernetes_program(name, version, module="kubernetes", build_seconds=seconds, architecture=architecture)
         for name, seconds in build_seconds.items()
     ]
+
+
+def kubernetes_program(name: str, version: str, *, module: str, build_seconds: int, architecture: str) -> Program:
+    """Return one of the programs that Kubernetes itself consists of, built in a folder of hack/go."""
+    release = f"https://dl.k8s.io/release/{version}/bin/linux/{architecture}"
+    return Program(
+        name=name,
+        version=version,
+        module=GO_MODULES / module,
+        package=f"k8s.io/kubernetes/cmd/{name}",
+        linker_flags=_kubernetes_linker_flags(version),
+        build_seconds=build_seconds,
+        download=Download(url=f"{release}/{name}", checksum_url=f"{release}/{name}.sha256"),
+        version_arguments=("version", "--client") if name == "kubectl" else ("--version",),
+    )
 
 
 def _kubernetes_linker_flags(version: str) -> str:

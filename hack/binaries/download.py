@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO
 from urllib.parse import urlsplit
 
-from hack.binaries.catalogue import Program
+from hack.binaries.catalogue import Download, Program
 from hack.errors import BinaryError
 
 # Long enough for a slow line to answer with a few kilobytes, and all that a machine without internet ever waits.
@@ -45,10 +45,10 @@ def probe(programs: Iterable[Program], *, timeout: float = PROBE_TIMEOUT) -> dic
     All are asked at the same time, by threads that are left behind when the time is up: looking up a host's name
     has no timeout of its own and may take far longer.
     """
-    wanted = list(programs)
+    wanted = [(program.name, program.download) for program in programs if program.download]
     answers: queue.Queue[tuple[str, str | None]] = queue.Queue()
-    for program in wanted:
-        threading.Thread(target=_ask, args=(program, timeout, answers), daemon=True).start()
+    for name, release in wanted:
+        threading.Thread(target=_ask, args=(name, release, timeout, answers), daemon=True).start()
     deadline = time.monotonic() + timeout
     found: dict[str, str] = {}
     for _ in wanted:
@@ -61,23 +61,23 @@ def probe(programs: Iterable[Program], *, timeout: float = PROBE_TIMEOUT) -> dic
     return found
 
 
-def download(program: Program, *, sha256: str, target: Path, on_bytes: Callable[[int], None]) -> None:
-    """Fetch the release of `program`, verify it, and write its binary to `target`.
+def download(release: Download, *, sha256: str, target: Path, on_bytes: Callable[[int], None]) -> None:
+    """Fetch `release`, verify it, and write its binary to `target`.
 
     `on_bytes` is told how many bytes have arrived so far. Raises BinaryError when the release cannot be fetched or
     is not what its publisher says; then `target` holds nothing of use.
     """
     archive = target.with_name(f"{target.name}.download")
     try:
-        actual = _fetch(mirrored(program.download.url), archive, on_bytes)
+        actual = _fetch(mirrored(release.url), archive, on_bytes)
         if actual != sha256:
-            raise BinaryError(f"{program.download.url}: SHA-256 is {actual}, its publisher says {sha256}")
-        if program.download.member is None:
+            raise BinaryError(f"{release.url}: SHA-256 is {actual}, its publisher says {sha256}")
+        if release.member is None:
             archive.replace(target)
         else:
-            _extract(archive, program.download.member, target)
+            _extract(archive, release.member, target)
     except (*_NETWORK_ERRORS, tarfile.TarError) as error:
-        raise BinaryError(f"{program.download.url}: {error}") from error
+        raise BinaryError(f"{release.url}: {error}") from error
     finally:
         archive.unlink(missing_ok=True)
 
@@ -97,14 +97,14 @@ def find_checksum(content: str, filename: str) -> str | None:
     return candidate.lower() if is_sha256 else None
 
 
-def _ask(program: Program, timeout: float, answers: "queue.Queue[tuple[str, str | None]]") -> None:
-    filename = program.download.url.rpartition("/")[2]
+def _ask(name: str, release: Download, timeout: float, answers: "queue.Queue[tuple[str, str | None]]") -> None:
+    filename = release.url.rpartition("/")[2]
     try:
-        with _open(mirrored(program.download.checksum_url), timeout) as response:
+        with _open(mirrored(release.checksum_url), timeout) as response:
             content = response.read(CHECKSUM_FILE_LIMIT).decode()
-        answers.put((program.name, find_checksum(content, filename)))
+        answers.put((name, find_checksum(content, filename)))
     except (*_NETWORK_ERRORS, ValueError, KeyError, TypeError):
-        answers.put((program.name, None))
+        answers.put((name, None))
 
 
 def _fetch(url: str, target: Path, on_bytes: Callable[[int], None]) -> str:

@@ -58,6 +58,7 @@ def check_version(program: Program, path: Path) -> None:
     try:
         done = subprocess.run(
             [path, *program.version_arguments],
+            stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             errors="replace",
@@ -69,8 +70,9 @@ def check_version(program: Program, path: Path) -> None:
     if done.returncode:
         raise BinaryError(f"{path} cannot tell its version: exit code {done.returncode}\n{done.stderr.strip()}")
     number = re.escape(program.version.removeprefix("v"))
-    if not re.search(rf"(?<![\d.]){number}(?![\w.-])", done.stdout):
-        raise BinaryError(f"{path} is not {program.name} {program.version} but: {done.stdout.strip()}")
+    said = done.stdout + done.stderr  # the plugins of a network tell it there
+    if not re.search(rf"(?<![\d.]){number}(?![\w.-])", said):
+        raise BinaryError(f"{path} is not {program.name} {program.version} but: {said.strip()}")
 
 
 _check_once = cache(check_version)
@@ -124,13 +126,13 @@ def _download_all(programs: list[Program], *, store: BinaryStore, progress: Prog
     checksums = probe(programs)
     remaining = []
     for program in programs:
-        if program.name not in checksums:
+        if program.download is None or program.name not in checksums:
             remaining.append(program)
             continue
         progress.step(f"downloading {program.name} {program.version}")
         target = store.new_file(program)
         try:
-            download(program, sha256=checksums[program.name], target=target, on_bytes=progress.megabytes)
+            download(program.download, sha256=checksums[program.name], target=target, on_bytes=progress.megabytes)
             _finish(program, target, store=store, built=False)
         except BinaryError as error:
             progress.note(str(error))

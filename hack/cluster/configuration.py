@@ -17,12 +17,16 @@ PORTS = {
     "kwok-controller": "kwokControllerPort",
 }
 COMPONENTS = tuple(PORTS)
+# The one that simulates nodes; a real node does without.
+SIMULATOR = "kwok-controller"
 PROGRAMS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok", "kubectl", "kwokctl")
 # etcd needs a second port, for members that this cluster does not have.
 PORTS_NEEDED = len(COMPONENTS) + 1
 
 # A million addresses: 1,000 customers have some 7,000 Services, a test of scale may have 50,000.
 SERVICE_RANGE = "10.96.0.0/12"
+# The first of them is that of the API server itself, as everywhere.
+API_SERVICE_ADDRESS = "10.96.0.1"
 # The default, 30000-32767, ends at about a thousand customers of two ports each. No simulated node opens any of them.
 NODE_PORT_RANGE = "30000-40000"
 # A node counts as lost after this long without a lease. Longer than the default of 50 s: a machine that sleeps,
@@ -37,11 +41,15 @@ class Settings:
 
     `nodes` are simulated; `start_delay` is the usual time in seconds their pods take to become Ready; with `audit`
     the API server logs every request (without bodies).
+
+    With `node_address` there are no simulated nodes, whatever `nodes` says, and kwok is left out: a real node with this
+    address will join, and its pods reach the API server there.
     """
 
     nodes: int = 4
     start_delay: float = 1.0
     audit: bool = False
+    node_address: str = ""
 
     def __post_init__(self) -> None:
         """Raise ClusterError, naming the field, when no cluster can be like this."""
@@ -52,17 +60,23 @@ class Settings:
 
 
 def build_configuration(
-    directory: Path, *, programs: Mapping[str, Path], ports: Sequence[int], audit: bool
+    directory: Path, *, programs: Mapping[str, Path], ports: Sequence[int], settings: Settings
 ) -> dict[str, Any]:
     """Return the KwokctlConfiguration of the cluster in `directory`.
 
     `programs` maps each of PROGRAMS to its executable, `ports` are PORTS_NEEDED free ones.
     """
+    options = _options(programs, ports)
+    if settings.audit:
+        options["kubeAuditPolicy"] = str(AUDIT_POLICY)
+    if settings.node_address:
+        options |= {"disable": [SIMULATOR], "kubeApiserverCertSANs": [settings.node_address, API_SERVICE_ADDRESS]}
+    patches = _patches(directory / "pki", etcd_port=ports[0], peer_port=ports[-1], node_address=settings.node_address)
     return {
         "apiVersion": "config.kwok.x-k8s.io/v1alpha1",
         "kind": "KwokctlConfiguration",
-        "options": _options(programs, ports) | ({"kubeAuditPolicy": str(AUDIT_POLICY)} if audit else {}),
-        "componentsPatches": _patches(directory / "pki", etcd_port=ports[0], peer_port=ports[-1]),
+        "options": options,
+        "componentsPatches": patches,
     }
 
 
@@ -85,10 +99,14 @@ def _options(programs: Mapping[str, Path], ports: Sequence[int]) -> dict[str, An
     }
 
 
-def _patches(pki: Path, *, etcd_port: int, peer_port: int) -> list[dict[str, Any]]:
+def _patches(pki: Path, *, etcd_port: int, peer_port: int, node_address: str) -> list[dict[str, Any]]:
+    added = _apiserver(pki) | (_for_real_node(pki, node_address) if node_address else _for_simulated_nodes())
+    changed = {"etcd-servers": local_url(etcd_port)}
+    if node_address:
+        changed["bind-address"] = "0.0.0.0"  # noqa: S104 - every interface of the node's own network
     return [
         _patch("etcd", _etcd(pki), override=_etcd_addresses(etcd_port, peer_port)),
-        _patch("kube-apiserver", _apiserver(pki), override={"etcd-servers": local_url(etcd_port)}),
+        _patch("kube-apiserver", added, override=changed),
         # Each controller under its own ServiceAccount, as everywhere; kwokctl lets them all be administrators.
         _patch("kube-controller-manager", {"use-service-account-credentials": "true", **_controller(pki)}),
         _patch("kube-scheduler", _controller(pki)),
@@ -139,9 +157,22 @@ def _apiserver(pki: Path) -> dict[str, str]:
         "service-cluster-ip-range": SERVICE_RANGE,
         "service-node-port-range": NODE_PORT_RANGE,
         "anonymous-auth": "false",
-        # Without these two it looks for the address of a network interface, and fails on a machine with none.
-        "advertise-address": "127.0.0.1",
-        "endpoint-reconciler-type": "none",
+    }
+
+
+def _for_simulated_nodes() -> dict[str, str]:
+    # Without these two it looks for the address of a network interface, and fails on a machine with none.
+    return {"advertise-address": "127.0.0.1", "endpoint-reconciler-type": "none"}
+
+
+def _for_real_node(pki: Path, address: str) -> dict[str, str]:
+    """Return where pods reach the API server, and how it reaches the kubelet: for logs, exec and port-forward."""
+    return {
+        "advertise-address": address,
+        "kubelet-certificate-authority": f"{pki}/ca.crt",
+        "kubelet-client-certificate": f"{pki}/admin.crt",
+        "kubelet-client-key": f"{pki}/admin.key",
+        "kubelet-preferred-address-types": "InternalIP",
     }
 
 

@@ -75,7 +75,8 @@ class ClusterFiles:
         """Return the base address of each component; {} when there is no cluster, or the record is damaged."""
         try:
             options = json.loads(self.configuration.read_text(encoding="utf-8"))["options"]
-            return {name: local_url(options[option]) for name, option in PORTS.items()}
+            left_out = options.get("disable", ())
+            return {name: local_url(options[option]) for name, option in PORTS.items() if name not in left_out}
         except (FileNotFoundError, ValueError, KeyError, TypeError):
             return {}
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import yaml
 
 from hack.cluster.client import APPLY, Client, Object
-from hack.cluster.configuration import COMPONENTS, Settings, build_configuration
+from hack.cluster.configuration import Settings, build_configuration
 from hack.cluster.files import ClusterFiles
 from hack.cluster.kwokctl import ESSENTIAL, dead_components, run_kwokctl, start_missing, wait_healthy, wait_until
 from hack.cluster.stages import render_stages
@@ -35,21 +35,21 @@ def launch(
     that may be the fault of what is left of an earlier cluster.
     """
     files.begin(programs)
-    configuration = build_configuration(files.directory, programs=programs, ports=ports, audit=settings.audit)
+    configuration = build_configuration(files.directory, programs=programs, ports=ports, settings=settings)
     write_private(files.configuration, json.dumps(configuration, indent=2))
     write_private(files.stages, render_stages(start_delay=settings.start_delay))
-    report("starting etcd, kube-apiserver, kube-controller-manager, kube-scheduler and kwok")
+    components = tuple(files.endpoints())
+    report(f"starting {', '.join(components)}")
     told = (f"--config={files.configuration}", f"--config={files.stages}")
     run_kwokctl(files, *told, "create", "cluster", "--kubeconfig=")  # not into the user's own kubeconfig
     with Client(files.kubeconfig) as api:
         wait_healthy(files, api, ESSENTIAL)
         if dead_components(files):  # on a busy machine a controller gives up before the API server is ready
             start_missing(files)
-        wait_healthy(files, api, COMPONENTS)
-        storage_class = yaml.safe_load(STORAGE_CLASS.read_text(encoding="utf-8"))
-        path = f"/apis/storage.k8s.io/v1/storageclasses/{storage_class['metadata']['name']}"
-        api.send("PATCH", path, body=storage_class, media_type=APPLY, params={"fieldManager": "local-cluster"})
-    add_nodes(files, settings.nodes, report=report)
+        wait_healthy(files, api, components)
+        if not settings.node_address:
+            _add_storage_class(api)
+    add_nodes(files, 0 if settings.node_address else settings.nodes, report=report)
 
 
 def add_nodes(files: ClusterFiles, count: int, *, report: Report) -> None:
@@ -60,6 +60,12 @@ def add_nodes(files: ClusterFiles, count: int, *, report: Report) -> None:
             pods = f"--param=.allocatable.pods={PODS_PER_NODE}"
             run_kwokctl(files, "scale", "node", f"--replicas={count}", pods)
         wait_until(lambda: _is_usable(api), files=files, purpose="schedulable nodes")
+
+
+def _add_storage_class(api: Client) -> None:
+    storage_class = yaml.safe_load(STORAGE_CLASS.read_text(encoding="utf-8"))
+    path = f"/apis/storage.k8s.io/v1/storageclasses/{storage_class['metadata']['name']}"
+    api.send("PATCH", path, body=storage_class, media_type=APPLY, params={"fieldManager": "local-cluster"})
 
 
 def is_schedulable(node: Object) -> bool:

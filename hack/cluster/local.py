@@ -3,7 +3,7 @@
 import os
 import re
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from signal import SIGCONT, SIGKILL, SIGSTOP, Signals
 from types import TracebackType
@@ -41,6 +41,8 @@ def _silent(_: str) -> None:
 class LocalCluster:
     """One cluster, known by its name below the folder `base` (the user's cache folder by default).
 
+    It listens on PORTS_NEEDED free ports, or on those given by `ports`.
+
     As a context manager it is a new, empty cluster that ends with the block, and with this process in whatever way
     that ends. `up` starts one that stays, or returns at once when it runs already. All methods block; asynchronous
     code calls them by `asyncio.to_thread`. They raise ClusterError.
@@ -52,6 +54,7 @@ class LocalCluster:
         *,
         base: Path | None = None,
         settings: Settings | None = None,
+        ports: Sequence[int] = (),
         report: Report = _silent,
     ) -> None:
         if not NAME_PATTERN.fullmatch(name):
@@ -63,6 +66,7 @@ class LocalCluster:
         self.files = ClusterFiles((base or cache_root()).resolve(), name)
         self._settings = settings or Settings()
         self._report = report
+        self._given_ports = ports
         self._lock = FileLock(self.files.lock)
         self._guard: Guard | None = None
         self._ports: PortReservation | None = None
@@ -228,7 +232,7 @@ class LocalCluster:
     def _launch(self) -> Guard:
         """Launch on ports that stay ours while this object has them, so that a stopped component gets its own back."""
         programs = ensure_binaries(PROGRAMS)
-        self._ports = self._ports or PortReservation(PORTS_NEEDED)
+        self._ports = self._ports or PortReservation(PORTS_NEEDED, given=self._given_ports)
         guard = Guard(self.files.programs)
         try:
             launch(

@@ -26,7 +26,8 @@ class ComponentStatus:
 def component_statuses(files: ClusterFiles) -> list[ComponentStatus]:
     """Return the status of every component, asking all of them at the same time."""
     running, endpoints = find_programs(files.programs), files.endpoints()
-    healthy = _healthy(files, [name for name in COMPONENTS if name in running])
+    names = tuple(endpoints) or COMPONENTS
+    healthy = _healthy(files, [name for name in names if name in running])
     return [
         ComponentStatus(
             name=name,
@@ -34,7 +35,7 @@ def component_statuses(files: ClusterFiles) -> list[ComponentStatus]:
             endpoint=endpoints.get(name, "-"),
             healthy=name in healthy,
         )
-        for name in COMPONENTS
+        for name in names
     ]
 
 

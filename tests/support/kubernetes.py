@@ -13,9 +13,9 @@ from urllib3.exceptions import TimeoutError as NoAnswer
 from customer_operator import naming
 from customer_operator.kube.kinds import KINDS
 from customer_operator.naming import Manifest
-from hack.cluster import LocalCluster
 from hack.cluster.client import APPLY, JSON_PATCH, MERGE_PATCH, Client
 from hack.errors import Refused as Refused
+from tests.support.clusters import ControlPlane
 
 Condition = Callable[[Manifest | None], object]  # given the object, None when there is none; true when awaited
 
@@ -164,12 +164,12 @@ class Kubernetes(Client):
         return self.send("PATCH", _path(kind, namespace, name), body=body, media_type=media_type, params=params)
 
 
-def administrator(cluster: LocalCluster) -> Kubernetes:
+def administrator(cluster: ControlPlane) -> Kubernetes:
     """Return the administrator's access."""
     return Kubernetes(cluster.kubeconfig)
 
 
-def omnipotent(cluster: LocalCluster, user: str) -> Kubernetes:
+def omnipotent(cluster: ControlPlane, user: str) -> Kubernetes:
     """Return access under a user's name that no role bounds: what is refused is refused by admission."""
     headers = {"Impersonate-User": user, "Impersonate-Group": "system:masters"}
     return Kubernetes(cluster.kubeconfig, headers=headers)

@@ -1,5 +1,6 @@
 """Official releases, played by a server on this machine: only what the publisher vouches for is used."""
 
+import dataclasses
 import hashlib
 import io
 import json
@@ -10,6 +11,7 @@ import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -77,6 +79,12 @@ def store(tmp_path: Path) -> BinaryStore:
     return BinaryStore(tmp_path / "bin")
 
 
+def make_release(**values: Any) -> Download:
+    release = make_program(**values).download
+    assert release
+    return release
+
+
 def make_program(*, url: str = URL, member: str | None = None) -> Program:
     return Program(
         name="tool",
@@ -128,7 +136,7 @@ def test_truncated_content_is_refused(releases: ReleaseServer, tmp_path: Path) -
     publish(releases, content=SCRIPT[:10])
     releases.announced["/example.test/v1.2.3/tool"] = len(SCRIPT)
     with pytest.raises(BinaryError, match=r"example\.test/v1\.2\.3/tool: "):
-        download(make_program(), sha256=DIGEST, target=tmp_path / "tool", on_bytes=lambda _: None)
+        download(make_release(), sha256=DIGEST, target=tmp_path / "tool", on_bytes=lambda _: None)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -148,6 +156,12 @@ def test_a_release_without_a_checksum_is_not_used(releases: ReleaseServer) -> No
     assert probe([make_program()]) == {}
 
 
+def test_a_program_without_a_release_is_built_and_nobody_is_asked(releases: ReleaseServer) -> None:
+    publish(releases)
+    assert probe([dataclasses.replace(make_program(), download=None)]) == {}
+    assert releases.requests == []
+
+
 def test_the_binary_is_taken_out_of_a_verified_archive(releases: ReleaseServer, tmp_path: Path) -> None:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
@@ -158,7 +172,7 @@ def test_the_binary_is_taken_out_of_a_verified_archive(releases: ReleaseServer, 
     releases.files["/example.test/v1.2.3/tool.tar.gz"] = buffer.getvalue()
     digest = hashlib.sha256(buffer.getvalue()).hexdigest()
     arrived: list[int] = []
-    archived = make_program(url=f"{URL}.tar.gz", member="tool-v1.2.3/tool")
+    archived = make_release(url=f"{URL}.tar.gz", member="tool-v1.2.3/tool")
     download(archived, sha256=digest, target=tmp_path / "tool", on_bytes=arrived.append)
     assert (tmp_path / "tool").read_bytes() == SCRIPT
     assert arrived[-1] == len(buffer.getvalue())
@@ -171,7 +185,7 @@ def test_an_archive_without_the_program_is_named(releases: ReleaseServer, tmp_pa
     releases.files["/example.test/v1.2.3/tool"] = buffer.getvalue()
     digest = hashlib.sha256(buffer.getvalue()).hexdigest()
     with pytest.raises(BinaryError, match="holds no file tool-v1"):
-        download(make_program(member="tool-v1/tool"), sha256=digest, target=tmp_path / "x", on_bytes=lambda _: None)
+        download(make_release(member="tool-v1/tool"), sha256=digest, target=tmp_path / "x", on_bytes=lambda _: None)
 
 
 def test_a_host_that_never_answers_costs_no_more_than_the_timeout(monkeypatch: pytest.MonkeyPatch) -> None:

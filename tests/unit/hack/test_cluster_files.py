@@ -37,8 +37,8 @@ def files(tmp_path: Path) -> ClusterFiles:
     return created
 
 
-def configuration(files: ClusterFiles, *, audit: bool = False) -> dict[str, Any]:
-    return build_configuration(files.directory, programs=BINARIES, ports=FREE_PORTS, audit=audit)
+def configuration(files: ClusterFiles, **settings: Any) -> dict[str, Any]:
+    return build_configuration(files.directory, programs=BINARIES, ports=FREE_PORTS, settings=Settings(**settings))
 
 
 def arguments_of(configured: dict[str, Any], component: str) -> dict[str, str]:
@@ -97,6 +97,21 @@ def test_the_endpoints_are_read_from_what_kwokctl_was_told(files: ClusterFiles) 
     assert files.endpoints() == {
         name: f"https://127.0.0.1:{port}" for name, port in zip(COMPONENTS, FREE_PORTS, strict=False)
     }
+
+
+def test_beside_a_real_node_nothing_simulates_any(files: ClusterFiles) -> None:
+    told = configuration(files, node_address="10.0.0.1")
+    files.configuration.write_text(json.dumps(told), encoding="utf-8")
+    assert told["options"]["disable"] == ["kwok-controller"]
+    assert tuple(files.endpoints()) == tuple(name for name in COMPONENTS if name != "kwok-controller")
+
+
+def test_pods_of_a_real_node_reach_the_api_server_and_trust_it(files: ClusterFiles) -> None:
+    told = configuration(files, node_address="10.0.0.1")
+    arguments = arguments_of(told, "kube-apiserver")
+    service_range = ipaddress.ip_network(arguments["service-cluster-ip-range"])
+    assert (arguments["advertise-address"], arguments["bind-address"]) == ("10.0.0.1", "0.0.0.0")
+    assert told["options"]["kubeApiserverCertSANs"] == ["10.0.0.1", str(service_range[1])]
 
 
 @pytest.mark.parametrize("content", ["", "{", "null", '{"options": {}}'])

@@ -25,14 +25,22 @@ def requirements_of(module: str) -> dict[str, str]:
         ("kubernetes", "k8s.io/kubernetes", "KUBERNETES_VERSION"),
         ("etcd", "go.etcd.io/etcd/server/v3", "ETCD_VERSION"),
         ("kwok", "sigs.k8s.io/kwok", "KWOK_VERSION"),
+        ("node", "k8s.io/kubernetes", "KUBERNETES_VERSION"),
+        ("containerd", "github.com/containerd/containerd/v2", "CONTAINERD_VERSION"),
+        ("runc", "github.com/opencontainers/runc", "RUNC_VERSION"),
+        ("cni", "github.com/containernetworking/plugins", "CNI_PLUGINS_VERSION"),
+        ("addons", "github.com/coredns/coredns", "COREDNS_VERSION"),
+        ("addons", "github.com/rancher/local-path-provisioner", "LOCAL_PATH_PROVISIONER_VERSION"),
+        ("addons", "github.com/traefik/traefik/v3", "TRAEFIK_VERSION"),
     ],
 )
 def test_every_go_module_requires_the_pinned_version(module: str, path: str, key: str) -> None:
     assert requirements_of(module)[path] == VERSIONS[key]
 
 
-def test_the_staging_modules_are_replaced_by_the_pinned_kubernetes_version() -> None:
-    text = (GO_MODULES / "kubernetes" / "go.mod").read_text(encoding="utf-8")
+@pytest.mark.parametrize("module", ["kubernetes", "node"])
+def test_the_staging_modules_are_replaced_by_the_pinned_kubernetes_version(module: str) -> None:
+    text = (GO_MODULES / module / "go.mod").read_text(encoding="utf-8")
     replacements = re.findall(r"^\s*(?:replace )?k8s\.io/\S+ => k8s\.io/\S+ (v\S+)$", text, flags=re.MULTILINE)
     assert len(replacements) > 20
     assert set(replacements) == {VERSIONS["KUBERNETES_VERSION"].replace("v1.", "v0.", 1)}
@@ -54,6 +62,7 @@ def test_the_go_package_is_new_enough_for_every_module() -> None:
 def test_the_programs_carry_their_version_into_the_address_and_the_linker_flags() -> None:
     apiserver = read_catalogue({**VERSIONS, "KUBERNETES_VERSION": "v1.99.7"})["kube-apiserver"]
     assert apiserver.version == "v1.99.7"
+    assert apiserver.download
     assert "/v1.99.7/" in apiserver.download.url
     assert "-X k8s.io/component-base/version.gitMinor=99 " in apiserver.linker_flags
 

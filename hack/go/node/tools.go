@@ -1,0 +1,9 @@
+//go:build tools
+
+// Package tools names the programs that hack/binaries builds, so that "go mod tidy" keeps them.
+package tools
+
+import (
+	_ "k8s.io/kubernetes/cmd/kube-proxy"
+	_ "k8s.io/kubernetes/cmd/kubelet"
+)

@@ -1,0 +1,50 @@
+"""One cluster for the run whose pods truly run, and a namespace with the customers' restrictions for each test."""
+
+import os
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from hack.node import NodeCluster, missing_requirements
+from hack.node.images import BUSYBOX
+from tests.support.clusters import Cluster
+from tests.support.kubernetes import Kubernetes, administrator
+
+
+@pytest.fixture(scope="session")
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeCluster]:
+    """A real node, and its control plane."""
+    if missing := missing_requirements():
+        pytest.skip(missing)
+    with NodeCluster(f"test-{os.getpid()}", base=tmp_path_factory.mktemp("node")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def cluster(node: NodeCluster) -> Cluster:
+    """The cluster, as tests see it that do not care of what it is made."""
+    return node
+
+
+@pytest.fixture(scope="session")
+def api(cluster: Cluster) -> Iterator[Kubernetes]:
+    """The administrator's access."""
+    with administrator(cluster) as access:
+        yield access
+
+
+@pytest.fixture(scope="session")
+def busybox(cluster: Cluster) -> str:
+    """An image with a shell, a web server and a web client."""
+    return BUSYBOX
+
+
+@pytest.fixture
+def namespace(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[str]:
+    """A namespace as restricted as a customer's; what is in it ends with the test."""
+    name = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower())[:50].strip("-")
+    cluster.kubectl("create", "namespace", name)
+    cluster.kubectl("label", "namespace", name, "pod-security.kubernetes.io/enforce=restricted")
+    yield name
+    cluster.kubectl("delete", "namespace", name, "--wait=false")
