@@ -27,10 +27,10 @@ class Signup:
     seconds: float
 
 
-def sign_up(billing_url: str) -> Signup:
+def sign_up(billing_url: str, *, email: str = EMAIL) -> Signup:
     """Create an account; raises DemoError when the billing API refuses or does not answer."""
     password = secrets.token_urlsafe(12)
-    body = {"email": EMAIL, "password": password, "company_name": COMPANY}
+    body = {"email": email, "password": password, "company_name": COMPANY}
     started = time.monotonic()
     try:
         answer = httpx.post(
