@@ -76,6 +76,8 @@ def read_catalogue() -> dict[str, Image]:
         ),
         _stand_in("prometheus", "prom/prometheus:v3.14.0", programs=("prometheus", "promtool"), build_seconds=15),
         _stand_in("haproxy", "haproxy:3.4.3-alpine", build_seconds=20),
+        _reference("api", _operators_default("image_api"), build_seconds=40),
+        _reference("dashboard", _operators_default("image_dashboard"), build_seconds=30),
     ]
     return {image.name: image for image in images}
 
@@ -117,6 +119,17 @@ def _stand_in(name: str, reference: str, *, programs: tuple[str, ...] = (), buil
         references={reference: None},
         folder=FOLDER / name,
         programs=programs,
+        build_seconds=build_seconds,
+    )
+
+
+def _reference(name: str, reference: str, *, build_seconds: int) -> Image:
+    folder = FOLDER / "reference" / name
+    return Image(
+        name=name,
+        references={reference: None},
+        folder=folder,
+        context=(str(folder.relative_to(PROJECT_ROOT)), f"hack/images/{PRODUCT}/collect.py"),
         build_seconds=build_seconds,
     )
 
