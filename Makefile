@@ -21,6 +21,9 @@ SECONDS_EACH ?= 30
 # make cluster-up NAME=dev NODES=70; 70 nodes take 1,000 customers
 NAME ?= dev
 NODES ?=
+# make images IMAGE=postgres REBUILD=1 builds it and its bases anew, with Debian's newest packages
+IMAGE ?=
+REBUILD ?=
 
 .PHONY: help
 help: ## Show this help
@@ -71,12 +74,16 @@ cluster-down: environment ## End the local control plane NAME=dev and remove its
 cluster-status: environment ## Show the components of the local control plane NAME=dev
 	@$(PYTHON) -m hack.cluster status --name $(NAME)
 
+.PHONY: images
+images: environment ## Build the container images that are not in the cache, as docker-archives; IMAGE=postgres for one
+	@$(PYTHON) -m hack.images $(if $(REBUILD),--rebuild) $(IMAGE)
+
 .PHONY: setup
 setup: environment ## Create the virtual environment, fetch or build the programs of the local control plane
 	@$(PYTHON) -m hack.binaries >/dev/null
 
 .PHONY: environment
-environment: # the virtual environment alone; a fifth of a second when nothing has changed
+environment: ## Create the virtual environment alone; a fifth of a second when nothing has changed
 	@$(PYTHON3) -m hack.setup
 
 .PHONY: system-packages

@@ -25,10 +25,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _references(names: Iterable[str]) -> list[str] | None:
-    """Return the references that are meant; a folder of hack/images stands for all of its own."""
+    """Return the references that are meant; the name of a folder of hack/images stands for its own."""
     catalogue = read_catalogue()
-    found = [reference for name in names for reference in (catalogue[name].references if name in catalogue else [name])]
-    return found or None
+    return [catalogue[name].reference if name in catalogue else name for name in names] or None
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -49,32 +49,18 @@ def read_references(archive: Path) -> list[str]:
         return [reference for entry in json.loads(_read(tar, MANIFEST)) for reference in entry["RepoTags"] or ()]
 
 
-def combine(sources: Mapping[str, Path], target: Path) -> None:
-    """Write one archive of the images that `sources` holds by reference, one each; what they share is there once.
-
-    The images get exactly these names. Raises ImageError when a source is no docker-archive.
-    """
-    entries: dict[str, dict[str, Any]] = {}
-    written: set[str] = set()
-    with target.open("wb") as file:
+def rename(source: Path, reference: str, target: Path) -> None:
+    """Write the first image of an archive to another one, where `reference` is its only name; raises ImageError."""
+    with _opened(source) as opened, target.open("wb") as file:
+        entry = json.loads(_read(opened, MANIFEST))[0]
         with tarfile.open(fileobj=file, mode="w") as tar:
-            for reference, source in sources.items():
-                entry = _copy_image(source, tar, written)
-                entries.setdefault(entry["Config"], {**entry, "RepoTags": []})["RepoTags"].append(reference)
-            _write(tar, MANIFEST, io.BytesIO(json.dumps(list(entries.values())).encode()))
+            for name in dict.fromkeys((entry["Config"], *entry["Layers"])):
+                content = opened.extractfile(name)
+                if content:
+                    _write(tar, name, content)
+            _write(tar, MANIFEST, io.BytesIO(json.dumps([{**entry, "RepoTags": [reference]}]).encode()))
         file.flush()
         os.fsync(file.fileno())
-
-
-def _copy_image(source: Path, tar: tarfile.TarFile, written: set[str]) -> dict[str, Any]:
-    with _opened(source) as opened:
-        entry: dict[str, Any] = json.loads(_read(opened, MANIFEST))[0]
-        for name in (entry["Config"], *entry["Layers"]):
-            content = opened.extractfile(name)
-            if content is not None and name not in written:
-                _write(tar, name, content)
-                written.add(name)
-    return entry
 
 
 def _write(tar: tarfile.TarFile, name: str, content: IO[bytes]) -> None:

@@ -10,10 +10,10 @@ from typing import Self
 from hack.binaries import ensure_binaries
 from hack.errors import ImageError
 from hack.images import machine
-from hack.images.archive import combine
+from hack.images.archive import rename
 from hack.images.bootstrap import bootstrap
 from hack.images.buildah import Buildah, environment
-from hack.images.catalogue import BOOTSTRAP, CONTAINERFILE, PROGRAMS, Image
+from hack.images.catalogue import BOOTSTRAP, CONTAINERFILE, PROGRAMS, Image, recipe
 from hack.images.programs import read_programs
 from hack.images.sandbox import Sandbox
 from hack.images.store import ArchiveStore
@@ -56,37 +56,24 @@ class Workshop:
         self._progress.step(f"building image {image.name} (about {image.build_seconds} s)")
         context = self._folder / image.name
         stage_context(image, context, programs=programs)
+        if recipe(image, self._catalogue) != self._recipes[image.name]:
+            raise ImageError(f"what image {image.name} is made from has changed meanwhile: run it again")
         if image.bootstrap:
             bootstrap(context / BOOTSTRAP, sandbox=self._sandbox, on_line=self._show_package)
         arguments = {argument: self._load_base(base) for argument, base in image.bases.items()}
-        archives = {reference: self._build_stage(image, reference, arguments) for reference in image.references}
-        complete = self._folder / f"{image.name}.tar"
-        combine(archives, complete)
-        for file in archives.values():
-            file.unlink()
+        self._buildah.build(context, image.reference, arguments=arguments, mounts=self._mounts, on_line=self._show_step)
+        saved, complete = self._folder / "saved.tar", self._folder / "complete.tar"
+        self._buildah.save(image.reference, saved)
+        rename(saved, image.reference, complete)
         shutil.rmtree(context)
         return self._store.publish(image, self._recipes[image.name], complete)
 
-    def _build_stage(self, image: Image, reference: str, arguments: Mapping[str, str]) -> Path:
-        self._buildah.build(
-            self._folder / image.name,
-            reference,
-            stage=image.references[reference],
-            arguments=arguments,
-            mounts=self._mounts,
-            on_line=self._show_step,
-        )
-        archive = self._folder / f"{image.name}-{len(list(self._folder.glob(f'{image.name}-*.tar')))}.tar"
-        self._buildah.save(reference, archive)
-        return archive
-
     def _load_base(self, name: str) -> str:
         base = self._catalogue[name]
-        reference = next(iter(base.references))
         if name not in self._loaded:
-            self._buildah.load(self._store.path(base, self._recipes[name]), reference)
+            self._buildah.load(self._store.path(base, self._recipes[name]), base.reference)
             self._loaded.add(name)
-        return reference
+        return base.reference
 
     def _show_step(self, line: str) -> None:
         if found := _STEP.search(line):

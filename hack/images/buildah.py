@@ -31,21 +31,19 @@ class Buildah:
         context: Path,
         reference: str,
         *,
-        stage: str | None,
         arguments: Mapping[str, str],
         mounts: list[Mount],
         on_line: Callable[[str], None],
     ) -> None:
-        """Build the Containerfile of a context up to a stage; raises ImageError."""
+        """Build the Containerfile of a context; raises ImageError."""
         options = [f"--build-arg={name}={value}" for name, value in arguments.items()]
         options += [f"--volume={mount.outside}:{mount.inside}:ro" for mount in mounts]
-        options += [f"--target={stage}"] if stage else []
-        # With layers, a second stage of the same file finds what the first has done.
         self._run(
             "build",
             str(self._policy),
             "--pull-never",
-            "--layers",
+            # One copy of all files at the end, and not one for every line.
+            "--layers=false",
             f"--tag={reference}",
             *options,
             str(context),

@@ -23,18 +23,18 @@ def ensure_images(
 ) -> dict[str, Path]:
     """Return the docker-archives by image reference, such as `postgres:18.6-alpine`; by default all there are.
 
-    Several references may be in one archive. What is missing or outdated is built first, with progress shown, which
-    needs root; with `rebuild` all of it is, for the sake of Debian's newest packages. IMAGES_DIR names a folder of
-    archives, as `docker save` writes them, that are used as they are. Raises ImageError.
+    What is missing or outdated is built first, with progress shown, which needs root; with `rebuild` all of it is, for
+    the sake of Debian's newest packages. IMAGES_DIR names a folder of archives, as `docker save` writes them, that are
+    used as they are; one may hold several images. Raises ImageError.
     """
     images, archives = catalogue or read_catalogue(), store or ArchiveStore()
-    known = {reference: image for image in images.values() for reference in image.references}
+    known = {image.reference: image for image in images.values()}
     wanted = tuple(references) if references is not None else tuple(filter(_is_for_clusters, known))
     given = given_archives()
     if unknown := set(wanted) - set(given) - set(known):
         raise ImageError(f"unknown image {', '.join(sorted(unknown))}: there are {', '.join(known)}")
     own = {known[reference].name: known[reference] for reference in wanted if reference not in given}
-    recipes = {name: recipe(image, images) for name, image in images.items()}
+    recipes = {image.name: recipe(image, images) for image in _with_bases(own.values(), images)}
     missing = [image for name, image in own.items() if rebuild or not archives.has(image, recipes[name])]
     if missing:
         _build_all(missing, images=images, recipes=recipes, store=archives, rebuild=rebuild)
@@ -88,9 +88,9 @@ def _build_all(
 
 
 def _with_bases(
-    wanted: Iterable[Image], images: Mapping[str, Image], *, is_there: Callable[[Image], bool]
+    wanted: Iterable[Image], images: Mapping[str, Image], *, is_there: Callable[[Image], bool] = lambda _: False
 ) -> list[Image]:
-    """Return what has to be built, each after its bases."""
+    """Return the images and what they are made from, each after its bases, without those that are there."""
     needed: set[str] = set()
 
     def need(image: Image) -> None:

@@ -25,6 +25,7 @@ _HEADERS: Final = {
     "crypt.h": "libcrypt-dev",
     "openssl/hmac.h": "libssl-dev",
     "postgresql/libpq-fe.h": "libpq-dev",
+    "mosquitto.h": "libmosquitto-dev",
     "mosquitto_plugin.h": "mosquitto-dev",
 }
 

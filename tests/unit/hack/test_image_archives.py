@@ -1,15 +1,16 @@
-"""docker-archives are read, and several become one."""
+"""docker-archives are read and renamed."""
 
 import io
 import json
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hack.errors import ImageError
-from hack.images.archive import combine, read_images, read_references
+from hack.images.archive import read_images, read_references, rename
 
 LAYERS = {"base.tar": b"b" * 2048, "app.tar": b"a" * 1024}
 
@@ -39,27 +40,16 @@ def test_an_archive_tells_what_is_in_it(tmp_path: Path) -> None:
     assert image.size == 3072
 
 
-def test_combined_images_have_exactly_the_names_asked_for_and_share_their_layers(tmp_path: Path) -> None:
-    sources = {
-        "org/a:1": write_archive(tmp_path / "a.tar", reference="a:1", command="serve"),
-        "org/b:1": write_archive(tmp_path / "b.tar", reference="b:1", command="export"),
-    }
-    target = tmp_path / "both.tar"
-    combine(sources, target)
-    assert read_references(target) == ["org/a:1", "org/b:1"]
-    assert [image.configuration["Cmd"] for image in read_images(target)] == [["serve"], ["export"]]
+def test_a_renamed_image_has_exactly_this_name_and_nothing_else_has_changed(tmp_path: Path) -> None:
+    source, target = write_archive(tmp_path / "a.tar", reference="a:1", command="serve"), tmp_path / "renamed.tar"
+    rename(source, "org/a:1", target)
+    assert read_references(target) == ["org/a:1"]
+    assert replace(read_images(target)[0], references=()) == replace(read_images(source)[0], references=())
     with tarfile.open(target) as tar:
-        names = tar.getnames()
         content = tar.extractfile("app.tar")
         assert content is not None
         assert content.read() == LAYERS["app.tar"]
-    assert sorted(names) == ["app.tar", "base.tar", "export.json", "manifest.json", "serve.json"]
-
-
-def test_one_image_by_two_names_is_there_once(tmp_path: Path) -> None:
-    source = write_archive(tmp_path / "a.tar", reference="a:1", command="serve")
-    combine({"a:1": source, "a:latest": source}, tmp_path / "both.tar")
-    assert [image.references for image in read_images(tmp_path / "both.tar")] == [("a:1", "a:latest")]
+        assert sorted(tar.getnames()) == ["app.tar", "base.tar", "manifest.json", "serve.json"]
 
 
 @pytest.mark.parametrize("content", [b"", b"no tar at all" * 100, None])

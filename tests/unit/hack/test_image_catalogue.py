@@ -15,7 +15,7 @@ from hack.images.programs import read_programs
 from hack.paths import PROJECT_ROOT
 
 CATALOGUE = read_catalogue()
-REFERENCES = {reference for image in CATALOGUE.values() for reference in image.references}
+REFERENCES = {image.reference for image in CATALOGUE.values()}
 
 
 def images_of_the_manifests() -> set[str]:
@@ -83,7 +83,7 @@ def image(tmp_path: Path) -> Image:
     (folder / "entrypoint").chmod(0o755)
     (folder / "__pycache__" / "x.cpython-311.pyc").write_bytes(b"")
     (folder / ".hidden").write_text("")
-    return Image(name="thing", references={"org/thing:1": None}, folder=folder)
+    return Image(name="thing", reference="org/thing:1", folder=folder)
 
 
 def test_a_context_is_the_folder_without_what_is_generated_or_hidden(image: Image) -> None:
@@ -91,11 +91,28 @@ def test_a_context_is_the_folder_without_what_is_generated_or_hidden(image: Imag
     assert image.bases == {"BASE": "debian"}
 
 
+def test_an_image_of_ours_can_be_a_base_like_one_of_a_registry(image: Image) -> None:
+    text = "ARG A=iotistic/customer-instance-operator:0.1.0\nARG B=python:3.13-slim\nARG VERSION=0.1.0\nFROM ${A}\n"
+    image.containerfile.write_text(text)
+    assert image.bases == {"A": "customer-instance-operator", "B": "python"}
+
+
 def test_a_context_of_the_project_has_only_what_is_listed(image: Image) -> None:
     files = replace(image, context=("LICENSE", "billing_api")).files()
     assert "LICENSE" in files
     assert "billing_api/cli.py" in files
     assert not any(path.endswith(".pyc") or path.startswith("hack") for path in files)
+
+
+def test_a_given_file_is_part_of_the_image(image: Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = replace(image, given=("go-auth.so",))
+    monkeypatch.delenv("BINARIES_DIR", raising=False)
+    without = recipe(image, CATALOGUE)
+    monkeypatch.setenv("BINARIES_DIR", str(tmp_path))
+    assert recipe(image, CATALOGUE) == without
+    (tmp_path / "go-auth.so").write_bytes(b"\x7fELF")
+    assert image.files()["given/go-auth.so"] == tmp_path / "go-auth.so"
+    assert recipe(image, CATALOGUE) != without
 
 
 def test_staged_files_are_readable_by_everybody(image: Image, tmp_path: Path) -> None:
@@ -114,8 +131,7 @@ CHANGES: dict[str, Callable[[Image], Image]] = {
     "a file's mode": lambda image: _chmod(image, 0o644),
     "a new file": lambda image: _write(image, "another", ""),
     "the Containerfile": lambda image: _write(image, "Containerfile", "ARG BASE=debian:bookworm-slim\nFROM ${BASE}\n"),
-    "a stage": lambda image: replace(image, references={"org/thing:1": "stage"}),
-    "a name": lambda image: replace(image, references={"org/thing:2": None}),
+    "its name": lambda image: replace(image, reference="org/thing:2"),
     "a program": lambda image: replace(image, programs=("promtool",)),
     "another base": lambda image: _write(
         image, "Containerfile", "ARG BASE=python:3.13-slim\nFROM ${BASE}\nCOPY entrypoint /\n"

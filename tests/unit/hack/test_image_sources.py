@@ -27,7 +27,7 @@ def catalogue(tmp_path: Path) -> dict[str, Image]:
         folder.mkdir()
         (folder / "Containerfile").write_text(containerfile)
         prefix = "localhost/" if name in {"debian", "python"} else ""
-        images[name] = Image(name=name, references={f"{prefix}{name}:1": None}, folder=folder)
+        images[name] = Image(name=name, reference=f"{prefix}{name}:1", folder=folder)
     return images
 
 

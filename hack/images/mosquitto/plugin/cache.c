@@ -5,6 +5,7 @@
 #include <openssl/hmac.h>
 #include <openssl/rand.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -47,7 +48,8 @@ struct cache_key cache_key(const char *const *parts) {
     struct cache_key key = secret, next;
     for (; *parts != NULL; parts++) {
         const unsigned char *part = (const unsigned char *)*parts;
-        HMAC(EVP_sha256(), key.bytes, sizeof key.bytes, part, strlen(*parts), next.bytes, NULL);
+        /* Without a hash all would have the same key. */
+        if (HMAC(EVP_sha256(), key.bytes, sizeof key.bytes, part, strlen(*parts), next.bytes, NULL) == NULL) abort();
         key = next;
     }
     return key;
