@@ -63,8 +63,10 @@ def main() -> None:
 
 
 def standard_library() -> list[Path]:
-    """Return the folders of the standard library."""
-    return sorted({Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib")})
+    """Return the folders of the interpreter's standard library."""
+    # An environment would count its own folder among them, and so leave out its site-packages.
+    own = {"base": sys.base_prefix, "platbase": sys.base_exec_prefix}
+    return sorted({Path(sysconfig.get_path(name, vars=own)).resolve() for name in ("stdlib", "platstdlib")})
 
 
 def libraries(files: Iterable[Path]) -> set[Path]:
