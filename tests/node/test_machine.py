@@ -60,7 +60,7 @@ def nothing_is_left(before: Footprint, node: NodeCluster) -> None:
     """Wait a moment for those who clean up, and fail with what is left."""
 
     def left() -> dict[str, list[str]]:
-        return Footprint.take(node=node.files.directory).left_since(before)
+        return Footprint.take(node.files).left_since(before)
 
     try:
         wait_until(lambda: not left())
@@ -105,12 +105,12 @@ def test_nothing_is_left_of_a_node_that_was_taken_down_or_has_crashed(
     base: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     node = NodeCluster("stays")
-    before = Footprint.take(node=node.files.directory)
+    before = Footprint.take(node.files)
     assert main(["up", "--name", "stays"]) == 0
     run_something(node)
     assert main(["status", "--name", "stays"]) == 0
     assert "keeper-0" in capsys.readouterr().out
-    assert Footprint.take(node=node.files.directory).left_since(before).keys() >= {"processes", "cgroups", "namespaces"}
+    assert Footprint.take(node.files).left_since(before).keys() >= {"processes", "cgroups"}
 
     holder = identify(node.holder)
     assert holder
@@ -129,7 +129,7 @@ def test_nothing_is_left_of_a_node_that_was_taken_down_or_has_crashed(
 
 def test_nothing_is_left_of_a_node_whose_starter_or_keeper_was_killed(base: Path) -> None:
     node = NodeCluster("orphan", base=base)
-    before = Footprint.take(node=node.files.directory)
+    before = Footprint.take(node.files)
     for kill_keeper in (False, True):
         with subprocess.Popen(
             [sys.executable, "-c", STARTER, str(base)], stdout=subprocess.PIPE, cwd=PROJECT_ROOT

@@ -61,8 +61,8 @@ def test_a_pod_reaches_itself_by_its_service(cluster: Cluster, namespace: str, b
 def test_a_name_that_is_not_of_the_cluster_does_not_exist(cluster: Cluster, namespace: str, busybox: str) -> None:
     apply(cluster, namespace, workloads.client("client", busybox))
     await_ready(cluster, namespace, "deployment/client")
-    with pytest.raises(ClusterError, match="NXDOMAIN"):
-        execute(cluster, namespace, "deployment/client", "nslookup", "example.test")
+    said = execute(cluster, namespace, "deployment/client", "sh", "-c", "nslookup example.test || true")
+    assert "can't find example.test: NXDOMAIN" in said
 
 
 def test_a_container_runs_as_nobody_who_could_do_harm(cluster: Cluster, namespace: str, busybox: str) -> None:

@@ -9,23 +9,23 @@ from pathlib import Path
 from typing import Self
 
 from hack.node.cgroups import hierarchies
+from hack.node.files import NodeFiles
 from hack.node.machine import KERNEL_SETTINGS
 
 # Where the programs of a node keep their files on a machine that is a node and nothing else.
 _FOLDERS = ("/run", "/run/netns", "/var/lib", "/var/lib/cni", "/var/log", "/opt", "/opt/cni", "/etc", "/etc/cni")
 _NETWORK_SETTINGS = ("net/ipv4/ip_forward", "net/ipv4/conf/all/route_localnet", "net/netfilter/nf_conntrack_max")
-_NAMESPACES = ("mnt", "net", "pid")
 
 
 @dataclass(frozen=True)
 class Footprint:
     """The state of a machine at one moment; every field is a set of lines that can be compared with those of another.
 
-    Of processes only those count that are in namespaces of their own or have to do with the node: others come and go.
+    Of processes only those count that have to do with the node, by what they were started as or by their control group:
+    others come and go.
     """
 
     processes: frozenset[str]
-    namespaces: frozenset[str]
     mounts: frozenset[str]
     cgroups: frozenset[str]
     links: frozenset[str]
@@ -34,11 +34,10 @@ class Footprint:
     files: frozenset[str]
 
     @classmethod
-    def take(cls, *, node: Path) -> Self:
-        """Look at the machine; `node` is the folder of the node in question."""
+    def take(cls, node: NodeFiles) -> Self:
+        """Look at the machine, on which there may be this node."""
         return cls(
             processes=frozenset(_processes(node)),
-            namespaces=frozenset(_foreign_namespaces()),
             mounts=frozenset(Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines()),
             cgroups=frozenset(str(entry) for root in hierarchies() for entry in _groups(root)),
             links=frozenset(_output("ip", "-brief", "address", "show")),
@@ -53,25 +52,13 @@ class Footprint:
         return {name: lines for name, lines in added.items() if lines}
 
 
-def _processes(node: Path) -> Iterator[str]:
-    own = _namespace(Path("/proc/self"), "pid")
+def _processes(node: NodeFiles) -> Iterator[str]:
     for entry in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):  # it has ended meanwhile
             command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-            if _namespace(entry, "pid") != own or str(node) in command or "hack.node" in command:
+            groups = (entry / "cgroup").read_text(encoding="ascii")
+            if node.cgroup in groups or str(node.directory) in command or f"hack.node.keeper {node.base}" in command:
                 yield f"{entry.name} {command}"
-
-
-def _foreign_namespaces() -> Iterator[str]:
-    for entry in Path("/proc").glob("[0-9]*"):
-        for kind in _NAMESPACES:
-            with suppress(OSError):
-                if (found := _namespace(entry, kind)) != _namespace(Path("/proc/self"), kind):
-                    yield found
-
-
-def _namespace(process: Path, kind: str) -> str:
-    return os.readlink(process / "ns" / kind)
 
 
 def _groups(root: Path) -> Iterator[Path]:
