@@ -11,7 +11,6 @@ import re
 import shutil
 import subprocess
 import sys
-import sysconfig
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -48,7 +47,7 @@ def main() -> None:
         (target / folder).mkdir(parents=True)
     for folder in ("tmp", "var/tmp"):
         (target / folder).chmod(0o1777)
-    trees = [Path(sys.prefix), *standard_library()]
+    trees = [Path(sys.prefix), standard_library()]
     for tree in trees:
         copy_tree(tree, target)
     interpreter = Path(sys.executable).resolve()
@@ -62,9 +61,9 @@ def main() -> None:
     compile_all(target, trees)
 
 
-def standard_library() -> list[Path]:
-    """Return the folders of the standard library."""
-    return sorted({Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib")})
+def standard_library() -> Path:
+    """Return the folder of the standard library, which is the interpreter's and not the environment's."""
+    return Path(os.__file__).resolve().parent
 
 
 def libraries(files: Iterable[Path]) -> set[Path]:
@@ -90,7 +89,7 @@ def copy_tree(source: Path, target: Path) -> None:
     """Copy a folder to the same place below the target, without what only development needs."""
 
     def ignored(folder: str, names: list[str]) -> set[str]:
-        own = set(_LEFT_OUT) & set(names) if Path(folder) in standard_library() else set()
+        own = set(_LEFT_OUT) & set(names) if Path(folder) == standard_library() else set()
         return own | set(_IGNORED(folder, names))
 
     shutil.copytree(source, inside(source, target), symlinks=True, dirs_exist_ok=True, ignore=ignored)
