@@ -7,7 +7,6 @@ are the environment, the interpreter with its standard library, and every shared
 import compileall
 import os
 import py_compile
-import re
 import shutil
 import subprocess
 import sys
@@ -35,8 +34,6 @@ _USERS = {
     "etc/group": "root:x:0:\nnonroot:x:65532:\n",
     "etc/nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\n",
 }
-# Modules of the client's generated models and calls; a process imports hardly any of the thousands.
-_NEVER_IMPORTED = re.compile(r"/kubernetes/.*/(?:api|models)/(?!__init__)")
 _ELF = b"\x7fELF"
 
 
@@ -131,7 +128,6 @@ def compile_all(target: Path, trees: Iterable[Path]) -> None:
             quiet=2,
             stripdir=str(target),
             invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
-            rx=_NEVER_IMPORTED,
             workers=0,
         )
 
