@@ -60,7 +60,7 @@ class Subject:
         )
         self._stack.callback(self._port.release)
         log = self._stack.enter_context((self._directory / "operator.log").open("wb"))
-        command = [sys.executable, "-m", "kopf", "run", "--all-namespaces", "-m", "customer_operator.handlers"]
+        command = [sys.executable, "-m", "customer_operator"]
         self._process = subprocess.Popen(
             command, env=self._environment(kubeconfig), stdout=log, stderr=log, preexec_fn=dying_with_parent()
         )

@@ -48,7 +48,7 @@ def operator(cluster: LocalCluster, *, folder: Path, port: int, extra: Mapping[s
     }
     return Program(
         name="operator",
-        arguments=(sys.executable, "-m", "kopf", "run", "--all-namespaces", "-m", "customer_operator.handlers"),
+        arguments=(sys.executable, "-m", "customer_operator"),
         settings=settings | dict(extra),
         ready_url=f"http://127.0.0.1:{port}/readyz",
     )

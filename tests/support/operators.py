@@ -49,7 +49,7 @@ class OperatorProcess:
         self._url = f"http://127.0.0.1:{self._port.ports[0]}"
         self._output: IO[bytes] = self.log.open("ab")
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "kopf", "run", "--all-namespaces", "-m", "customer_operator.handlers"],
+            [sys.executable, "-m", "customer_operator"],
             cwd=PROJECT_ROOT,
             env={
                 **{key: value for key, value in os.environ.items() if not key.startswith(("KUBE", "IMAGE_"))},
