@@ -22,7 +22,7 @@ def find_driver() -> Path:
 def allowed_topics(questions: Iterable[tuple[str, str, str, str]]) -> list[bool]:
     """Tell which rows of the ACL allow what: pattern, user name, client id, topic."""
     lines = "".join("\t".join(question) + "\n" for question in questions)
-    command = [find_driver(), "topics"]
+    command: list[str | Path] = [find_driver(), "topics"]
     done = subprocess.run(command, input=lines, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert done.returncode == 0, done.stderr
     return [answer == "1" for answer in done.stdout.split()]
