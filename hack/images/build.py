@@ -13,7 +13,7 @@ from hack.images import machine
 from hack.images.archive import rename
 from hack.images.bootstrap import bootstrap
 from hack.images.buildah import Buildah, environment
-from hack.images.catalogue import BOOTSTRAP, CONTAINERFILE, PROGRAMS, Image
+from hack.images.catalogue import BOOTSTRAP, CONTAINERFILE, PROGRAMS, Image, recipe
 from hack.images.programs import read_programs
 from hack.images.sandbox import Sandbox
 from hack.images.store import ArchiveStore
@@ -56,6 +56,8 @@ class Workshop:
         self._progress.step(f"building image {image.name} (about {image.build_seconds} s)")
         context = self._folder / image.name
         stage_context(image, context, programs=programs)
+        if recipe(image, self._catalogue) != self._recipes[image.name]:
+            raise ImageError(f"what image {image.name} is made from has changed meanwhile: run it again")
         if image.bootstrap:
             bootstrap(context / BOOTSTRAP, sandbox=self._sandbox, on_line=self._show_package)
         arguments = {argument: self._load_base(base) for argument, base in image.bases.items()}

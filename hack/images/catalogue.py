@@ -85,8 +85,8 @@ def read_catalogue() -> dict[str, Image]:
             build_seconds=10,
         ),
         _from_folder("mosquitto", _operators_default("image_mosquitto"), given=("go-auth.so",), build_seconds=40),
-        _from_folder("reference/api", _operators_default("image_api"), build_seconds=40),
-        _from_folder("reference/dashboard", _operators_default("image_dashboard"), build_seconds=40),
+        _reference("api", _operators_default("image_api"), build_seconds=40),
+        _reference("dashboard", _operators_default("image_dashboard"), build_seconds=30),
         _from_folder("prometheus", "prom/prometheus:v3.14.0", programs=("prometheus", "promtool"), build_seconds=15),
         _from_folder("haproxy", "haproxy:3.4.3-alpine", build_seconds=20),
     ]
@@ -112,6 +112,7 @@ def _product() -> Image:
             "LICENSE",
             "README.md",
             "billing_api",
+            "exporters",
             f"hack/images/{PRODUCT}",
             "operator",
             "pyproject.toml",
@@ -122,7 +123,7 @@ def _product() -> Image:
 
 
 def _from_folder(
-    folder: str,
+    name: str,
     reference: str,
     *,
     programs: tuple[str, ...] = (),
@@ -130,11 +131,22 @@ def _from_folder(
     build_seconds: int,
 ) -> Image:
     return Image(
-        name=folder.replace("/", "-"),
+        name=name,
         reference=reference,
-        folder=FOLDER / folder,
+        folder=FOLDER / name,
         programs=programs,
         given=given,
+        build_seconds=build_seconds,
+    )
+
+
+def _reference(name: str, reference: str, *, build_seconds: int) -> Image:
+    folder = FOLDER / "reference" / name
+    return Image(
+        name=name,
+        reference=reference,
+        folder=folder,
+        context=(str(folder.relative_to(PROJECT_ROOT)), f"hack/images/{PRODUCT}/collect.py"),
         build_seconds=build_seconds,
     )
 

@@ -11,7 +11,7 @@ from hack.images.catalogue import PRODUCT, PRODUCT_VERSION, read_catalogue
 from tests.images.conftest import GetImage
 
 FOR_CLUSTERS = [name for name in read_catalogue() if name not in {"debian", "python"}]
-OWN = [PRODUCT, "reference-api", "reference-dashboard"]
+OWN = [PRODUCT, "api", "dashboard"]
 MEGABYTES = 1_000_000
 
 SHELLS = re.compile(r"^/(usr/)?(local/)?s?bin/(ba|da|a|z|k|fi)?sh$|/busybox$")

@@ -36,7 +36,12 @@ def render(manifests: Sequence[Manifest]) -> str:
 
 def difference(name: str, manifests: Sequence[Manifest]) -> str:
     """Return a unified diff between the golden file and these objects; "" when they agree or were just written."""
-    path, text = GOLDEN / f"{name}.yaml", render(manifests)
+    return text_difference(f"{name}.yaml", render(manifests))
+
+
+def text_difference(file: str, text: str) -> str:
+    """Return a unified diff between a golden file and a text; "" when they agree or it was just written."""
+    path = GOLDEN / file
     if os.environ.get("UPDATE_GOLDEN"):
         path.write_text(text)
         return ""

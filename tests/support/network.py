@@ -22,6 +22,7 @@ class Link:
         self._target = target
         self._whole = threading.Event()
         self._whole.set()
+        self._hears_clients = True
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._sockets: list[socket.socket] = []
         self.port: int = self._listener.getsockname()[1]
@@ -45,6 +46,10 @@ class Link:
         """Deliver again, first what has been held up."""
         self._whole.set()
 
+    def lose_what_clients_send(self) -> None:
+        """Deliver nothing of what clients send from now on, now or later; they are not told."""
+        self._hears_clients = False
+
     def _accept(self) -> None:
         with suppress(OSError):
             while True:
@@ -58,9 +63,9 @@ class Link:
             server = socket.create_connection(self._target)
             self._sockets.append(server)
             threading.Thread(target=self._pump, args=(server, client), daemon=True).start()
-            self._pump(client, server)
+            self._pump(client, server, from_client=True)
 
-    def _pump(self, source: socket.socket, target: socket.socket) -> None:
+    def _pump(self, source: socket.socket, target: socket.socket, *, from_client: bool = False) -> None:
         """Copy one direction until it ends; a reset ends both."""
         try:
             while data := source.recv(_CHUNK):
@@ -69,6 +74,8 @@ class Link:
                     if source.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
                         self.abandoned += 1
                         raise ConnectionResetError
+                if from_client and not self._hears_clients:
+                    continue
                 target.sendall(data)
             target.shutdown(socket.SHUT_WR)
         except OSError:

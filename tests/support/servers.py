@@ -87,6 +87,10 @@ class Server:
         self._reader.join(timeout=PATIENCE)
         return status
 
+    def send_signal(self, number: signal.Signals) -> None:
+        """Send it a signal, and do not wait for what it does."""
+        self._process.send_signal(number)
+
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """End it with a signal; return its exit status. No harm when it has ended."""
         if not self.ended:

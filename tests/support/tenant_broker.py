@@ -32,9 +32,9 @@ class Programs:
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
-def find_mosquitto() -> Path:
-    """Return the broker's program; skips the test when there is none."""
-    found = shutil.which("mosquitto", path=os.pathsep.join(_FOLDERS))
+def find_mosquitto(program: str = "mosquitto") -> Path:
+    """Return the broker's program, or another of its package; skips the test when there is none."""
+    found = shutil.which(program, path=os.pathsep.join(_FOLDERS))
     if found is None:
         pytest.skip("Mosquitto is missing: apt-get install mosquitto (its service need not run)")
     return Path(found)

@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 from customer_operator.components import bootstrap, mosquitto, objects, pods, postgres
 from customer_operator.components.context import Context
+from customer_operator.licensing.token import audience
 from customer_operator.model import plans
 from customer_operator.model.instance import Exposure
 from customer_operator.naming import CONFIG_HASH_ANNOTATION, LICENSE_HASH_ANNOTATION, Manifest
@@ -136,6 +137,9 @@ def _environment(context: Context) -> list[Manifest]:
         pods.env("IOTISTIC_PLAN", context.plan.value),
         pods.secret_env(_LICENSE, _LICENSE_SECRET, optional=True),
         pods.secret_env(_LICENSE_KEYS, _LICENSE_SECRET, optional=True),
+        # Without these two it could not tell its own license from another instance's.
+        pods.env("IOTISTIC_LICENSE_AUDIENCE", audience(context.name)),
+        pods.env("IOTISTIC_LICENSE_ISSUER", context.platform.license_issuer),
         pods.secret_env(_FEATURES, _LICENSE_SECRET),
         pods.secret_env(_LIMITS, _LICENSE_SECRET),
         pods.secret_env("CUSTOMER_ID", NAME),

@@ -60,8 +60,9 @@ def _exporter(context: Context) -> Manifest:
             pods.secret_env("MQTT_PASSWORD", NAME),
         ],
         probes={
-            "startupProbe": pods.tcp("metrics", periodSeconds=2, timeoutSeconds=5, failureThreshold=30),
+            # /healthz fails when the thread that speaks to the broker hangs; with the broker away both paths answer.
+            "startupProbe": pods.http("/healthz", "metrics", periodSeconds=2, timeoutSeconds=5, failureThreshold=30),
             "readinessProbe": pods.http("/metrics", "metrics", periodSeconds=20, timeoutSeconds=5, failureThreshold=3),
-            "livenessProbe": pods.tcp("metrics", periodSeconds=20, timeoutSeconds=5, failureThreshold=3),
+            "livenessProbe": pods.http("/healthz", "metrics", periodSeconds=20, timeoutSeconds=5, failureThreshold=3),
         },
     )

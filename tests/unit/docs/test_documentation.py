@@ -31,6 +31,7 @@ from customer_operator.scheduling.queue import WorkQueue
 from customer_operator.settings import Settings as OperatorSettings
 from customer_operator.status.compute import COMPONENT_STUCK
 from customer_operator.status.record import StatusRecord
+from exporters.mqtt.settings import VARIABLES as EXPORTER_VARIABLES
 from tests.support.generate import make_instance
 from tests.support.statuses import NOW
 
@@ -84,7 +85,14 @@ def metric_labels() -> dict[str, str]:
     return found
 
 
-@pytest.mark.parametrize(("title", "defaults"), [("Operator", operator_defaults), ("Billing API", billing_defaults)])
+def exporter_defaults() -> dict[str, str]:
+    return {name: shown(default) for name, default, _ in EXPORTER_VARIABLES}
+
+
+@pytest.mark.parametrize(
+    ("title", "defaults"),
+    [("Operator", operator_defaults), ("Billing API", billing_defaults), ("MQTT exporter", exporter_defaults)],
+)
 def test_every_setting_is_documented_with_its_default(title: str, defaults: Callable[[], dict[str, str]]) -> None:
     assert dict(re.findall(r"^\| `(\w+)` \| (.+?) \|", section(title), re.MULTILINE)) == defaults()
 

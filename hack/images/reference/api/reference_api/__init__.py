@@ -1,0 +1,1 @@
+"""A customer's API, as small as the contract allows: docs/instance-contract.md."""

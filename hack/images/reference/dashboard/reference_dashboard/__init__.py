@@ -1,0 +1,1 @@
+"""A customer's web page, as small as the contract allows: docs/instance-contract.md."""

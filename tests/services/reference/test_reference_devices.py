@@ -1,0 +1,210 @@
+"""Devices through the reference API: what is in the broker's tables, what is refused, and why."""
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import bcrypt
+import pytest
+
+from tests.services.reference.conftest import Database, MakeApi
+from tests.support.reference import OpenBroker, ReferenceApi
+
+
+def problem(answer: Any) -> tuple[int, str]:
+    return answer.status_code, answer.json()["type"].removeprefix("urn:iotistic:problem:")
+
+
+def users(database: Database) -> list[str]:
+    return [name for (name,) in database.execute("SELECT username FROM mqtt.mqtt_users ORDER BY username")]
+
+
+def test_a_registered_device_is_one_that_the_broker_lets_in(
+    reference_api: ReferenceApi, shared_database: Database
+) -> None:
+    answer = reference_api.call("POST", "/api/devices", json={"name": "greenhouse-1"})
+
+    assert answer.status_code == 201
+    body = answer.json()
+    assert (body["username"], body["topics"]) == ("greenhouse-1", "t/greenhouse-1/#")
+    user = shared_database.execute(
+        "SELECT password_hash, is_superuser, is_active FROM mqtt.mqtt_users WHERE username = 'greenhouse-1'"
+    ).fetchone()
+    assert user is not None
+    assert user[0].startswith("$2b$10$")
+    assert bcrypt.checkpw(body["password"].encode(), user[0].encode())
+    assert user[1:] == (False, True)
+    acls = shared_database.execute(
+        "SELECT topic, access FROM mqtt.mqtt_acls WHERE username = 'greenhouse-1'"
+    ).fetchall()
+    assert acls == [("t/%u/#", 7)]
+
+
+def test_the_password_is_told_once_and_kept_nowhere(reference_api: ReferenceApi, shared_database: Database) -> None:
+    password = reference_api.register("meter")
+
+    assert password not in reference_api.call("GET", "/api/devices").text
+    assert password not in reference_api.server.log
+    assert reference_api.token not in reference_api.server.log
+
+
+def test_devices_are_listed_by_name_page_by_page(reference_api: ReferenceApi) -> None:
+    for name in ("c", "a", "b"):
+        reference_api.register(name)
+
+    pages = [
+        [
+            device["name"]
+            for device in reference_api.call("GET", f"/api/devices?limit=2&after={after}").json()["devices"]
+        ]
+        for after in ("", "b")
+    ]
+
+    assert pages == [["a", "b"], ["c"]]
+
+
+def test_a_deleted_device_is_gone_from_the_broker_and_its_name_is_free(
+    reference_api: ReferenceApi, shared_database: Database
+) -> None:
+    reference_api.register("meter")
+
+    assert reference_api.call("DELETE", "/api/devices/meter").status_code == 204
+
+    assert users(shared_database) == ["api", "exporter"]
+    assert problem(reference_api.call("GET", "/api/devices/meter/readings")) == (404, "device")
+    reference_api.register("meter")
+
+
+@pytest.mark.parametrize("name", ["api", "exporter"])
+def test_the_brokers_own_users_are_no_devices(
+    reference_api: ReferenceApi, shared_database: Database, name: str
+) -> None:
+    assert problem(reference_api.call("POST", "/api/devices", json={"name": name})) == (409, "device-exists")
+    assert problem(reference_api.call("DELETE", f"/api/devices/{name}")) == (404, "device")
+    assert users(shared_database) == ["api", "exporter"]
+
+
+def test_a_name_that_is_anothers_beginning_is_refused_and_the_other_is_named(reference_api: ReferenceApi) -> None:
+    reference_api.register("sensor")
+
+    answer = reference_api.call("POST", "/api/devices", json={"name": "sensor-2"})
+
+    assert problem(answer) == (409, "device-name")
+    assert "'sensor'" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "a+b", "#", "a b", "ä", "a\0", "x" * 65, None, 7])
+def test_a_name_that_would_need_escaping_is_refused(reference_api: ReferenceApi, name: object) -> None:
+    assert problem(reference_api.call("POST", "/api/devices", json={"name": name})) == (400, "device-name")
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [(b"{", (400, "body")), (b"[]", (400, "body")), (b"[" * 4000, (400, "body")), (b" " * 5000, (413, "body"))],
+    ids=["no JSON", "no object", "deep", "long"],
+)
+def test_a_body_that_is_none_is_refused(reference_api: ReferenceApi, content: bytes, expected: tuple[int, str]) -> None:
+    assert problem(reference_api.call("POST", "/api/devices", content=content)) == expected
+
+
+def test_the_license_limits_the_devices_and_the_refusal_says_so(
+    make_api: MakeApi, broker: OpenBroker, own_database: Database
+) -> None:
+    api = make_api(broker, features={"maxDevices": 1})
+    api.start()
+    api.register("first")
+
+    answer = api.call("POST", "/api/devices", json={"name": "second"})
+
+    assert problem(answer) == (403, "device-limit")
+    assert answer.json()["detail"] == "The license allows 1 devices (maxDevices)"
+    assert users(own_database) == ["api", "exporter", "first"]
+
+
+def test_of_registrations_at_once_no_more_succeed_than_there_are_places(make_api: MakeApi, broker: OpenBroker) -> None:
+    api = make_api(broker, features={"maxDevices": 3})
+    api.start()
+    api.register("first")
+
+    def register(number: int) -> int:
+        """Come again as long as the API is too busy, as it asks for."""
+        while (status := api.call("POST", "/api/devices", json={"name": f"d.{number}"}).status_code) == 503:
+            pass
+        return status
+
+    with ThreadPoolExecutor(8) as threads:
+        answers = threads.map(register, range(8))
+
+    assert sorted(answers) == [201, 201] + [403] * 6
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/api/instance"),
+        ("GET", "/api/devices"),
+        ("POST", "/api/devices"),
+        ("DELETE", "/api/devices/x"),
+        ("GET", "/api/devices/x/readings"),
+        ("GET", "/api/unknown"),
+    ],
+)
+def test_nothing_is_told_to_who_does_not_know_the_token(reference_api: ReferenceApi, method: str, path: str) -> None:
+    wrong = [{}, {"Authorization": "Bearer wrong"}, {"Authorization": f"Basic {reference_api.token}"}]
+
+    answers = [reference_api.request(method, path, headers=headers) for headers in wrong]
+
+    assert [problem(answer) for answer in answers] == [(401, "access-token")] * 3
+
+
+def test_a_device_is_registered_only_when_its_readings_would_arrive(make_api: MakeApi, broker: OpenBroker) -> None:
+    """Without a subscription the broker would acknowledge them, and keep them for nobody."""
+    broker.stop()
+    api = make_api(broker)
+    api.launch()
+    api.server.wait_for("does not answer")
+
+    answer = api.call("POST", "/api/devices", json={"name": "early"})
+
+    assert problem(answer) == (503, "broker")
+    assert api.health == {"status": "ok", "database": "ok", "broker": "away"}
+
+
+def test_the_days_requests_are_limited_by_the_license(make_api: MakeApi, broker: OpenBroker) -> None:
+    api = make_api(broker, limits={"apiRequestsPerDay": 2})
+    api.start()
+
+    answers = [api.call("GET", "/api/instance") for _ in range(3)]
+
+    assert [answer.status_code for answer in answers] == [200, 200, 429]
+    assert 0 < int(answers[2].headers["Retry-After"]) <= 86_401
+    assert api.health["status"] == "ok"
+
+
+def test_an_instance_without_a_license_has_what_the_operator_says(
+    make_api: MakeApi, broker: OpenBroker, reference_api: ReferenceApi
+) -> None:
+    api = make_api(broker)
+    for name in ("IOTISTIC_LICENSE_KEY", "IOTISTIC_LICENSE_JWKS"):
+        del api.environment[name]
+    api.environment["IOTISTIC_FEATURES"] = '{"maxDevices":5}'
+    api.start()
+
+    instance = api.call("GET", "/api/instance").json()
+
+    assert (instance["licensed"], instance["plan"], instance["maxDevices"]) == (False, "starter", 5)
+    assert reference_api.call("GET", "/api/instance").json()["licensed"] is True
+
+
+def test_metrics_tell_of_requests_by_endpoint_and_of_devices(reference_api: ReferenceApi) -> None:
+    registered = 'api_requests_total{endpoint="register_device",method="POST",status="201"}'
+    nowhere = 'api_requests_total{endpoint="none",method="GET",status="404"}'
+    before = [reference_api.metric(line) for line in (registered, nowhere)]
+
+    reference_api.register("meter")
+    for path in ("/api/nowhere", "/api/devices/no/such/place"):
+        assert reference_api.call("GET", path).status_code == 404
+
+    after = [reference_api.metric(line) for line in (registered, nowhere)]
+    assert [new - old for new, old in zip(after, before, strict=True)] == [1, 2]
+    assert reference_api.metric("api_devices") == 1
+    assert reference_api.metric("api_broker_subscribed") == 1
