@@ -110,7 +110,6 @@ def _product() -> Image:
         folder=FOLDER / PRODUCT,
         context=(
             "LICENSE",
-            "README.md",
             "billing_api",
             "exporters",
             f"hack/images/{PRODUCT}",

@@ -9,15 +9,18 @@ from tests.images.conftest import GetImage, Run
 
 ANYBODY = 10001
 
+# Every module of ours, and what the image has to have for them; the client's generated modules are not there.
 IMPORTS = """
-import sys, ssl, zoneinfo
-import billing_api.__main__, customer_operator.handlers, exporters.mqtt.__main__
-import bcrypt, psycopg, sqlalchemy.dialects.postgresql, uvloop, kubernetes.aio.client
+import importlib, os, pkgutil, ssl, sys
+import billing_api, customer_operator, exporters
+for package in (billing_api, customer_operator, exporters):
+    for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+        importlib.import_module(found.name)
+import psycopg, sqlalchemy.dialects.postgresql, uvloop
 assert ssl.create_default_context().get_ca_certs()
 assert psycopg.pq.__impl__ == "binary"
-compiled = [name for name, module in sys.modules.items() if getattr(module, "__cached__", None)]
-missing = [name for name in compiled if not __import__("os").path.exists(sys.modules[name].__cached__)]
-print("not compiled:", [name for name in missing if not name.startswith("kubernetes.")])
+cached = [module.__cached__ for module in list(sys.modules.values()) if getattr(module, "__cached__", None)]
+print(len(cached) > 500, [path for path in cached if not os.path.exists(path)])
 """
 
 
@@ -40,7 +43,7 @@ def test_what_is_printed_is_the_api_document(run: Run) -> None:
 def test_everything_is_there_and_compiled(run: Run) -> None:
     container = run(PRODUCT, user=ANYBODY, arguments=["python", "-W", "error", "-c", IMPORTS])
     assert container.wait() == 0, container.log
-    assert container.log == "not compiled: []\n"
+    assert container.log == "True []\n"
 
 
 def test_without_a_database_the_billing_api_says_what_to_set(run: Run) -> None:

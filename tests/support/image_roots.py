@@ -143,7 +143,8 @@ class Container(Server):
         self._user = user
         pairs = [word for place, folder in (volumes or {}).items() for word in (str(folder), place)]
         command = [*image.entrypoint, *(image.arguments if arguments is None else arguments)]
-        drop = [_absolute("setpriv"), "--no-new-privs", "--bounding-set=-all", "--inh-caps=-all"]
+        # Whoever is not root has no capabilities; no file gives any back.
+        drop = [_absolute("setpriv"), "--no-new-privs", "--inh-caps=-all"]
         change = [_absolute("chroot"), f"--userspec={user}:{user}", "--groups=", str(image.root)]
         script = ["sh", "-c", _START, "start", str(image.root), *pairs, "--"]
         super().__init__([*_UNSHARE, *script, *self._assign(), *drop, *change, *command], environment={"PATH": _PATH})

@@ -7,11 +7,9 @@ are the environment, the interpreter with its standard library, and every shared
 import compileall
 import os
 import py_compile
-import re
 import shutil
 import subprocess
 import sys
-import sysconfig
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -36,8 +34,6 @@ _USERS = {
     "etc/group": "root:x:0:\nnonroot:x:65532:\n",
     "etc/nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\n",
 }
-# Modules of the client's generated models and calls; a process imports hardly any of the thousands.
-_NEVER_IMPORTED = re.compile(r"/kubernetes/.*/(?:api|models)/(?!__init__)")
 _ELF = b"\x7fELF"
 
 
@@ -48,7 +44,7 @@ def main() -> None:
         (target / folder).mkdir(parents=True)
     for folder in ("tmp", "var/tmp"):
         (target / folder).chmod(0o1777)
-    trees = [Path(sys.prefix), *standard_library()]
+    trees = [Path(sys.prefix), standard_library()]
     for tree in trees:
         copy_tree(tree, target)
     interpreter = Path(sys.executable).resolve()
@@ -62,9 +58,9 @@ def main() -> None:
     compile_all(target, trees)
 
 
-def standard_library() -> list[Path]:
-    """Return the folders of the standard library."""
-    return sorted({Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib")})
+def standard_library() -> Path:
+    """Return the folder of the standard library, which is the interpreter's and not the environment's."""
+    return Path(os.__file__).resolve().parent
 
 
 def libraries(files: Iterable[Path]) -> set[Path]:
@@ -90,7 +86,7 @@ def copy_tree(source: Path, target: Path) -> None:
     """Copy a folder to the same place below the target, without what only development needs."""
 
     def ignored(folder: str, names: list[str]) -> set[str]:
-        own = set(_LEFT_OUT) & set(names) if Path(folder) in standard_library() else set()
+        own = set(_LEFT_OUT) & set(names) if Path(folder) == standard_library() else set()
         return own | set(_IGNORED(folder, names))
 
     shutil.copytree(source, inside(source, target), symlinks=True, dirs_exist_ok=True, ignore=ignored)
@@ -132,7 +128,6 @@ def compile_all(target: Path, trees: Iterable[Path]) -> None:
             quiet=2,
             stripdir=str(target),
             invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
-            rx=_NEVER_IMPORTED,
             workers=0,
         )
 

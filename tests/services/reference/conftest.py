@@ -102,12 +102,11 @@ def new_broker(folder: Path) -> Iterator[OpenBroker]:
         broker.close()
 
 
-def new_api(
-    tenant: Tenant, folder: Path, server: TenantDatabase, broker: OpenBroker, claims: Mapping[str, Any]
-) -> ReferenceApi:
+def new_api(tenant: Tenant, folder: Path, server: TenantDatabase, *, broker_port: int, **claims: Any) -> ReferenceApi:
+    """Return an API, not started, with a license of these claims."""
     manifests = manifests_of(tenant, **claims)
     url = server.local_url(secret_values(manifests, "api")["DATABASE_URL"])
-    return ReferenceApi(manifests, database_url=url, broker_port=broker.port, root=new_root(folder))
+    return ReferenceApi(manifests, database_url=url, broker_port=broker_port, root=new_root(folder))
 
 
 def manifests_of(tenant: Tenant, **claims: Any) -> list[Manifest]:
@@ -122,7 +121,7 @@ def manifests_of(tenant: Tenant, **claims: Any) -> list[Manifest]:
 def shared_api(
     tenant: Tenant, folder: Path, shared_server: TenantDatabase, shared_broker: OpenBroker
 ) -> Iterator[ReferenceApi]:
-    made = new_api(tenant, folder, shared_server, shared_broker, {})
+    made = new_api(tenant, folder, shared_server, broker_port=shared_broker.port)
     try:
         made.start()
         yield made
@@ -142,7 +141,7 @@ def make_api(tenant: Tenant, folder: Path, own_server: TenantDatabase, own_datab
     with ExitStack() as cleanup:
 
         def make(broker: OpenBroker, **claims: Any) -> ReferenceApi:
-            made = new_api(tenant, folder, own_server, broker, claims)
+            made = new_api(tenant, folder, own_server, broker_port=broker.port, **claims)
             cleanup.callback(made.close)
             return made
 

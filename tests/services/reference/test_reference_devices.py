@@ -98,6 +98,31 @@ def test_a_name_that_would_need_escaping_is_refused(reference_api: ReferenceApi,
 
 
 @pytest.mark.parametrize(
+    ("method", "path", "expected"),
+    [
+        ("GET", "/api/devices?after=%00", (400, "device-name")),
+        ("GET", "/api/devices?limit=0", (400, "limit")),
+        ("GET", "/api/devices?limit=201", (400, "limit")),
+        ("GET", "/api/devices?limit=x", (400, "limit")),
+        ("GET", "/api/devices/%00/readings", (400, "device-name")),
+        ("GET", "/api/devices/x/readings", (404, "device")),
+        ("GET", "/api/devices/x/readings?before=yesterday", (400, "before")),
+        ("GET", "/api/devices/x/readings?before=2026-11-27T09:00:00", (400, "before")),
+        ("DELETE", "/api/devices/%00", (400, "device-name")),
+        ("DELETE", "/api/devices", (405, "path")),
+        ("GET", "/api/nowhere", (404, "path")),
+    ],
+)
+def test_what_cannot_be_read_or_is_not_there_is_told(
+    reference_api: ReferenceApi, method: str, path: str, expected: tuple[int, str]
+) -> None:
+    answer = reference_api.call(method, path)
+
+    assert problem(answer) == expected
+    assert answer.json()["status"] == expected[0]
+
+
+@pytest.mark.parametrize(
     ("content", "expected"),
     [(b"{", (400, "body")), (b"[]", (400, "body")), (b"[" * 4000, (400, "body")), (b" " * 5000, (413, "body"))],
     ids=["no JSON", "no object", "deep", "long"],

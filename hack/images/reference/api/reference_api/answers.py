@@ -25,14 +25,15 @@ class ProblemAnswer(JsonAnswer):
 
     media_type = "application/problem+json"
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, problem: Problem, *, status: int = 0) -> None:
+        """Take the problem, and a status other than its kind's."""
         body = {
             "type": f"urn:iotistic:problem:{problem.code}",
             "title": problem.title,
-            "status": problem.status,
+            "status": status or problem.status,
             "detail": problem.detail,
         }
-        super().__init__(body, status_code=problem.status, headers=problem.headers)
+        super().__init__(body, status_code=status or problem.status, headers=problem.headers)
 
 
 async def json_object(request: Request) -> dict[str, Any]:
@@ -68,6 +69,5 @@ async def on_problem(_request: Request, error: Exception) -> Response:
 async def on_http_exception(_request: Request, error: Exception) -> Response:
     """Answer what Starlette's router raises: no such path, or not with this method."""
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for nothing else
-    problem = ProblemAnswer(NotFound("path", "There is nothing here"))
-    problem.status_code = error.status_code
-    return problem
+    problem = NotFound("path", "There is nothing here for this method", headers=error.headers)
+    return ProblemAnswer(problem, status=error.status_code)

@@ -51,8 +51,7 @@ class Devices:
 
         Raises InvalidRequest, Forbidden at the license's limit, Conflict when the name cannot be taken.
         """
-        if not _NAME.fullmatch(name):
-            raise InvalidRequest("device-name", "name must have 1 to 64 letters, digits, '_', '.' and '-'")
+        _require_name(name)
         password = secrets.token_urlsafe(24)
         hashed = await asyncio.to_thread(bcrypt.hashpw, password.encode(), bcrypt.gensalt(_HASH_COST))
         async with self._database.transaction() as connection:
@@ -69,7 +68,8 @@ class Devices:
         return Login(name, password)
 
     async def delete(self, name: str) -> None:
-        """Remove a device, its login and its readings. Raises NotFound."""
+        """Remove a device, its login and its readings. Raises InvalidRequest, NotFound."""
+        _require_name(name)
         async with self._database.transaction() as connection:
             gone = await connection.execute("DELETE FROM devices WHERE name = %s", [name])
             if not gone.rowcount:
@@ -83,7 +83,12 @@ class Devices:
         return int(row[0]) if row else 0
 
     async def page(self, *, after: str, limit: int) -> list[dict[str, Any]]:
-        """Return the devices that follow upon a name, each with the latest of its readings by name."""
+        """Return the devices that follow upon a name, each with the latest of its readings by name.
+
+        Raises InvalidRequest.
+        """
+        if after:
+            _require_name(after)
         async with self._database.transaction() as connection:
             rows = await (await connection.execute(_LIST, [after, limit])).fetchall()
             latest = await (await connection.execute(_LATEST, [[name for name, _ in rows]])).fetchall()
@@ -95,7 +100,8 @@ class Devices:
         return list(found.values())
 
     async def readings(self, device: str, *, before: datetime, limit: int) -> list[dict[str, Any]]:
-        """Return a device's readings before a time, the latest first. Raises NotFound."""
+        """Return a device's readings before a time, the latest first. Raises InvalidRequest, NotFound."""
+        _require_name(device)
         async with self._database.transaction() as connection:
             known = await connection.execute("SELECT FROM devices WHERE name = %s", [device])
             if not known.rowcount:
@@ -111,6 +117,11 @@ class Devices:
         row = await (await connection.execute("SELECT count(*) FROM devices")).fetchone()
         if row and row[0] >= self._limit:
             raise Forbidden("device-limit", f"The license allows {self._limit} devices (maxDevices)")
+
+
+def _require_name(name: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise InvalidRequest("device-name", "name must have 1 to 64 letters, digits, '_', '.' and '-'")
 
 
 def _reading(name: str, time: datetime, value: float) -> dict[str, Any]:

@@ -66,6 +66,7 @@ class Ingest(threading.Thread):
         self._pending: list[tuple[mqtt.MQTTMessage, Reading | None]] = []
         self._stopping = threading.Event()
         self._client = self._new_client(settings)
+        self._warning = ""
         self.state = State.AWAY
 
     def run(self) -> None:
@@ -73,13 +74,11 @@ class Ingest(threading.Thread):
         while not self._stopping.is_set():
             try:
                 with self._database.connect() as connection:
-                    if self._is_ours(connection):
-                        self._receive(connection)
+                    self._receive_when_ours(connection)
             except (OSError, psycopg.Error) as error:
-                log.warning("readings wait: %s", _described(error))
+                self._warn(f"readings wait: {_described(error)}")
             except Exception:
                 log.exception("receiving has failed; it begins anew")
-            self._leave()
             self._stopping.wait(_RETRY_SECONDS)
 
     def stop(self) -> None:
@@ -87,6 +86,14 @@ class Ingest(threading.Thread):
         self._stopping.set()
         if self.is_alive():
             self.join()
+
+    def _receive_when_ours(self, connection: psycopg.Connection) -> None:
+        """Receive, and have left the broker when the connection ends, which gives the lock to another pod."""
+        try:
+            if self._is_ours(connection):
+                self._receive(connection)
+        finally:
+            self._leave()
 
     def _is_ours(self, connection: psycopg.Connection) -> bool:
         """Wait until no other pod receives; return False when told to stop in the meantime."""
@@ -142,6 +149,12 @@ class Ingest(threading.Thread):
         self._metrics.rejected.labels("device").inc(stored.unknown)
         self._metrics.rejected.labels("limit").inc(stored.over_limit)
 
+    def _warn(self, text: str) -> None:
+        """Say what is wrong, once: it is tried again every second."""
+        if text != self._warning:
+            log.warning("%s", text)
+            self._warning = text
+
     def _set_state(self, state: State) -> None:
         self.state = state
         self._metrics.subscribed.set(state is State.SUBSCRIBED)
@@ -168,7 +181,7 @@ class Ingest(threading.Thread):
         self, client: mqtt.Client, _data: Any, _flags: mqtt.ConnectFlags, code: ReasonCode, _properties: Any
     ) -> None:
         if code.is_failure:
-            log.warning("the broker refuses the API: %s", code)
+            self._warn(f"the broker refuses the API: {code}")
             return
         # What is retained was delivered when it was published.
         options = SubscribeOptions(qos=1, retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND)
@@ -178,16 +191,17 @@ class Ingest(threading.Thread):
         self, _client: mqtt.Client, _data: Any, _id: int, codes: list[ReasonCode], _properties: Any
     ) -> None:
         if any(code.is_failure for code in codes):
-            log.warning("the broker refuses the subscription to %s: %s", TOPICS, codes[0])
+            self._warn(f"the broker refuses the subscription to {TOPICS}: {codes[0]}")
         else:
             log.info("subscribed to %s", TOPICS)
+            self._warning = ""
             self._set_state(State.SUBSCRIBED)
 
     def _on_disconnect(
         self, _client: mqtt.Client, _data: Any, _flags: mqtt.DisconnectFlags, code: ReasonCode, _properties: Any
     ) -> None:
         if code.is_failure:
-            log.warning("the connection to the broker has ended: %s", code)
+            self._warn(f"the connection to the broker has ended: {code}")
 
     def _on_message(self, _client: mqtt.Client, _data: Any, message: mqtt.MQTTMessage) -> None:
         self._pending.append((message, self._reading(message)))
