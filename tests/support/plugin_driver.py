@@ -2,6 +2,7 @@
 
 import subprocess
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from typing import Self
 
@@ -13,6 +14,7 @@ from tests.support.tenant_broker import need_compiler
 SUCCESS, AUTH, ACL_DENIED, UNKNOWN = 0, 11, 12, 13
 
 
+@cache
 def find_driver() -> Path:
     """Return the driver, with AddressSanitizer; skips the test when it cannot be built here."""
     need_compiler()

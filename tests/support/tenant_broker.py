@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,7 @@ def find_stand_in() -> Path:
     return build_plugin()
 
 
+@cache
 def need_compiler() -> None:
     """Skip the test when the stand-in cannot be built here."""
     if missing := missing_packages():

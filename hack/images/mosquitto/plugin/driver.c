@@ -83,11 +83,11 @@ static int answer_topics(void) {
 /* Mostly short texts of the characters that mean something; now and then long ones, and any bytes. */
 static const char *randomise(char *text) {
     static const char special[] = "/+#%uc$a,-";
-    int kind = rand() % 16;
+    int kind = rand() % 64;
     size_t length = (size_t)rand() % (kind == 0 ? LONGEST - 1 : 12);
     for (size_t i = 0; i < length; i++) {
         text[i] = special[(size_t)rand() % (sizeof special - 1)];
-        if (kind == 1) text[i] = (char)(1 + rand() % 255);
+        if (kind % 16 == 1) text[i] = (char)(1 + rand() % 255);
     }
     text[length] = '\0';
     return text;
