@@ -31,8 +31,10 @@ _END_GRACE = 40.0  # it promises to end within 30
 _GLANCE = 0.05  # seconds between two looks at what nothing announces
 # A setting of the user's own shell, such as DATABASE_URL, must not reach the measurement by accident.
 _INHERITED = ("HOME", "LANG", "PATH", "TMPDIR")
-# All signups come from this machine, thousands in a minute; a repeated one counts as a login, too.
+# All signups come from this machine, as those of a proxy's clients, thousands in a minute; a repeated one counts as a
+# login, too.
 _NO_LIMITS = {
+    "TRUSTED_PROXIES": "127.0.0.1",
     "LOGIN_ATTEMPTS_PER_ADDRESS": "1000000",
     "SIGNUPS_PER_ADDRESS": "1000000",
     "SIGNUPS_IN_ALL": "1000000",

@@ -238,6 +238,7 @@ async def test_what_a_browsers_session_changes_needs_the_sessions_own_csrf_token
     assert response.status_code == status
     if status == 403:
         assert response.json()["type"] == "urn:iotistic:problem:csrf-token-missing"
+        assert "the cookie __Host-billing_csrf;" in response.json()["detail"]  # as it is called where TLS is
 
 
 async def test_reading_needs_no_csrf_token(client: httpx.AsyncClient) -> None:

@@ -1,0 +1,52 @@
+"""Installs the product into a cluster as docs/operations.md tells an administrator to."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, Protocol
+
+from hack.paths import PROJECT_ROOT
+from hack.platform import secrets
+
+OVERLAYS: Final = PROJECT_ROOT / "manifests" / "overlays"
+_NAMESPACE_FILE: Final = PROJECT_ROOT / "manifests" / "base" / "namespace-billing.yaml"
+#: Long enough for a first start on two busy cores; a rollout that stands still says so itself.
+_ROLLOUT: Final = "--timeout=300s"
+_PROGRAMS: Final = (
+    ("billing", "statefulset/billing-postgres"),
+    ("billing", "deployment/billing-api"),
+    ("iotistic-system", "deployment/customer-operator"),
+)
+
+
+class Cluster(Protocol):
+    """What is asked of a cluster; it has the images already."""
+
+    def kubectl(self, *arguments: str, input: str | None = None) -> str:  # noqa: A002 - as subprocess.run calls it
+        """Run kubectl as administrator; return its standard output."""
+
+
+def install(cluster: Cluster, *, overlay: Path = OVERLAYS / "node", report: Callable[[str], None]) -> None:
+    """Apply an overlay, with Secrets of its own unless there are some, and wait until every program is ready.
+
+    Raises the error of `cluster.kubectl` when something is refused, or not ready in time. May be repeated.
+    """
+    report("making the platform's Secrets")
+    cluster.kubectl("apply", "--server-side", "--filename", str(_NAMESPACE_FILE))
+    _make_secrets(cluster)
+    report(f"applying overlay {overlay.name}")
+    cluster.kubectl("apply", "--server-side", "--kustomize", str(overlay))
+    for namespace, program in _PROGRAMS:
+        report(f"waiting for {program}")
+        cluster.kubectl("rollout", "status", program, "--namespace", namespace, _ROLLOUT)
+
+
+def _make_secrets(cluster: Cluster) -> None:
+    """Make them unless they are complete: a new password would lock the billing API out of its database."""
+    complete = cluster.kubectl(
+        "get", "secret", secrets.BILLING, "--namespace", secrets.NAMESPACE, "--output=name", "--ignore-not-found"
+    )
+    if not complete:
+        documents = {"apiVersion": "v1", "kind": "List", "items": secrets.generate()}
+        # By standard input: arguments are for everybody to read.
+        cluster.kubectl("apply", "--server-side", "--filename=-", input=json.dumps(documents))
