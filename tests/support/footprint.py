@@ -21,8 +21,8 @@ _NETWORK_SETTINGS = ("net/ipv4/ip_forward", "net/ipv4/conf/all/route_localnet", 
 class Footprint:
     """The state of a machine at one moment; every field is a set of lines that can be compared with those of another.
 
-    Of processes only those count that have to do with the node, by what they were started as or by their control group:
-    others come and go.
+    Of processes only those count that have to do with the node, by what they were started as or by their control group,
+    and no control group of another node: others come and go.
     """
 
     processes: frozenset[str]
@@ -39,7 +39,7 @@ class Footprint:
         return cls(
             processes=frozenset(_processes(node)),
             mounts=frozenset(Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines()),
-            cgroups=frozenset(str(entry) for root in hierarchies() for entry in _groups(root)),
+            cgroups=frozenset(str(group) for root in hierarchies() for group in _groups(root, node)),
             links=frozenset(_output("ip", "-brief", "address", "show")),
             rules=frozenset(_output("iptables-save")),
             settings=frozenset(_settings()),
@@ -61,8 +61,12 @@ def _processes(node: NodeFiles) -> Iterator[str]:
                 yield f"{entry.name} {command}"
 
 
-def _groups(root: Path) -> Iterator[Path]:
+def _groups(root: Path, node: NodeFiles) -> Iterator[Path]:
+    """Yield every control group but those of other nodes, which somebody else may be starting and ending."""
     for folder, subfolders, _ in os.walk(root):
+        if Path(folder) == root:
+            own = node.cgroup.lstrip("/")
+            subfolders[:] = [name for name in subfolders if name == own or not name.startswith("node-")]
         yield from (Path(folder) / name for name in subfolders)
 
 
