@@ -4,7 +4,7 @@ import base64
 import hashlib
 import json
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Self
@@ -136,6 +136,7 @@ class KeyRing:
     def __init__(self, keys: Iterable[SigningKey], *, source: KeyFiles | None = None) -> None:
         """Hold these keys, and with a source those its files hold later."""
         self._keys = {key.kid: key for key in keys}
+        self._in_files = frozenset(self._keys)
         self._source = source
         self._state = source.state() if source else None
 
@@ -156,10 +157,6 @@ class KeyRing:
         """The keys held now."""
         return list(self._keys.values())
 
-    def get(self, kid: str) -> SigningKey:
-        """Return the key with this identifier; KeyError when it is not held."""
-        return self._keys[kid]
-
     def refresh(self) -> None:
         """Read the files again if they have changed; when they cannot be used, what was read before stays. Blocks."""
         if self._source is None:
@@ -168,11 +165,17 @@ class KeyRing:
             state = self._source.state()
             if state != self._state:
                 self._state = state
-                # Those whose files are gone stay: a key replaced by a newer one has to sign until that one may.
-                self._keys = self._keys | {key.kid: key for key in self._source.read()}
+                found = {key.kid: key for key in self._source.read()}
+                # Those whose files are gone stay for now: a key replaced by a newer one has to sign until that one may.
+                self._keys, self._in_files = self._keys | found, frozenset(found)
                 log.info("License signing keys read again: %s", ", ".join(self._keys))
         except (SettingsError, OSError) as error:
             log.error("License signing keys changed and cannot be used, those known before stay: %s", error)
+
+    def let_go(self, signing: Collection[str]) -> None:
+        """Forget the keys whose files are gone, once a key that has a file is among those that may sign."""
+        if self._in_files.intersection(signing):
+            self._keys = {kid: key for kid, key in self._keys.items() if kid in self._in_files}
 
 
 def _read(path: Path) -> rsa.RSAPrivateKey:

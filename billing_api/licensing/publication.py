@@ -109,10 +109,12 @@ class Publication:
                 self._away = True
 
     async def refresh(self) -> None:
-        """Make our keys known, and publish the set if it is not what we published last."""
+        """Make our keys known, say that we hold them, and publish the set if it is not what we published last."""
         await asyncio.to_thread(self._ring.refresh)
         async with self._database.transaction() as connection:
             await _register(connection, self._ring)
+            self._ring.let_go([life.kid for life in await signing_keys.lives(connection) if life.signing])
+            await signing_keys.hold(connection, [key.kid for key in self._ring.keys])
             jwks = await signing_keys.trusted(connection)
             if self._add is not None and jwks != self._jwks:
                 await self._add(connection, kind=PUBLISH, subject=_SUBJECT, payload={})
@@ -179,13 +181,13 @@ async def _register(connection: Connection, ring: KeyRing) -> None:
 def require_usable(lives: Sequence[KeyLife], *, ours: set[str]) -> None:
     """Refuse keys with which no license can be signed although others could be.
 
-    A new key alone is enough when nobody else signs: then licenses wait for the end of its overlap.
+    A new key alone is enough when nobody holds another that signs: then licenses wait for the end of its overlap.
 
     Raises:
         SettingsError: all our keys are revoked, or we hold only a new key and not the one that signs until then.
     """
     usable = [life for life in lives if life.kid in ours and life.revoked_at is None]
-    signing = [life for life in lives if life.signing]
+    signing = [life for life in lives if life.signing and (life.held or life.kid in ours)]
     if not usable:
         raise SettingsError(
             f"LICENSE_PRIVATE_KEY_PATH: every key there is revoked ({', '.join(sorted(ours))}); "

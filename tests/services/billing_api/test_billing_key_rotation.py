@@ -8,7 +8,15 @@ import pytest
 
 from billing_api.db import outbox, signing_keys
 from billing_api.db.pool import Database
-from billing_api.errors import ClusterRejected, ClusterUnavailable, Postponed, Refused, SettingsError, WatchExpired
+from billing_api.errors import (
+    ClusterRejected,
+    ClusterUnavailable,
+    CommandRefused,
+    Postponed,
+    Refused,
+    SettingsError,
+    WatchExpired,
+)
 from billing_api.licensing import commands
 from billing_api.licensing.keys import KeyRing
 from billing_api.licensing.publication import ConfigMapPublication, Publication, admit
@@ -147,6 +155,71 @@ async def test_a_start_with_the_new_key_alone_is_refused_and_publishes_it_throug
             await admit(database, alone)
         query("UPDATE signing_keys SET signs_from = now() WHERE kid = %s", key("new").kid)
         await admit(database, alone)
+
+
+async def test_a_key_whose_rotation_is_over_is_not_counted_on_any_more(
+    start: Start, replicas: tuple[Settings, Settings], keys: Path, database: Database, query: Query
+) -> None:
+    async with start(replicas[0]) as billing:
+        put(keys, "new")
+        await publication_of(billing).refresh()
+        query("UPDATE signing_keys SET signs_from = now() WHERE kid = %s", key("new").kid)
+        (keys / "old.pem").unlink()
+        await publication_of(billing).refresh()
+        _later(query)
+        await publication_of(billing).refresh()
+        assert f"{key('old').kid}  could sign, but no process holds it" in await commands.list_keys(database)
+        with pytest.raises(CommandRefused, match="is the only key that may sign and that a process holds"):
+            await commands.revoke(database, key("new").kid, add=outbox.add, anyway=False)
+        await commands.revoke(database, key("new").kid, add=outbox.add, anyway=True)
+    # Nobody has to revoke the one of long ago before a new key is taken.
+    await admit(database, KeyRing([key("third")]))
+
+
+async def test_a_key_that_another_replica_holds_is_counted_on(
+    start: Start, replicas: tuple[Settings, Settings], keys: Path, tmp_path: Path, database: Database, query: Query
+) -> None:
+    put(tmp_path / "other", "old")
+    other = changed(replicas[1], license_private_key_path=tmp_path / "other")
+    put(keys, "new")
+    async with start(replicas[0]) as one, start(other) as two:
+        query("UPDATE signing_keys SET signs_from = now() WHERE kid = %s", key("new").kid)
+        (keys / "old.pem").unlink()
+        await publication_of(one).refresh()
+        _later(query)
+        await publication_of(two).refresh()
+        await publication_of(one).refresh()
+        await commands.revoke(database, key("new").kid, add=outbox.add, anyway=False)
+
+
+async def test_no_key_is_lost_while_all_processes_are_stopped(
+    start: Start, replicas: tuple[Settings, Settings], keys: Path, database: Database, query: Query
+) -> None:
+    async with start(replicas[0]):
+        pass
+    _later(query)
+    for _ in range(2):
+        with pytest.raises(SettingsError, match=f"the key that signs now, {key('old').kid}, is missing"):
+            await admit(database, KeyRing([key("new")]))
+
+
+def _later(query: Query) -> None:
+    """Let an hour pass since keys were held."""
+    query("UPDATE signing_keys SET held_at = held_at - interval '1 hour'")
+
+
+async def test_who_says_that_it_holds_a_key_and_who_signs_with_it_do_not_wait_for_each_other(
+    database: Database, query: Query
+) -> None:
+    kids = [key("old").kid]
+    await admit(database, KeyRing([key("old")]))
+    async with database.transaction() as signing, database.transaction() as holding:
+        assert await signing_keys.choose(signing, kids) == kids[0]
+        await signing_keys.hold(holding, kids)
+        async with database.transaction() as later:
+            assert await signing_keys.choose(later, kids) == kids[0]
+            await signing_keys.hold(later, kids)
+    assert query("SELECT held_at IS NOT NULL AS held FROM signing_keys") == [{"held": True}]
 
 
 async def test_while_no_key_may_sign_signups_are_503_with_the_time_to_wait_and_leave_nothing(
