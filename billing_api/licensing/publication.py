@@ -9,6 +9,7 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from datetime import UTC
+from pathlib import Path
 from typing import Any, Protocol
 
 from billing_api import files
@@ -72,6 +73,7 @@ class Publication:
         self._add = add
         self._jwks: list[Jwk] | None = None
         self._away = False
+        self._writable = True
 
     @property
     def jwks(self) -> Sequence[Jwk]:
@@ -118,11 +120,33 @@ class Publication:
             jwks = await signing_keys.trusted(connection)
             if self._add is not None and jwks != self._jwks:
                 await self._add(connection, kind=PUBLISH, subject=_SUBJECT, payload={})
-        if jwks != self._jwks:
-            await asyncio.to_thread(files.replace, self._path, document(jwks).encode(), mode=0o644)
-            self._jwks = jwks
-        if self._add is None:
+        self._jwks = jwks
+        if await self._write(document(jwks)) and self._add is None:
             await _mark(self._database, jwks, overlap_seconds=self._overlap)
+
+    async def _write(self, text: str) -> bool:
+        """Have the file hold this text; return whether it does. Nothing else that is published waits for it."""
+        try:
+            await asyncio.to_thread(_put, self._path, text.encode())
+        except OSError as error:
+            if self._writable:
+                log.error(
+                    "DATA_DIR: %s cannot be written (%s), who reads it has not got the present license keys; it is "
+                    "tried again until it works",
+                    self._path,
+                    error.strerror,
+                )
+            self._writable = False
+            return False
+        if not self._writable:
+            log.info("%s is written again", self._path)
+        self._writable = True
+        return True
+
+
+def _put(path: Path, content: bytes) -> None:
+    if not path.is_file() or path.read_bytes() != content:
+        files.replace(path, content, mode=0o644)
 
 
 class ConfigMapPublication:
