@@ -1,3 +1,4 @@
+import os
 import stat
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -136,6 +137,21 @@ def test_a_file_that_becomes_unusable_is_reported_once_and_changes_nothing(
     assert kids(ring) == [key("a").kid]
     [message] = caplog.messages
     assert f"{path} holds no private key" in message
+
+
+def test_a_file_that_can_be_used_later_is_read_then_though_it_looks_the_same(tmp_path: Path) -> None:
+    (tmp_path / "1.pem").write_bytes(key("a").pem())
+    ring = KeyRing.open(Settings(license_private_key_path=tmp_path))
+    later, content = tmp_path / "2.pem", key("b").pem()
+    # As with rights that are missing: file, time and size are those that it has when it can be read.
+    later.write_bytes(bytes(len(content)))
+    os.utime(later, ns=(0, 0))
+    ring.refresh()
+    assert kids(ring) == [key("a").kid]
+    later.write_bytes(content)
+    os.utime(later, ns=(0, 0))
+    ring.refresh()
+    assert set(kids(ring)) == {key("a").kid, key("b").kid}
 
 
 def life(name: str, **changes: datetime | None) -> KeyLife:
