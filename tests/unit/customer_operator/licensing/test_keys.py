@@ -1,17 +1,19 @@
 """The operator's key file: rotation, broken files, and keys that must not be in it."""
 
+import base64
 import json
 import logging
 import os
+import subprocess
 from pathlib import Path
 
 import jwt
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from jwt.algorithms import RSAAlgorithm
 
 from customer_operator.errors import SettingInvalid
-from customer_operator.licensing.keys import KeySet, parse_jwks
+from customer_operator.licensing.keys import MAX_BYTES, KeySet, parse_jwks, serialize
 from tests.support.licenses import check, claims, jwk, private_key, refusal, sign, write_jwks
 
 
@@ -100,11 +102,68 @@ def test_a_private_key_is_refused_without_being_shown() -> None:
     assert private["d"] not in str(caught.value)
 
 
-def test_tenants_are_given_the_document_as_it_stands(tmp_path: Path) -> None:
-    path = write_jwks(tmp_path / "jwks.json", jwk("k1"), jwk("k2"))
+def test_tenants_are_given_the_keys_and_nothing_else_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "jwks.json"
+    path.write_text(document(jwk("k1"), jwk("k2")))
+    keys = KeySet(path)
+    given = keys.document()
+    assert given is not None
+    members = {"alg", "e", "kid", "kty", "n", "use"}
+    assert [(key["kid"], set(key)) for key in json.loads(given)["keys"]] == [("k1", members), ("k2", members)]
 
-    assert KeySet(path).document() == path.read_text()
+    elliptic = {"kty": "EC", "kid": "ec", "crv": "P-256", "x": "AA", "y": "AA"}
+    for same in (
+        document(jwk("k2"), jwk("k1")),
+        json.dumps({"keys": [jwk("k1"), jwk("k2")], "more": "x" * 200_000}, indent=8),
+        document(jwk("k1", use="sig", alg="RS256", x5c=["junk"]), elliptic, jwk("k2")),
+        document(jwk("k1", n=f"{jwk('k1')['n']}=="), jwk("k2"), jwk("k1", kid="k3", use="enc")),
+        document(jwk("k1"), jwk("k2"), jwk("k1", kid="k3", alg="RS512")),
+    ):
+        path.write_text(same)
+        assert keys.get("k1")
+        assert keys.document() == given
+
+
+def test_without_keys_tenants_are_given_nothing_or_an_empty_set(tmp_path: Path) -> None:
     assert KeySet(None).document() is None
+    assert KeySet(write_jwks(tmp_path / "jwks.json")).document() == '{"keys":[]}'
+
+
+def _key_of(bits: int) -> dict[str, object]:
+    key = rsa.generate_private_key(public_exponent=65537, key_size=bits).public_key()
+    return {**RSAAlgorithm.to_jwk(key, as_dict=True), "kid": "k1"}
+
+
+def _modulus(bits: int) -> str:
+    """Return an odd number of so many bits; nobody looks whether it is the product of two primes."""
+    return base64.urlsafe_b64encode(((1 << (bits - 1)) + 1).to_bytes((bits + 7) // 8)).rstrip(b"=").decode()
+
+
+@pytest.mark.parametrize(
+    ("keys", "why"),
+    [
+        ([_key_of(1024)], "must have 2048 to 16384 bits"),
+        ([jwk(n=_modulus(16385))], "must have 2048 to 16384 bits"),
+        ([jwk(kid="")], "1 to 128 printable characters"),
+        ([jwk(kid="k" * 129)], "1 to 128 printable characters"),
+        ([jwk(kid="\ud800")], "1 to 128 printable characters"),
+        ([jwk(kid="k\n1")], "1 to 128 printable characters"),
+        ([jwk(kid=f"k{number}") for number in range(101)], "it has 101 keys"),
+        ([jwk(kid=f"k{number}", n=_modulus(4096)) for number in range(100)], "its keys need more than 65536 bytes"),
+        ([jwk(p="AQAB")], "is a private key"),
+    ],
+)
+def test_a_set_that_cannot_be_handed_to_tenants_is_refused(keys: list[dict[str, object]], why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        parse_jwks(document(*keys))
+
+
+def test_the_largest_set_fits_into_an_environment_variable() -> None:
+    keys = parse_jwks(document(*(jwk(kid=f"{number:03}{'ä' * 40}", n=_modulus(2048)) for number in range(100))))
+    # Linux counts the name, too.
+    subprocess.run(["true"], env={"IOTISTIC_LICENSE_JWKS": serialize(keys)}, check=True)
+    assert 60_000 < len(serialize(keys)) <= MAX_BYTES
+    assert serialize(keys).isascii()
 
 
 @pytest.mark.parametrize(
@@ -158,14 +217,19 @@ def document(*keys: dict[str, object]) -> str:
     return json.dumps({"keys": keys})
 
 
+def given(*keys: dict[str, object]) -> str:
+    """Return how tenants are given these keys."""
+    return serialize(parse_jwks(document(*keys)))
+
+
 def test_a_rotation_in_a_mounted_configmap_is_noticed_at_the_next_question(tmp_path: Path) -> None:
     mounted = MountedKeys(tmp_path, jwk("k1"))
     keys = KeySet(mounted.path)
-    assert keys.document() == document(jwk("k1"))
+    assert keys.document() == given(jwk("k1"))
 
     mounted.swap(document(jwk("k2")))
 
-    assert keys.document() == document(jwk("k2"))
+    assert keys.document() == given(jwk("k2"))
     assert check(sign("k2"), keys)
     assert keys.get("k1") is None
 
@@ -177,11 +241,11 @@ def test_a_broken_rotation_keeps_the_keys_and_shows_none(tmp_path: Path, caplog:
     for broken in ("{", document(private)):
         mounted.swap(broken)
         assert check(sign("k1"), keys)
-        assert keys.document() == document(jwk("k1"))
+        assert keys.document() == given(jwk("k1"))
 
     mounted.swap(document(jwk("k2")))
 
-    assert keys.document() == document(jwk("k2"))
+    assert keys.document() == given(jwk("k2"))
     assert caplog.text.count("cannot be read, those known before stay") == 2
     assert private["d"] not in caplog.text
 
