@@ -19,6 +19,8 @@ _MAX_KEYS: Final = 100
 _MAX_KEY_ID: Final = 128
 #: RFC 7518 section 3.3 has 2,048 bits or more; OpenSSL verifies with no more than 16,384.
 _BITS: Final = range(2048, 16384 + 1)
+#: A document that is nested too deeply is no better than one that is no JSON.
+_UNREADABLE: Final = (OSError, ValueError, RecursionError)
 #: RFC 7518 section 6.3.2.
 _PRIVATE: Final = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth"})
 
@@ -34,21 +36,21 @@ class KeySet:
     def __init__(self, path: Path | None) -> None:
         """Read the file; SettingInvalid when it is no JWKS. None: there are no keys, so no license is trusted.
 
-        In a mounted ConfigMap the file may be missing, as long as the billing API has published nothing.
+        In a mounted ConfigMap the file may be missing, as long as the billing API has published nothing, or hold what
+        cannot be used: who may write there must not be able to stop the operator.
         """
         self._path = path
         self._seen: tuple[int, int, int] | None = None
         self._document: str | None = None
         self._keys: Mapping[str, jwt.PyJWK] = {}
+        self._problem, self._unreadable = "", False
         if path is not None:
             try:
                 self._read(path)
-            except FileNotFoundError as error:
+            except _UNREADABLE as error:
                 if not _is_mounted_by_kubelet(path.parent):
                     raise _no_jwks(error) from error
-                log.warning("no license is trusted until the billing API has published its keys in %s", path)
-            except (OSError, ValueError) as error:
-                raise _no_jwks(error) from error
+                self._note(error)
 
     def get(self, key_id: str) -> jwt.PyJWK | None:
         """Return the key with this id; None when it is not trusted."""
@@ -64,20 +66,42 @@ class KeySet:
         self._refresh()
         return self._document
 
+    @property
+    def trusted(self) -> int:
+        """How many keys are trusted."""
+        self._refresh()
+        return len(self._keys)
+
+    @property
+    def unreadable(self) -> bool:
+        """Whether there is a file that cannot be used, or no longer one; not while there has been none yet."""
+        self._refresh()
+        return self._unreadable
+
     def _refresh(self) -> None:
         """Read the file again if it has changed."""
         if self._path is not None:
             try:
                 self._read(self._path)
-            except FileNotFoundError as error:
-                if self._seen is not None:
-                    self._warn(error)
-            except (OSError, ValueError) as error:
+            except _UNREADABLE as error:
                 # A file in the middle of its replacement, or a broken new one: what was read before still holds.
-                self._warn(error)
+                self._note(error)
 
-    def _warn(self, error: Exception) -> None:
-        log.warning("the license keys in %s cannot be read, those known before stay: %s", self._path, error)
+    def _note(self, error: Exception) -> None:
+        """Tell once of what is wrong, however often it is looked at."""
+        missing = isinstance(error, FileNotFoundError)
+        if missing:
+            self._seen = None
+        self._unreadable = not missing or self._document is not None
+        problem, self._problem = self._problem, str(error)
+        if problem == self._problem:
+            return
+        if self._document is not None:
+            log.warning("the license keys in %s cannot be read, those known before stay: %s", self._path, error)
+        elif missing:
+            log.warning("no license is trusted until the billing API has published its keys in %s", self._path)
+        else:
+            log.warning("no license is trusted, for the license keys in %s cannot be read: %s", self._path, error)
 
     def _read(self, path: Path) -> None:
         stat = path.stat()
@@ -87,6 +111,7 @@ class KeySet:
         text, self._seen = path.read_text(), seen
         keys = parse_jwks(text)
         self._document, self._keys = serialize(keys), keys
+        self._problem, self._unreadable = "", False
 
 
 def _is_mounted_by_kubelet(folder: Path) -> bool:

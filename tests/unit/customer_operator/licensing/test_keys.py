@@ -16,6 +16,9 @@ from customer_operator.errors import SettingInvalid
 from customer_operator.licensing.keys import MAX_BYTES, KeySet, parse_jwks, serialize
 from tests.support.licenses import check, claims, jwk, private_key, refusal, sign, write_jwks
 
+#: JSON that Python gives up on.
+DEEP = '{"keys": ' + "[" * 100_000
+
 
 def test_keys_are_rotated_without_a_restart(tmp_path: Path) -> None:
     path = write_jwks(tmp_path / "jwks.json", jwk("k1"))
@@ -46,6 +49,7 @@ def test_keys_are_rotated_without_a_restart(tmp_path: Path) -> None:
         '{"keys": [{"kty": "RSA", "kid": "k1"}]}',
         '{"keys": [{"kty": "RSA", "kid": "k1", "n": 7, "e": "AQAB"}]}',
         "\udcff",
+        DEEP,
     ],
 )
 def test_a_broken_file_leaves_the_known_keys_in_force_and_is_logged(
@@ -167,7 +171,7 @@ def test_the_largest_set_fits_into_an_environment_variable() -> None:
 
 
 @pytest.mark.parametrize(
-    "content", ["{}", '{"keys": [{"kty": "RSA", "kid": "k1", "n": "AQAB", "e": "AQAB", "d": "AQAB"}]}']
+    "content", ["{}", DEEP, '{"keys": [{"kty": "RSA", "kid": "k1", "n": "AQAB", "e": "AQAB", "d": "AQAB"}]}']
 )
 def test_a_document_that_tenants_must_not_be_given_is_refused_by_the_settings_name(
     tmp_path: Path, content: str
@@ -257,10 +261,45 @@ def test_a_mounted_configmap_without_keys_is_waited_for(tmp_path: Path, caplog: 
     assert (keys.get("k1"), keys.document()) == (None, None)
     assert caplog.text.count("no license is trusted until the billing API has published its keys") == 1
     assert "cannot be read" not in caplog.text
+    assert not keys.unreadable
 
     mounted.swap(document(jwk("k1")))
 
     assert check(sign("k1"), keys)
+
+
+@pytest.mark.parametrize("broken", ["{", DEEP, "\udcff", document(jwk("k1", d="AQAB")), "folder"])
+def test_who_writes_into_a_mounted_configmap_cannot_stop_the_operator(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, broken: str
+) -> None:
+    mounted = MountedKeys(tmp_path)
+    content = tmp_path / "..data" / "jwks.json"
+    content.unlink()
+    if broken == "folder":
+        content.mkdir()
+    else:
+        content.write_bytes(broken.encode(errors="surrogateescape"))
+    keys = KeySet(mounted.path)
+    assert (keys.get("k1"), keys.document(), keys.trusted, keys.unreadable) == (None, None, 0, True)
+    assert caplog.text.count("no license is trusted, for the license keys in") == 1
+
+    mounted.swap(document(jwk("k1")))
+
+    assert check(sign("k1"), keys)
+    assert (keys.trusted, keys.unreadable) == (1, False)
+
+
+def test_keys_that_cannot_be_read_are_told_of_until_they_can(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = write_jwks(tmp_path / "jwks.json", jwk("k1"))
+    keys = KeySet(path)
+    assert (keys.trusted, keys.unreadable) == (1, False)
+    away = path.rename(tmp_path / "away")
+    for _ in range(3):
+        assert (keys.trusted, keys.unreadable) == (1, True)
+    assert caplog.text.count("cannot be read, those known before stay") == 1
+    # The very same file: neither inode nor time nor size are others.
+    away.rename(path)
+    assert (keys.trusted, keys.unreadable) == (1, False)
 
 
 def test_without_a_file_there_are_no_keys() -> None:
