@@ -32,6 +32,7 @@ from billing_api.http.call import Services
 from billing_api.http.cookies import Cookies
 from billing_api.http.dispatch import Gate
 from billing_api.http.docs import OpenApi
+from billing_api.http.health import Probes
 from billing_api.http.middleware import Observe
 from billing_api.kube.client import KubeClient
 from billing_api.kube.configuration import Configuration
@@ -146,6 +147,7 @@ def _add_doorways(services: Services) -> None:
     """Add what the route table needs. On localhost there is no TLS, and browsers would drop a Secure cookie."""
     cookies = services.add(Cookies(secure=services.get(Settings).base_domain != "localhost"))
     services.add(Gate(authenticator=services.get(Sessions), cookies=cookies, limiter=services.get(Limits)))
+    services.add(Probes(services.get(Database)))
     services.add(OpenApi(openapi.build(ROUTES, cookies=cookies)))
 
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from billing_api.accounts import commands as admin
-from billing_api.db import embedded
+from billing_api.db import embedded, urls
 from billing_api.db import outbox as outbox_rows
 from billing_api.db.migrate import migrate
 from billing_api.db.pool import Database
@@ -197,6 +197,7 @@ async def _run(command: Command, arguments: argparse.Namespace, settings: Settin
 def _database(settings: Settings) -> Iterator[str]:
     """Give the database's URL: the built-in one is used where it runs, and started for a moment where it does not."""
     if settings.database_url:
+        urls.require_readable(settings.database_url)
         yield settings.database_url
     elif not embedded.exists(settings.data_dir):
         raise SettingsError(

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from prometheus_client import CollectorRegistry
 
 from billing_api.app import create_app
-from billing_api.db import embedded
+from billing_api.db import embedded, urls
 from billing_api.db.migrate import migrate
 from billing_api.db.pool import Database
 from billing_api.http import server
@@ -31,6 +31,8 @@ def serve(settings: Settings) -> None:
         SystemExit: status 0 when a signal came before it served, 1 when it does not come to that.
     """
     require_shared(settings)
+    if settings.database_url:
+        urls.require_readable(settings.database_url)
     stop = Stop()
     stop.install()
     server.allow_files(connections=settings.max_connections)

@@ -24,7 +24,7 @@ ANSWER_SECONDS: Final = 0.7
 _LEAST_SECONDS = 0.4
 #: A timer this late says that our own event loop stood still, not that the server did.
 _LATE_SECONDS = 0.1
-#: Connections that requests never take: for health, metrics and keys.
+#: Connections that requests never take: for health and metrics.
 _PROBES = 2
 _CONNECT_SECONDS = 3
 #: The pool's pauses between tries begin with a second, longer than anybody waits. So it gives up at once, and is asked
@@ -79,7 +79,7 @@ class Database:
 
     @asynccontextmanager
     async def probe(self) -> AsyncIterator[Connection]:
-        """Give a connection like `transaction`, for health, metrics and keys: they never wait behind requests."""
+        """Give a connection like `transaction`, for health and metrics: they never wait behind requests."""
         async with _transaction(self._probes, seconds=ANSWER_SECONDS) as connection:
             yield connection
 

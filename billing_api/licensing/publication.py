@@ -9,6 +9,7 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from datetime import UTC
+from pathlib import Path
 from typing import Any, Protocol
 
 from billing_api import files
@@ -72,6 +73,7 @@ class Publication:
         self._add = add
         self._jwks: list[Jwk] | None = None
         self._away = False
+        self._writable = True
 
     @property
     def jwks(self) -> Sequence[Jwk]:
@@ -109,18 +111,42 @@ class Publication:
                 self._away = True
 
     async def refresh(self) -> None:
-        """Make our keys known, and publish the set if it is not what we published last."""
+        """Make our keys known, say that we hold them, and publish the set if it is not what we published last."""
         await asyncio.to_thread(self._ring.refresh)
         async with self._database.transaction() as connection:
             await _register(connection, self._ring)
+            self._ring.let_go([life.kid for life in await signing_keys.lives(connection) if life.signing])
+            await signing_keys.hold(connection, [key.kid for key in self._ring.keys])
             jwks = await signing_keys.trusted(connection)
             if self._add is not None and jwks != self._jwks:
                 await self._add(connection, kind=PUBLISH, subject=_SUBJECT, payload={})
-        if jwks != self._jwks:
-            await asyncio.to_thread(files.replace, self._path, document(jwks).encode(), mode=0o644)
-            self._jwks = jwks
-        if self._add is None:
+        self._jwks = jwks
+        if await self._write(document(jwks)) and self._add is None:
             await _mark(self._database, jwks, overlap_seconds=self._overlap)
+
+    async def _write(self, text: str) -> bool:
+        """Have the file hold this text; return whether it does. Nothing else that is published waits for it."""
+        try:
+            await asyncio.to_thread(_put, self._path, text.encode())
+        except OSError as error:
+            if self._writable:
+                log.error(
+                    "DATA_DIR: %s cannot be written (%s), who reads it has not got the present license keys; it is "
+                    "tried again until it works",
+                    self._path,
+                    error.strerror,
+                )
+            self._writable = False
+            return False
+        if not self._writable:
+            log.info("%s is written again", self._path)
+        self._writable = True
+        return True
+
+
+def _put(path: Path, content: bytes) -> None:
+    if not path.is_file() or path.read_bytes() != content:
+        files.replace(path, content, mode=0o644)
 
 
 class ConfigMapPublication:
@@ -179,13 +205,13 @@ async def _register(connection: Connection, ring: KeyRing) -> None:
 def require_usable(lives: Sequence[KeyLife], *, ours: set[str]) -> None:
     """Refuse keys with which no license can be signed although others could be.
 
-    A new key alone is enough when nobody else signs: then licenses wait for the end of its overlap.
+    A new key alone is enough when nobody holds another that signs: then licenses wait for the end of its overlap.
 
     Raises:
         SettingsError: all our keys are revoked, or we hold only a new key and not the one that signs until then.
     """
     usable = [life for life in lives if life.kid in ours and life.revoked_at is None]
-    signing = [life for life in lives if life.signing]
+    signing = [life for life in lives if life.signing and (life.held or life.kid in ours)]
     if not usable:
         raise SettingsError(
             f"LICENSE_PRIVATE_KEY_PATH: every key there is revoked ({', '.join(sorted(ours))}); "

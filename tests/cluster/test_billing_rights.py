@@ -182,7 +182,7 @@ KEY_SETS: Forbidden = {
     "another file beside the keys": (keys(data={"jwks.json": PUBLIC, "x": "y"}), r"only data\['jwks.json'\]"),
     "bytes beside the keys": (keys(binaryData={"x": "eQ=="}), r"only data\['jwks.json'\]"),
     "a private key": (keys(PRIVATE), "holds a private key; publish the public one"),
-    "more than a mount should hold": (keys(" " * 131073), "must have at most 131072 characters"),
+    "more than a mount should hold": (keys(" " * 65537), "must have at most 65536 characters"),
     "what can never be changed again": (keys(immutable=True), "may not set or change immutable"),
     **{
         f"metadata.{field}": (keys(metadata={field: value}), "may not set or change metadata")

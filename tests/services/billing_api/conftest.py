@@ -25,6 +25,7 @@ from billing_api.settings import Settings
 from tests.services.billing_api.conformance import Conformance
 from tests.services.billing_api.fake_kubernetes import FakeKubernetes
 from tests.services.billing_api.harness import Billing, Query, Start, StartAt, changed
+from tests.services.billing_api.key_rotation import OVERLAP, put
 from tests.support.billing import data_folder
 
 _TEMPLATE = "template_billing"
@@ -89,6 +90,28 @@ def folder() -> Iterator[Path]:
     """A DATA_DIR for a built-in database."""
     with data_folder() as path:
         yield path
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> Path:
+    """A folder with one key, as a Secret would be mounted."""
+    put(tmp_path / "keys", "old")
+    return tmp_path / "keys"
+
+
+@pytest.fixture
+def replicas(settings: Settings, keys: Path, tmp_path: Path) -> tuple[Settings, Settings]:
+    """Two processes that share database, keys and secrets, each with a folder of its own."""
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    common = changed(
+        settings,
+        license_private_key_path=keys,
+        license_key_overlap=OVERLAP,
+        session_secret="s" * 32,
+        idempotency_secret="i" * 32,
+    )
+    return changed(common, data_dir=tmp_path / "one"), changed(common, data_dir=tmp_path / "two")
 
 
 @pytest.fixture

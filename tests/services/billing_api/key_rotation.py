@@ -23,6 +23,8 @@ from customer_operator.licensing.token import Entitlement, verify
 from tests.services.billing_api.harness import Billing
 from tests.support.billing import instance_name
 
+#: Seconds from a key's publication to its first signature.
+OVERLAP = 3600.0
 ISSUER = "https://billing.iotistic.cloud"
 NOW = datetime.now(UTC).replace(microsecond=0)
 TOMORROW = NOW + timedelta(days=1)
