@@ -1,10 +1,12 @@
-"""Files written whole or not at all."""
+"""Files written whole or not at all, and the folder they are in."""
 
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from billing_api.errors import SettingsError
 
 
 def replace(path: Path, content: bytes, *, mode: int) -> None:
@@ -29,6 +31,28 @@ def create(path: Path, content: bytes, *, mode: int) -> bool:
         except FileExistsError:
             return False
         return True
+
+
+def require_usable(folder: Path, *, make: bool = False) -> None:
+    """Refuse a DATA_DIR that cannot be worked in.
+
+    Args:
+        folder: what DATA_DIR names.
+        make: make it, with those above, readable by its owner only, unless it is there.
+
+    Raises:
+        SettingsError: with the cure.
+    """
+    try:
+        if make:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        usable, why = not folder.exists() or os.access(folder, os.R_OK | os.W_OK | os.X_OK), "no permission"
+    except OSError as error:
+        usable, why = False, error.strerror or type(error).__name__
+    if not usable:
+        raise SettingsError(
+            f"DATA_DIR: {folder} cannot be used ({why}); name a folder that this user may write to, or may make"
+        )
 
 
 @contextmanager
