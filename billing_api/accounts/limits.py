@@ -20,14 +20,14 @@ from billing_api.settings import Settings
 
 #: Not bounded in all: that would let anybody keep all customers out.
 LOGIN_LIMITS: Final = (
-    Limit(name="login", per="address", setting="login_attempts_per_address"),
-    Limit(name="login", per="network", setting="login_attempts_per_address"),
-    Limit(name="login", per="account", setting="login_attempts_per_account"),
+    Limit(name="login", per="address", most=lambda settings: settings.login_attempts_per_address),
+    Limit(name="login", per="network", most=lambda settings: settings.login_attempts_per_address),
+    Limit(name="login", per="account", most=lambda settings: settings.login_attempts_per_account),
 )
 SIGNUP_LIMITS: Final = (
-    Limit(name="signup", per="address", setting="signups_per_address"),
-    Limit(name="signup", per="network", setting="signups_per_address"),
-    Limit(name="signup", per="all", setting="signups_in_all"),
+    Limit(name="signup", per="address", most=lambda settings: settings.signups_per_address),
+    Limit(name="signup", per="network", most=lambda settings: settings.signups_per_address),
+    Limit(name="signup", per="all", most=lambda settings: settings.signups_in_all),
 )
 
 #: From narrow to wide, so that who is refused does not keep others waiting at a wide bucket; also the order in which
@@ -108,7 +108,7 @@ class Limits:
         return [self._bucket(limit, owners[limit.per]) for limit in ordered if limit.per in owners]
 
     def _bucket(self, limit: Limit, owner: tuple[str, ...]) -> _Bucket:
-        most = int(getattr(self._settings, limit.setting))
+        most = limit.most(self._settings)
         factor = NETWORK_FACTOR if limit.per == "network" else 1
         return _Bucket(limit=limit, name=self._pseudonyms.of(limit.name, limit.per, *owner), most=most * factor)
 

@@ -124,7 +124,12 @@ TABLE = (
     row("GET", "/admin", access=Access.ADMIN),
     row("POST", "/raw", tell_raw, body=RAW),
     row("POST", "/form", tell_raw, body=FORM, access=Access.CUSTOMER),
-    row("POST", "/limited", body=Note, limits=(Limit(name="note", per="account", setting="password_queue"),)),
+    row(
+        "POST",
+        "/limited",
+        body=Note,
+        limits=(Limit(name="note", per="account", most=lambda settings: settings.password_queue),),
+    ),
     row("GET", "/other", tell_other),
     row("GET", "/go", go, answer=Redirect(), status=303),
     row("GET", "/page", show, answer=Html()),
