@@ -23,6 +23,8 @@ Pool = AsyncConnectionPool[BoundedConnection]
 ANSWER_SECONDS: Final = 0.8
 #: The part of it that may be spent on waiting for a connection; what is left is enough for a server that works.
 _WAITING_SHARE: Final = 0.6
+#: Who has less left, because of what was waited for before, still gets this much with a connection.
+_LEAST_SECONDS: Final = 0.2
 #: How much longer the server itself goes on with a statement that nobody waits for: a little, so that it is the server
 #: that ends it, and the connection stays. A lock is given up before the caller is.
 _SERVER_SHARE, _LOCK_SHARE = 1.25, 0.75
@@ -72,6 +74,11 @@ class Database:
         self._probes = self._pool(name="billing-probes", least=1, most=_PROBES)
         self._settling: dict[asyncio.Task[None], BoundedConnection] = {}
 
+    @property
+    def answer_seconds(self) -> float:
+        """How long a transaction may take that says nothing else."""
+        return self._answer_seconds
+
     async def __aenter__(self) -> Self:
         await self._requests.open()
         await self._probes.open()
@@ -88,7 +95,8 @@ class Database:
         """Give a connection in a transaction: committed at the end of the block, rolled back on an exception.
 
         Args:
-            seconds: how long all of it may take, for work that nobody waits for; longer than the default.
+            seconds: how long all of it may take. Longer than the default is for work that nobody waits for, shorter for
+                callers who have waited for something else.
 
         Raises:
             DatabaseUnavailable: no connection was to be had in half a second, it broke, or the time is up.
@@ -158,11 +166,12 @@ class Database:
     async def _transaction(self, pool: Pool, *, seconds: float | None) -> AsyncIterator[Connection]:
         began, allowed = asyncio.get_running_loop().time(), seconds or self._answer_seconds
         try:
-            connection = await self._take(pool)
+            connection = await self._take(pool, seconds=min(allowed, self._answer_seconds * _WAITING_SHARE))
+            until = max(began + allowed, asyncio.get_running_loop().time() + _LEAST_SECONDS)
             try:
-                with connection.bounded(until=began + allowed, words=f"took longer than {allowed:g} s"):
-                    if seconds is not None:
-                        await _allow(connection, seconds)
+                with connection.bounded(until=until, words=f"took longer than {allowed:.3g} s"):
+                    if allowed > self._answer_seconds:
+                        await _allow(connection, allowed)
                     async with _committing(connection):
                         yield connection
             finally:
@@ -171,9 +180,8 @@ class Database:
             raise self._outages.failed(error) from error
         self._outages.worked()
 
-    async def _take(self, pool: Pool) -> BoundedConnection:
+    async def _take(self, pool: Pool, *, seconds: float) -> BoundedConnection:
         """Return a connection, not one that the server has ended in the meantime; the pool replaces those."""
-        seconds = self._answer_seconds * _WAITING_SHARE
         deadline = monotonic() + seconds
         while True:
             try:
@@ -182,7 +190,7 @@ class Database:
                 if monotonic() < deadline:
                     continue
                 why = "it does not answer, or all of DATABASE_POOL_SIZE are in use"
-                raise PoolTimeout(f"gave no connection within {seconds:g} s: {why}") from None
+                raise PoolTimeout(f"gave no connection within {seconds:.3g} s: {why}") from None
             if not _has_ended(connection):
                 return connection
             await connection.close()

@@ -9,7 +9,7 @@ from billing_api.http import stopping
 # As long as Kubernetes waits (terminationGracePeriodSeconds).
 _GRACE_SECONDS = 30
 _HANGING = """
-import threading, time
+import time
 from billing_api.http import stopping
 
 stopping.DEADLINE_SECONDS = 0.2
@@ -35,5 +35,5 @@ def test_a_process_that_hangs_in_its_stop_ends_and_shows_where() -> None:
             child.kill()
     assert child.returncode == 1
     assert "Timeout (0:00:00.200000)!" in log
-    assert 'File "<string>", line 10' in log
+    assert 'File "<string>", line 11' in log
     assert 20 < stopping.DEADLINE_SECONDS < _GRACE_SECONDS
