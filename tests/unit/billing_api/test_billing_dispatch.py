@@ -264,6 +264,18 @@ async def test_query_parameters_are_checked_and_typed(client: httpx.AsyncClient)
     assert [error["field"] for error in response.json()["errors"]] == ["sort", "limit"]
 
 
+async def test_a_parameter_that_a_row_does_not_know_is_refused_with_what_was_meant(client: httpx.AsyncClient) -> None:
+    response = await client.get("/notes?limt=7")
+    assert [error["detail"] for error in response.json()["errors"]] == [
+        "limt is not a known field; did you mean limit?"
+    ]
+    response = await client.post("/raw?x=1", content=b"1", headers={"Content-Type": "application/octet-stream"})
+    assert response.status_code == 400
+    assert [error["detail"] for error in response.json()["errors"]] == ["x is not a known field; known are none here"]
+    # Links to a page are counted by such.
+    assert (await client.get("/page?utm_source=letter")).status_code == 200
+
+
 async def test_a_raw_body_arrives_as_it_was_sent_within_its_own_limit(client: httpx.AsyncClient) -> None:
     binary = {"Content-Type": "application/octet-stream"}
     assert (await client.post("/raw", content=b'\x00{"a": 1, "a": 2}\xff', headers=binary)).json() == {
