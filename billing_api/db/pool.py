@@ -69,7 +69,8 @@ class Database:
         """Give a connection in a transaction: committed at the end of the block, rolled back on an exception.
 
         Args:
-            seconds: how long all of it may take. Longer than the default is for work that nobody waits for.
+            seconds: how long all of it may take. Longer than the default is for work that nobody waits for, shorter for
+                callers who have waited for something else.
 
         Raises:
             DatabaseUnavailable: no connection within 0.7 seconds, it broke, or the time is up.
@@ -143,7 +144,7 @@ async def _configure(connection: Connection) -> None:
 async def _transaction(pool: AsyncConnectionPool[Connection], *, seconds: float) -> AsyncIterator[Connection]:
     began = monotonic()
     try:
-        connection = await _take(pool)
+        connection = await _take(pool, deadline=began + min(seconds, ANSWER_SECONDS))
         try:
             left = max(seconds - (monotonic() - began), _LEAST_SECONDS)
             # The commit and the rollback are inside as well: a server can fall silent at any time.
@@ -161,12 +162,11 @@ async def _transaction(pool: AsyncConnectionPool[Connection], *, seconds: float)
         raise _unavailable(error) from error
 
 
-async def _take(pool: AsyncConnectionPool[Connection]) -> Connection:
+async def _take(pool: AsyncConnectionPool[Connection], *, deadline: float) -> Connection:
     """Return a connection, not one that the server has ended in the meantime; the pool replaces those."""
-    deadline = monotonic() + ANSWER_SECONDS
     while True:
         try:
-            connection = await pool.getconn(min(_ASK_SECONDS, deadline - monotonic()))
+            connection = await pool.getconn(max(0.0, min(_ASK_SECONDS, deadline - monotonic())))
         except PoolTimeout:
             if monotonic() < deadline:
                 continue
