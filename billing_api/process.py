@@ -38,7 +38,7 @@ def serve(settings: Settings) -> None:
     kubernetes = asyncio.run(configuration(settings))
     OwnSecrets.load(settings)
     signing_keys = KeyRing.open(settings)
-    with _database(settings) as dsn:
+    with _database(settings, stop) as dsn:
         migrate(dsn)
         asyncio.run(_admit(dsn, signing_keys))
         registry = CollectorRegistry()
@@ -55,11 +55,11 @@ async def _admit(dsn: str, signing_keys: KeyRing) -> None:
 
 
 @contextmanager
-def _database(settings: Settings) -> Iterator[str]:
+def _database(settings: Settings, stop: Stop) -> Iterator[str]:
     if settings.database_url:
         yield settings.database_url
         return
     log.info("DATABASE_URL is empty: starting the built-in PostgreSQL in %s", settings.data_dir)
-    with embedded.running(settings.data_dir) as dsn:
+    with embedded.running(settings.data_dir, on_lost=stop.from_any_thread) as dsn:
         yield dsn
         log.info("Stopping the built-in PostgreSQL")
