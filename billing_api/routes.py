@@ -98,7 +98,8 @@ ROUTES: tuple[Route, ...] = (
         handler=health.ready,
         access=Access.PUBLIC,
         summary="Whether requests can be served",
-        description="They can while the database answers; Kubernetes may be away.",
+        description="They can while the database takes writes; Kubernetes may be away. What the outbox was refused is "
+        "counted, and does not matter here.",
         answer=ReadyAnswer,
         problems=(ServiceUnavailable,),
     ),

@@ -115,6 +115,13 @@ async def count(connection: Connection) -> list[Counts]:
         return await cursor.fetchall()
 
 
+async def count_refused(connection: Connection) -> int:
+    """Return how many rows of any kind were refused, and not retried since."""
+    cursor = await connection.execute("SELECT count(*) FROM outbox WHERE state = 'refused'")
+    row = await cursor.fetchone()
+    return 0 if row is None else int(row[0])
+
+
 @contextmanager
 def _our_schema() -> Iterator[None]:
     try:

@@ -7,7 +7,7 @@ from pydantic import Field
 from starlette.responses import Response
 
 from billing_api.db import outbox_overview
-from billing_api.db.pool import Database
+from billing_api.db.pool import Database, require_writable
 from billing_api.errors import DatabaseUnavailable, ServiceUnavailable
 from billing_api.http.call import Call
 from billing_api.http.models import Answer
@@ -34,6 +34,10 @@ class ReadyAnswer(Answer):
     kubernetes: KubernetesState = Field(
         description="Signups work without; their instances wait.", examples=["connected"]
     )
+    outbox_refused: int = Field(
+        description="Work that others refused for good, for somebody to look into: `billing-api outbox list`.",
+        examples=[0],
+    )
 
 
 async def live(call: Call) -> Response:
@@ -49,9 +53,10 @@ async def ready(call: Call) -> Response:
     if getattr(call.request.state, "stopping", False):
         raise ServiceUnavailable("This process is being stopped", headers={"Retry-After": "1"})
     async with call.get(Database).probe() as connection:
-        await connection.execute("SELECT 1")
+        await require_writable(connection)
+        refused = await outbox_overview.count_refused(connection)
     kubernetes = _kubernetes(call.services.find(InstanceWatch))
-    return call.answer(ReadyAnswer(status="ready", database="connected", kubernetes=kubernetes))
+    return call.answer(ReadyAnswer(status="ready", database="connected", kubernetes=kubernetes, outbox_refused=refused))
 
 
 async def metrics(call: Call) -> Response:
