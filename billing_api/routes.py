@@ -56,10 +56,11 @@ ROUTES: tuple[Route, ...] = (
         handler=accounts.logout,
         access=Access.CUSTOMER,
         summary="End the session",
-        description="The token is worth nothing from now on.",
+        description="The token is worth nothing from now on, but to end the session again, which is no error.",
         answer=None,
         status=204,
         headers=("Set-Cookie",),
+        revoked_sessions=True,
     ),
     Route(
         method="GET",

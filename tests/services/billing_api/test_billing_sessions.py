@@ -160,6 +160,17 @@ async def test_after_logout_the_token_is_worth_nothing(billing: Billing) -> None
     assert (await billing.client.get(url, headers=session_of(other))).status_code == 200
 
 
+async def test_a_logout_that_is_sent_again_is_answered_alike_until_the_token_expires(
+    billing: Billing, query: Query
+) -> None:
+    session = session_of(await billing.new_customer())
+    first, again = [await billing.client.post("/api/customers/logout", headers=session) for _ in range(2)]
+    assert (first.status_code, again.status_code) == (204, 204)
+    assert first.headers.get_list("set-cookie") == again.headers.get_list("set-cookie")
+    query("UPDATE sessions SET expires_at = now()")
+    assert (await billing.client.post("/api/customers/logout", headers=session)).status_code == 401
+
+
 async def test_a_session_counts_in_every_replica(start: Start, settings: Settings) -> None:
     async with start(settings) as one, start(settings) as other:
         signup = await one.new_customer()
