@@ -33,25 +33,21 @@ def create(path: Path, content: bytes, *, mode: int) -> bool:
         return True
 
 
-def require_usable(folder: Path, *, make: bool = False) -> None:
-    """Refuse a DATA_DIR that cannot be worked in.
-
-    Args:
-        folder: what DATA_DIR names.
-        make: make it, with those above, readable by its owner only, unless it is there.
+def require_usable(folder: Path) -> None:
+    """Refuse a DATA_DIR that is there and cannot be worked in.
 
     Raises:
         SettingsError: with the cure.
     """
     try:
-        if make:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        usable, why = not folder.exists() or os.access(folder, os.R_OK | os.W_OK | os.X_OK), "no permission"
+        missing = not folder.exists()
+        usable = missing or (folder.is_dir() and os.access(folder, os.R_OK | os.W_OK | os.X_OK))
+        why = "no folder, or no permission"
     except OSError as error:
         usable, why = False, error.strerror or type(error).__name__
     if not usable:
         raise SettingsError(
-            f"DATA_DIR: {folder} cannot be used ({why}); name a folder that this user may write to, or may make"
+            f"DATA_DIR: {folder} cannot be used ({why}); name the folder of the billing API, as the user that runs it"
         )
 
 

@@ -6,14 +6,15 @@ import socket
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from tempfile import TemporaryFile
 
 from prometheus_client import CollectorRegistry
 
-from billing_api import files
 from billing_api.app import create_app
 from billing_api.db import embedded
 from billing_api.db.migrate import migrate
 from billing_api.db.pool import OTHER_CONNECTIONS, Database, connections_allowed
+from billing_api.errors import SettingsError
 from billing_api.http import listening, server
 from billing_api.http.stopping import Stop
 from billing_api.kube.configuration import configuration
@@ -44,17 +45,31 @@ def serve(settings: Settings) -> None:
 
 
 def _serve(settings: Settings, stop: Stop, sockets: Sequence[socket.socket]) -> None:
-    files.require_usable(settings.data_dir, make=True)
+    _make_folder(settings)
     kubernetes = asyncio.run(configuration(settings))
     OwnSecrets.load(settings)
     signing_keys = KeyRing.open(settings)
-    with _database(settings) as dsn:
+    with _database(settings, stop) as dsn:
         migrate(dsn)
         asyncio.run(_admit(dsn, signing_keys, settings))
         registry = CollectorRegistry()
         app = create_app(settings, dsn=dsn, signing_keys=signing_keys, kubernetes=kubernetes, registry=registry)
         if not server.run(app, sockets=sockets, settings=settings, registry=registry, stop=stop):
             sys.exit(1)
+
+
+def _make_folder(settings: Settings) -> None:
+    """Make DATA_DIR; where more than jwks.json goes there, find out now whether files can be made in it."""
+    path = settings.data_dir
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not settings.database_url:
+            TemporaryFile(dir=path).close()
+    except OSError as error:
+        raise SettingsError(
+            f"DATA_DIR: {path} cannot be used as a folder of our own ({error.strerror}); make it, owned by the user "
+            "that runs the billing API, or choose another"
+        ) from error
 
 
 async def _admit(dsn: str, signing_keys: KeyRing, settings: Settings) -> None:
@@ -75,11 +90,11 @@ async def _admit(dsn: str, signing_keys: KeyRing, settings: Settings) -> None:
 
 
 @contextmanager
-def _database(settings: Settings) -> Iterator[str]:
+def _database(settings: Settings, stop: Stop) -> Iterator[str]:
     if settings.database_url:
         yield settings.database_url
         return
     log.info("DATABASE_URL is empty: starting the built-in PostgreSQL in %s", settings.data_dir)
-    with embedded.running(settings.data_dir) as dsn:
+    with embedded.running(settings.data_dir, on_lost=stop.from_any_thread) as dsn:
         yield dsn
         log.info("Stopping the built-in PostgreSQL")

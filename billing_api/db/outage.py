@@ -13,7 +13,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import PoolTimeout
 
-from billing_api.errors import DatabaseUnavailable
+from billing_api.errors import DatabaseReadOnly, DatabaseUnavailable
 
 #: An outage is over when nothing has failed for so long: a server that is only slow must not fill the log.
 QUIET_SECONDS: Final = 5.0
@@ -33,6 +33,8 @@ def unavailable(error: BaseException, *, dsn: str) -> DatabaseUnavailable:
         error: what psycopg says.
         dsn: what was connected to; its password is not shown.
     """
+    if isinstance(error, psycopg.errors.ReadOnlySqlTransaction):
+        return DatabaseReadOnly("DATABASE_URL: PostgreSQL is read-only")
     if isinstance(error, TookTooLong | PoolTimeout):
         return DatabaseUnavailable(f"DATABASE_URL: PostgreSQL {error}")
     return DatabaseUnavailable(f"DATABASE_URL: PostgreSQL does not answer ({_reason(error, dsn)}); {_CURE}")

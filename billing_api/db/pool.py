@@ -14,7 +14,6 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from billing_api.db.bounded import BoundedConnection, hang_up, hanging_up
 from billing_api.db.outage import Outages
-from billing_api.errors import DatabaseUnavailable
 
 Connection = psycopg.AsyncConnection[TupleRow]
 Pool = AsyncConnectionPool[BoundedConnection]
@@ -124,13 +123,13 @@ class Database:
                 connection = await stack.enter_async_context(await self._connect())
                 with hanging_up(connection, seconds=_CONNECT_SECONDS):
                     await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
-                    await _require_writable(connection)
+                    await require_writable(connection)
                 yield
                 while True:
                     async for _ in connection.notifies(timeout=self._quiet_seconds):
                         yield
                     with hanging_up(connection, seconds=_CONNECT_SECONDS):
-                        await _require_writable(connection)
+                        await require_writable(connection)
         except _OUTAGES as error:
             raise self._outages.failed(error) from error
 
@@ -242,11 +241,12 @@ async def connections_allowed(connection: Connection) -> int:
     return int(row[0]) if row else 0
 
 
-async def _require_writable(connection: Connection) -> None:
+async def require_writable(connection: Connection) -> None:
+    """Fail as a write would if the server takes none; who has the connection from a pool gets another one next time."""
     cursor = await connection.execute("SELECT current_setting('transaction_read_only')::boolean")
     row = await cursor.fetchone()
     if row is None or row[0]:
-        raise DatabaseUnavailable("PostgreSQL is read-only")
+        raise psycopg.errors.ReadOnlySqlTransaction
 
 
 def _has_ended(connection: Connection) -> bool:

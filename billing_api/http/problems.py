@@ -11,6 +11,7 @@ from starlette.types import ExceptionHandler
 
 from billing_api.errors import (
     PROBLEMS,
+    DatabaseReadOnly,
     DatabaseUnavailable,
     InternalError,
     InvalidRequest,
@@ -79,9 +80,10 @@ async def _on_problem(request: Request, error: Exception) -> Response:
     return render(request, error)
 
 
-async def _on_outage(request: Request, _error: Exception) -> Response:
+async def _on_outage(request: Request, error: Exception) -> Response:
     """Answer without a word in the log: there the outage has its beginning and its end, and each request its status."""
-    detail = "The database does not answer; try again shortly, with the same Idempotency-Key if there was one"
+    problem = "takes no writes at the moment" if isinstance(error, DatabaseReadOnly) else "does not answer"
+    detail = f"The database {problem}; try again shortly, with the same Idempotency-Key if there was one"
     return render(request, ServiceUnavailable(detail, headers={"Retry-After": "5"}))
 
 

@@ -16,7 +16,7 @@ from tests.support.billing import billing_process, replica_environment, session_
 async def _is_admin(database: Database, query: Query) -> bool:
     [row] = query("SELECT jti FROM sessions")
     async with database.transaction() as connection:
-        holder = await sessions.holder_of(connection, row["jti"])
+        holder = await sessions.holder_of(connection, row["jti"], revoked=False)
     assert holder is not None
     return holder.admin
 
