@@ -39,9 +39,10 @@ from billing_api.kube.configuration import Configuration
 from billing_api.kube.subscriptions import Subscriptions
 from billing_api.kube.watch import InstanceWatch
 from billing_api.licensing.commands import RENEW
+from billing_api.licensing.config_map import ConfigMapPublication
 from billing_api.licensing.issuing import LicenseIssuer
 from billing_api.licensing.keys import KeyRing
-from billing_api.licensing.publication import PUBLISH, ConfigMapPublication, Publication
+from billing_api.licensing.publication import PUBLISH, Publication
 from billing_api.metrics import Metrics
 from billing_api.outbox import listener
 from billing_api.outbox.worker import Handler, OutboxWorker
@@ -172,6 +173,7 @@ async def _begin_tasks(stack: AsyncExitStack, services: Services, kubernetes: Co
         retry = partial(_retry_at_once, worker)
         watch = InstanceWatch(client, subscriptions=subscriptions, metrics=metrics, on_connected=retry)
         tasks.start("watch", services.add(watch).run)
+        tasks.start("config-map", services.get(ConfigMapPublication).run)
     stack.callback(services.get(Subscriptions).close)
 
 
@@ -182,7 +184,7 @@ def _handlers(services: Services, client: KubeClient | None) -> dict[str, Handle
     handlers: dict[str, Handler] = {RENEW: renewals.handle}
     if client is not None:
         handlers[apply.KIND] = InstanceApplier(database=database, client=client)
-        handlers[PUBLISH] = ConfigMapPublication(database, client, settings=settings).handle
+        handlers[PUBLISH] = services.add(ConfigMapPublication(database, client, settings=settings)).handle
     return handlers
 
 

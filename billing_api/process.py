@@ -5,6 +5,7 @@ import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from tempfile import TemporaryFile
 
 from prometheus_client import CollectorRegistry
 
@@ -12,6 +13,7 @@ from billing_api.app import create_app
 from billing_api.db import embedded, urls
 from billing_api.db.migrate import migrate
 from billing_api.db.pool import Database
+from billing_api.errors import SettingsError
 from billing_api.http import server
 from billing_api.http.stopping import Stop
 from billing_api.kube.configuration import configuration
@@ -36,11 +38,11 @@ def serve(settings: Settings) -> None:
     stop = Stop()
     stop.install()
     server.allow_files(connections=settings.max_connections)
-    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _make_folder(settings)
     kubernetes = asyncio.run(configuration(settings))
     OwnSecrets.load(settings)
     signing_keys = KeyRing.open(settings)
-    with _database(settings) as dsn:
+    with _database(settings, stop) as dsn:
         migrate(dsn)
         asyncio.run(_admit(dsn, signing_keys))
         registry = CollectorRegistry()
@@ -50,6 +52,20 @@ def serve(settings: Settings) -> None:
     log.info("Stopped after %.1f s", stop.elapsed)
 
 
+def _make_folder(settings: Settings) -> None:
+    """Make DATA_DIR; where more than jwks.json goes there, find out now whether files can be made in it."""
+    path = settings.data_dir
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not settings.database_url:
+            TemporaryFile(dir=path).close()
+    except OSError as error:
+        raise SettingsError(
+            f"DATA_DIR: {path} cannot be used as a folder of our own ({error.strerror}); make it, owned by the user "
+            "that runs the billing API, or choose another"
+        ) from error
+
+
 async def _admit(dsn: str, signing_keys: KeyRing) -> None:
     """Refuse unusable keys before the server starts, where a refusal is told in words."""
     async with Database(dsn, size=1) as database:
@@ -57,11 +73,11 @@ async def _admit(dsn: str, signing_keys: KeyRing) -> None:
 
 
 @contextmanager
-def _database(settings: Settings) -> Iterator[str]:
+def _database(settings: Settings, stop: Stop) -> Iterator[str]:
     if settings.database_url:
         yield settings.database_url
         return
     log.info("DATABASE_URL is empty: starting the built-in PostgreSQL in %s", settings.data_dir)
-    with embedded.running(settings.data_dir) as dsn:
+    with embedded.running(settings.data_dir, on_lost=stop.from_any_thread) as dsn:
         yield dsn
         log.info("Stopping the built-in PostgreSQL")

@@ -14,7 +14,7 @@ from psycopg import sql
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from billing_api.errors import DatabaseUnavailable
+from billing_api.errors import DatabaseReadOnly, DatabaseUnavailable
 
 Connection = psycopg.AsyncConnection[TupleRow]
 
@@ -98,13 +98,13 @@ class Database:
                 connection = await stack.enter_async_context(await self._connect())
                 with _hanging_up(connection, seconds=_CONNECT_SECONDS):
                     await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
-                    await _require_writable(connection)
+                    await require_writable(connection)
                 yield
                 while True:
                     async for _ in connection.notifies(timeout=self._quiet_seconds):
                         yield
                     with _hanging_up(connection, seconds=_CONNECT_SECONDS):
-                        await _require_writable(connection)
+                        await require_writable(connection)
         except _OUTAGES as error:
             raise _unavailable(error) from error
 
@@ -127,11 +127,12 @@ def _pool(dsn: str, *, name: str, least: int, most: int) -> AsyncConnectionPool[
     )
 
 
-async def _require_writable(connection: Connection) -> None:
+async def require_writable(connection: Connection) -> None:
+    """Fail as a write would if the server takes none; who has the connection from a pool gets another one next time."""
     cursor = await connection.execute("SELECT current_setting('transaction_read_only')::boolean")
     row = await cursor.fetchone()
     if row is None or row[0]:
-        raise DatabaseUnavailable("PostgreSQL is read-only")
+        raise psycopg.errors.ReadOnlySqlTransaction
 
 
 async def _configure(connection: Connection) -> None:
@@ -219,4 +220,6 @@ def _hanging_up(connection: Connection, *, seconds: float) -> Iterator[None]:
 
 
 def _unavailable(error: Exception) -> DatabaseUnavailable:
+    if isinstance(error, psycopg.errors.ReadOnlySqlTransaction):
+        return DatabaseReadOnly("PostgreSQL is read-only")
     return DatabaseUnavailable(f"PostgreSQL: {type(error).__name__}")

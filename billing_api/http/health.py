@@ -4,6 +4,7 @@ Anybody may ask, as often as they like. So the database is asked once for all of
 kept for this cannot be used up.
 """
 
+import asyncio
 from collections.abc import Sequence
 from typing import Final, Literal
 
@@ -13,7 +14,7 @@ from starlette.responses import Response
 
 from billing_api.db import outbox_overview
 from billing_api.db.outbox_overview import Counts
-from billing_api.db.pool import Database
+from billing_api.db.pool import Database, require_writable
 from billing_api.errors import DatabaseUnavailable, ServiceUnavailable
 from billing_api.http.call import Call
 from billing_api.http.models import Answer
@@ -46,6 +47,11 @@ class ReadyAnswer(Answer):
     kubernetes: KubernetesState = Field(
         description="Signups work without; their instances wait.", examples=["connected"]
     )
+    outbox_refused: int | None = Field(
+        description="Work that others refused for good, for somebody to look into: `billing-api outbox list`. Counted "
+        "every 5 s at most; null while it cannot be.",
+        examples=[0],
+    )
 
 
 class Probes:
@@ -54,12 +60,19 @@ class Probes:
     def __init__(self, database: Database) -> None:
         """Ask nothing yet."""
         self._database = database
-        self.answers: Shared[None] = Shared(self._ask, seconds=_READY_SECONDS)
+        self.writable: Shared[None] = Shared(self._require_writable, seconds=_READY_SECONDS)
         self.outbox: Shared[Sequence[Counts]] = Shared(self._count, seconds=_COUNTS_SECONDS)
 
-    async def _ask(self) -> None:
+    async def refused(self) -> int | None:
+        """Return how many rows of the outbox others have refused; None while that cannot be counted."""
+        try:
+            return sum(count.refused for count in await self.outbox.get())
+        except DatabaseUnavailable:
+            return None
+
+    async def _require_writable(self) -> None:
         async with self._database.probe() as connection:
-            await connection.execute("SELECT 1")
+            await require_writable(connection)
 
     async def _count(self) -> Sequence[Counts]:
         async with self._database.probe() as connection:
@@ -78,9 +91,10 @@ async def ready(call: Call) -> Response:
     """GET /health/ready. Kubernetes may be away: signups work without it."""
     if getattr(call.request.state, "stopping", False):
         raise ServiceUnavailable("This process is being stopped", headers={"Retry-After": "1"})
-    await call.get(Probes).answers.get()
+    probes = call.get(Probes)
+    _, refused = await asyncio.gather(probes.writable.get(), probes.refused())
     kubernetes = _kubernetes(call.services.find(InstanceWatch))
-    return call.answer(ReadyAnswer(status="ready", database="connected", kubernetes=kubernetes))
+    return call.answer(ReadyAnswer(status="ready", database="connected", kubernetes=kubernetes, outbox_refused=refused))
 
 
 async def metrics(call: Call) -> Response:

@@ -12,6 +12,7 @@ from starlette.types import ExceptionHandler
 
 from billing_api.errors import (
     PROBLEMS,
+    DatabaseReadOnly,
     DatabaseUnavailable,
     InternalError,
     InvalidRequest,
@@ -84,7 +85,8 @@ async def _on_problem(request: Request, error: Exception) -> Response:
 
 async def _on_outage(request: Request, error: Exception) -> Response:
     log.warning("A request fails because of the database: %s", error)
-    detail = "The database does not answer; try again shortly, with the same Idempotency-Key if there was one"
+    problem = "takes no writes at the moment" if isinstance(error, DatabaseReadOnly) else "does not answer"
+    detail = f"The database {problem}; try again shortly, with the same Idempotency-Key if there was one"
     return render(request, ServiceUnavailable(detail, headers={"Retry-After": "5"}))
 
 

@@ -1,7 +1,8 @@
 """Publication: every reader has a public key before it signs anything.
 
 A process makes the keys it holds known to all, and publishes the set of all that are not revoked in three places: the
-file ``jwks.json``, ``/.well-known/jwks.json``, and where there is a cluster a ConfigMap, through the outbox.
+file ``jwks.json``, ``/.well-known/jwks.json``, and where there is a cluster a ConfigMap, through the outbox
+(config_map.py).
 """
 
 import asyncio
@@ -16,13 +17,13 @@ from billing_api import files
 from billing_api.db import signing_keys
 from billing_api.db.pool import Connection, Database
 from billing_api.db.signing_keys import Jwk, KeyLife
-from billing_api.errors import ClusterRejected, DatabaseUnavailable, Postponed, Refused, SettingsError, WatchExpired
+from billing_api.errors import DatabaseUnavailable, SettingsError
 from billing_api.licensing.keys import KeyRing
 from billing_api.settings import Settings
 
 #: The outbox's kind of work, and its one subject.
 PUBLISH = "jwks.publish"
-_SUBJECT = "jwks"
+SUBJECT = "jwks"
 #: Data key of the ConfigMap, and so the file's name where it is mounted.
 JWKS_KEY = "jwks.json"
 #: How soon a change made by another process is seen here: new files, a key revoked.
@@ -40,13 +41,6 @@ class AddJob(Protocol):
         self, connection: Connection, /, *, kind: str, subject: str, payload: Mapping[str, Any]
     ) -> object:
         """Have the work done once the transaction commits."""
-
-
-class ConfigMaps(Protocol):
-    """What the ConfigMap is written with."""
-
-    async def apply_config_map(self, namespace: str, name: str, data: Mapping[str, str]) -> object:
-        """Make the ConfigMap hold exactly this data."""
 
 
 def document(jwks: Sequence[Jwk]) -> str:
@@ -119,10 +113,10 @@ class Publication:
             await signing_keys.hold(connection, [key.kid for key in self._ring.keys])
             jwks = await signing_keys.trusted(connection)
             if self._add is not None and jwks != self._jwks:
-                await self._add(connection, kind=PUBLISH, subject=_SUBJECT, payload={})
+                await self._add(connection, kind=PUBLISH, subject=SUBJECT, payload={})
         self._jwks = jwks
         if await self._write(document(jwks)) and self._add is None:
-            await _mark(self._database, jwks, overlap_seconds=self._overlap)
+            await mark(self._database, jwks, overlap_seconds=self._overlap)
 
     async def _write(self, text: str) -> bool:
         """Have the file hold this text; return whether it does. Nothing else that is published waits for it."""
@@ -149,36 +143,8 @@ def _put(path: Path, content: bytes) -> None:
         files.replace(path, content, mode=0o644)
 
 
-class ConfigMapPublication:
-    """The outbox's handler for `PUBLISH`: it writes the newest set, whichever change asked for it."""
-
-    def __init__(self, database: Database, config_maps: ConfigMaps, *, settings: Settings) -> None:
-        """Write into the ConfigMap of the settings, in the cluster behind `config_maps`."""
-        self._database = database
-        self._config_maps = config_maps
-        self._namespace, _, self._name = settings.jwks_config_map.partition("/")
-        self._overlap = settings.license_key_overlap
-
-    async def handle(self, _job: object) -> Mapping[str, Any]:
-        """Write the ConfigMap; from now on the overlap of the keys in it counts.
-
-        Raises:
-            Refused: the API server does not take it, whoever tries.
-            Postponed, ClusterUnavailable, DatabaseUnavailable: it may work later.
-        """
-        async with self._database.transaction() as connection:
-            jwks = await signing_keys.trusted(connection)
-        try:
-            await self._config_maps.apply_config_map(self._namespace, self._name, {JWKS_KEY: document(jwks)})
-        except ClusterRejected as error:
-            raise Refused(str(error)) from error
-        except WatchExpired as error:
-            raise Postponed(str(error)) from error
-        await _mark(self._database, jwks, overlap_seconds=self._overlap)
-        return {"keys": [jwk["kid"] for jwk in jwks]}
-
-
-async def _mark(database: Database, jwks: Sequence[Jwk], *, overlap_seconds: float) -> None:
+async def mark(database: Database, jwks: Sequence[Jwk], *, overlap_seconds: float) -> None:
+    """Record that readers can get these keys: those for which that is news sign once the overlap is over."""
     async with database.transaction() as connection:
         await signing_keys.mark_published(connection, [jwk["kid"] for jwk in jwks], overlap_seconds=overlap_seconds)
 

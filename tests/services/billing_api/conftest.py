@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import bcrypt
 import httpx
 import psycopg
 import pytest
@@ -143,6 +144,20 @@ async def billing(start: Start, settings: Settings) -> AsyncIterator[Billing]:
     """The app without a cluster."""
     async with start(settings) as running:
         yield running
+
+
+@pytest.fixture
+def verified(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """For each password that is really verified, the cost of that: nearly all the time that a login takes."""
+    costs: list[bytes] = []
+    verify = bcrypt.checkpw
+
+    def check(password: bytes, password_hash: bytes) -> bool:
+        costs.append(password_hash[:7])
+        return verify(password, password_hash)
+
+    monkeypatch.setattr(bcrypt, "checkpw", check)
+    return costs
 
 
 @pytest.fixture

@@ -74,6 +74,10 @@ class ConfigMaps:
     held: dict[tuple[str, str], dict[str, str]] = field(default_factory=dict)
     failure: Exception | None = None
 
+    async def config_map(self, namespace: str, name: str) -> Mapping[str, str] | None:
+        """Read one."""
+        return self.held.get((namespace, name))
+
     async def apply_config_map(self, namespace: str, name: str, data: Mapping[str, str]) -> None:
         """Write one."""
         if self.failure is not None:

@@ -1,5 +1,4 @@
 import asyncio
-import time
 from typing import Any
 
 import psycopg
@@ -106,23 +105,17 @@ async def test_a_right_replay_uses_up_no_try(start: Start, settings: Settings) -
         assert replays == [201] * 4
 
 
-async def test_a_replay_does_not_tell_whether_the_password_or_the_rest_is_wrong(billing: Billing) -> None:
+async def test_a_replay_does_not_tell_whether_the_password_or_the_rest_is_wrong(
+    billing: Billing, verified: list[bytes]
+) -> None:
     await billing.sign_up(key="k")
-
-    async def fastest(**change: str) -> float:
-        times = []
-        for _ in range(4):
-            started = time.perf_counter()
-            assert (await billing.sign_up(**{"key": "k", **change})).status_code == 422
-            times.append(time.perf_counter() - started)
-        return min(times)
-
     password = await billing.sign_up(key="k", password="wrong password")
     company = await billing.sign_up(key="k", company_name="Other Corp")
     assert {**password.json(), "instance": ""} == {**company.json(), "instance": ""}
     assert set(password.headers) == set(company.headers)
-    wrong_password, wrong_company = await fastest(password="wrong password"), await fastest(company_name="Other Corp")
-    assert 0.5 < wrong_password / wrong_company < 2
+    assert (password.status_code, company.status_code) == (422, 422)
+    # The same work, and so the same time.
+    assert verified == [b"$2b$10$"] * 2
 
 
 async def test_a_request_behind_one_that_takes_long_is_409(billing: Billing, dsn: str) -> None:

@@ -15,9 +15,10 @@ from billing_api.errors import (
     Refused,
     WatchExpired,
 )
-from billing_api.licensing import commands
+from billing_api.licensing import commands, config_map
+from billing_api.licensing.config_map import ConfigMapPublication
 from billing_api.licensing.keys import KeyRing
-from billing_api.licensing.publication import ConfigMapPublication, Publication, admit
+from billing_api.licensing.publication import Publication, admit
 from billing_api.settings import Settings
 from customer_operator.licensing.keys import parse_jwks
 from tests.services.billing_api.fake_kubernetes import FakeKubernetes
@@ -158,6 +159,41 @@ async def test_the_config_map_is_written_at_the_start_and_whenever_the_set_chang
     assert jobs.added == [job] * 3
 
 
+async def test_a_config_map_that_somebody_edits_or_removes_is_there_again_and_else_it_is_only_read(
+    start: Start, connected: Settings, kubernetes: FakeKubernetes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(config_map, "_LOOK_SECONDS", 0.05)
+    async with start(connected):
+        await kubernetes.wait_for(lambda: bool(_in_config_map(kubernetes)))
+        right = dict(kubernetes.config_maps)
+        [name] = right
+        broken: tuple[dict[str, dict[str, str]], ...] = ({}, {name: {}}, {name: {"jwks.json": "{}"}})
+        for wrong in broken:
+            kubernetes.config_maps = wrong
+            await kubernetes.wait_for(lambda: kubernetes.config_maps == right)
+        reads, writes = kubernetes.config_map_reads, kubernetes.config_map_writes
+        await kubernetes.wait_for(lambda: kubernetes.config_map_reads >= reads + 5)
+        assert kubernetes.config_map_writes == writes
+
+
+async def test_a_config_map_that_is_refused_is_not_ordered_again_and_again(
+    database: Database, replicas: tuple[Settings, Settings], query: Query, caplog: pytest.LogCaptureFixture
+) -> None:
+    await admit(database, KeyRing([key("old")]))
+    publication = ConfigMapPublication(database, ConfigMaps(), settings=replicas[0])
+    rows = "SELECT state FROM outbox ORDER BY id"
+    for _ in range(2):
+        await publication.look()
+    assert query(rows) == [{"state": "pending"}]
+    query("UPDATE outbox SET state = 'refused'")
+    await publication.look()
+    assert query(rows) == [{"state": "refused"}]
+    query("UPDATE outbox SET state = 'done'")
+    await publication.look()
+    assert query(rows) == [{"state": "done"}, {"state": "pending"}]
+    assert caplog.text.count("ConfigMap iotistic-system/license-jwks is gone, and is written again") == 2
+
+
 async def test_a_leaked_key_is_out_of_the_cluster_with_all_it_has_signed(
     start: Start,
     replicas: tuple[Settings, Settings],
@@ -190,7 +226,7 @@ async def test_a_leaked_key_is_out_of_the_cluster_with_all_it_has_signed(
 
 
 def _in_config_map(kubernetes: FakeKubernetes) -> set[str]:
-    text = kubernetes.config_maps["iotistic-system/license-jwks"].get("jwks.json")
+    text = kubernetes.config_maps.get("iotistic-system/license-jwks", {}).get("jwks.json")
     return set(parse_jwks(text)) if text else set()
 
 

@@ -1,7 +1,5 @@
 """Login, and what a session opens and does not open."""
 
-import time
-
 import jwt
 import pytest
 
@@ -35,24 +33,14 @@ async def test_a_wrong_password_and_an_unknown_account_get_the_same_answer(billi
     assert "set-cookie" not in wrong.headers
 
 
-async def test_a_wrong_password_and_an_unknown_account_take_as_long(billing: Billing) -> None:
+@pytest.mark.parametrize("email", ["john@example.com", "nobody@example.com"])
+@pytest.mark.parametrize("password", ["SecurePass124", "x", "x" * 73])
+async def test_a_wrong_password_takes_the_same_work_whatever_it_is_and_whether_there_is_an_account(
+    billing: Billing, email: str, password: str, verified: list[bytes]
+) -> None:
     await billing.new_customer()
-
-    async def fastest(email: str) -> float:
-        times = []
-        for _ in range(4):
-            started = time.perf_counter()
-            await billing.log_in(email, "SecurePass124")
-            times.append(time.perf_counter() - started)
-        return min(times)
-
-    assert 0.5 < await fastest("nobody@example.com") / await fastest("john@example.com") < 2
-
-
-@pytest.mark.parametrize("password", ["x", "x" * 73])
-async def test_a_password_that_nobody_can_have_is_wrong_and_not_invalid(billing: Billing, password: str) -> None:
-    await billing.new_customer()
-    assert (await billing.log_in(password=password)).status_code == 401
+    assert (await billing.log_in(email, password)).status_code == 401
+    assert verified == [b"$2b$10$"]
 
 
 async def test_too_many_tries_for_one_account_are_429_even_with_the_right_password(
@@ -163,6 +151,17 @@ async def test_after_logout_the_token_is_worth_nothing(billing: Billing) -> None
     url = signup["deployment"]["check_status_url"]
     assert (await billing.client.get(url, headers=session_of(signup))).status_code == 401
     assert (await billing.client.get(url, headers=session_of(other))).status_code == 200
+
+
+async def test_a_logout_that_is_sent_again_is_answered_alike_until_the_token_expires(
+    billing: Billing, query: Query
+) -> None:
+    session = session_of(await billing.new_customer())
+    first, again = [await billing.client.post("/api/customers/logout", headers=session) for _ in range(2)]
+    assert (first.status_code, again.status_code) == (204, 204)
+    assert first.headers.get_list("set-cookie") == again.headers.get_list("set-cookie")
+    query("UPDATE sessions SET expires_at = now()")
+    assert (await billing.client.post("/api/customers/logout", headers=session)).status_code == 401
 
 
 async def test_a_session_counts_in_every_replica(start: Start, settings: Settings) -> None:

@@ -29,14 +29,15 @@ from billing_api.http.route import Access, EventStream, Html, RawBody, Redirect,
 from billing_api.metrics import Metrics
 
 SECRET = b"s" * 32
-SESSIONS = {"john": UUID(int=1), "jane": UUID(int=2), "admin": UUID(int=3)}
+SESSIONS = {"john": UUID(int=1), "jane": UUID(int=2), "admin": UUID(int=3), "jim": UUID(int=4)}
+REVOKED = {"jim"}
 
 
 class KnownSessions:
     """A few sessions whose token is the customer's name."""
 
-    async def authenticate(self, credential: Credential) -> Caller:
-        if credential.token not in SESSIONS:
+    async def authenticate(self, credential: Credential, *, revoked: bool) -> Caller:
+        if credential.token not in SESSIONS or (credential.token in REVOKED and not revoked):
             raise unauthenticated("the session has ended")
         session_id = SESSIONS[credential.token]
         return Caller(
@@ -122,6 +123,7 @@ TABLE = (
     row("DELETE", "/notes", access=Access.CUSTOMER),
     row("GET", "/customers/{customer_id}", access=Access.OWNER),
     row("GET", "/admin", access=Access.ADMIN),
+    row("POST", "/end", access=Access.CUSTOMER, revoked_sessions=True),
     row("POST", "/raw", tell_raw, body=RAW),
     row("POST", "/form", tell_raw, body=FORM, access=Access.CUSTOMER),
     row("POST", "/limited", body=Note, limits=(Limit(name="note", per="account", setting="password_queue"),)),
@@ -175,6 +177,19 @@ def test_a_row_that_does_not_say_who_may_cannot_be_made() -> None:
 def test_a_row_for_an_owner_must_name_the_customer() -> None:
     with pytest.raises(ValueError, match="customer_id"):
         row("GET", "/mine", access=Access.OWNER)
+
+
+@pytest.mark.parametrize("access", [Access.PUBLIC, Access.OWNER, Access.ADMIN])
+def test_a_row_for_revoked_sessions_is_about_the_session_alone(access: Access) -> None:
+    with pytest.raises(ValueError, match="a revoked session opens nothing of a customer"):
+        row("GET", "/customers/{customer_id}", access=access, revoked_sessions=True)
+
+
+async def test_a_revoked_session_opens_the_rows_that_say_so_and_no_other(client: httpx.AsyncClient) -> None:
+    assert (await client.post("/end", headers=bearer("jim"))).status_code == 200
+    assert (await client.post("/end", headers=by_cookie("jim"))).status_code == 403
+    assert (await client.delete("/notes", headers=bearer("jim"))).status_code == 401
+    assert (await client.post("/end")).status_code == 401
 
 
 def test_a_method_of_a_path_has_one_row() -> None:
