@@ -41,6 +41,10 @@ class DatabaseUnavailable(BillingError):
     """PostgreSQL does not answer; the same request may work later."""
 
 
+class DatabaseReadOnly(DatabaseUnavailable):
+    """PostgreSQL answers, but takes no writes, as a standby does."""
+
+
 class SchemaError(BillingError):
     """The database's schema does not fit this program, and cannot be made to."""
 

@@ -57,7 +57,8 @@ class Operator:
         self._settings = settings
         self._registry = CollectorRegistry()
         self._metrics = Metrics(self._registry)
-        self._keys = KeySet(settings.license_jwks_path)
+        self._keys = keys = KeySet(settings.license_jwks_path)
+        self._metrics.follow_license_keys(trusted=lambda: keys.trusted, unreadable=lambda: keys.unreadable)
         self._cache = ObjectCache()
         self._queue = WorkQueue(clock=time.monotonic, age_step=settings.queue_age_step)
         self._workers = Workers(
