@@ -207,7 +207,7 @@ class Operator:
 
     def _reconciler(self, client: KubeClient) -> Reconciler:
         settings = self._settings
-        platform = settings.platform(license_jwks=self._keys.document())
+        platform = settings.platform()
         references = ReferencedSecrets(client, settings.operator_namespace)
         return Reconciler(
             cache=self._cache,
