@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,8 @@ log = logging.getLogger(__name__)
 class KeySet:
     """The public keys by key id, read again when the file changes; a broken new file leaves those known before.
 
-    Tenants' APIs are given the document, too: theirs changes at the next resync of each, spread over the fleet.
+    Whoever has asked for it is told when they have become others. Tenants' APIs are given the document, too: theirs
+    changes at the next resync of each, spread over the fleet.
     """
 
     def __init__(self, path: Path | None) -> None:
@@ -29,6 +30,8 @@ class KeySet:
         self._seen: tuple[int, int, int] | None = None
         self._document: str | None = None
         self._keys: Mapping[str, jwt.PyJWK] = {}
+        self._problem = ""
+        self._on_change: Callable[[], None] = lambda: None
         if path is not None:
             try:
                 self._read(path)
@@ -39,30 +42,37 @@ class KeySet:
             except (OSError, ValueError) as error:
                 raise _no_jwks(error) from error
 
+    def on_change(self, tell: Callable[[], None]) -> None:
+        """Have this called from now on whenever the keys have become others."""
+        self._on_change = tell
+
     def get(self, key_id: str) -> jwt.PyJWK | None:
         """Return the key with this id; None when it is not trusted."""
-        self._refresh()
+        self.refresh()
         return self._keys.get(key_id)
 
     def document(self) -> str | None:
         """Return the JWKS document as tenants are given it; None when there are no keys."""
-        self._refresh()
+        self.refresh()
         return self._document
 
-    def _refresh(self) -> None:
+    def refresh(self) -> None:
         """Read the file again if it has changed."""
-        if self._path is not None:
-            try:
-                self._read(self._path)
-            except FileNotFoundError as error:
-                if self._seen is not None:
-                    self._warn(error)
-            except (OSError, ValueError) as error:
-                # A file in the middle of its replacement, or a broken new one: what was read before still holds.
-                self._warn(error)
-
-    def _warn(self, error: Exception) -> None:
-        log.warning("the license keys in %s cannot be read, those known before stay: %s", self._path, error)
+        if self._path is None:
+            return
+        before, problem = self._document, ""
+        try:
+            self._read(self._path)
+        except FileNotFoundError as error:
+            problem = str(error) if self._seen is not None else ""
+        except (OSError, ValueError) as error:
+            # A file in the middle of its replacement, or a broken new one: what was read before still holds.
+            problem = str(error)
+        if problem and problem != self._problem:
+            log.warning("the license keys in %s cannot be read, those known before stay: %s", self._path, problem)
+        self._problem = problem
+        if self._document != before:
+            self._on_change()
 
     def _read(self, path: Path) -> None:
         stat = path.stat()

@@ -199,6 +199,40 @@ def test_a_mounted_configmap_without_keys_is_waited_for(tmp_path: Path, caplog: 
     assert check(sign("k1"), keys)
 
 
+def test_who_asks_for_it_is_told_when_the_keys_have_become_others_and_only_then(tmp_path: Path) -> None:
+    mounted = MountedKeys(tmp_path, jwk("k1"))
+    keys, told = KeySet(mounted.path), []
+    keys.on_change(lambda: told.append(keys.document()))
+    keys.refresh()
+    mounted.swap(document(jwk("k1")))
+    mounted.swap("{")
+    keys.refresh()
+    assert told == []
+
+    mounted.swap(document(jwk("k1"), jwk("k2")))
+    keys.refresh()
+    keys.refresh()
+    assert told == [document(jwk("k1"), jwk("k2"))]
+    mounted.swap(document(jwk("k2")))
+    assert keys.get("k1") is None, "found by somebody who asks for a key"
+    assert len(told) == 2
+
+
+def test_a_file_that_stays_away_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = write_jwks(tmp_path / "jwks.json", jwk("k1"))
+    keys = KeySet(path)
+    path.unlink()
+    for _ in range(3):
+        keys.refresh()
+    assert caplog.text.count("cannot be read, those known before stay") == 1
+
+    write_jwks(path, jwk("k1"))
+    keys.refresh()
+    path.unlink()
+    keys.refresh()
+    assert caplog.text.count("cannot be read, those known before stay") == 2
+
+
 def test_without_a_file_there_are_no_keys() -> None:
     keys = KeySet(None)
     assert (keys.get("k1"), keys.document()) == (None, None)
