@@ -197,7 +197,7 @@ class TooManyStacks(Problem):
 
 
 class TooManyStreams(Problem):
-    """The customer follows the deployment in too many places at once."""
+    """The customer follows the deployment in too many places at once, or too many do in one network."""
 
     status, slug, title = 429, "too-many-streams", "Too many event streams"
 

@@ -79,7 +79,8 @@ ROUTES: tuple[Route, ...] = (
         access=Access.OWNER,
         summary="How far the deployment is, as it changes",
         description="Server-sent events: the deployment status at once, and again whenever it has become another. The "
-        "stream stays open until the client, the session or the process ends; a customer may have 8 of them.",
+        "stream stays open until the client, the session or the process ends; a customer may have 8 of them, "
+        "and a network a tenth of all.",
         answer=EventStream(of=DeploymentAnswer),
         problems=(TooManyStreams,),
     ),

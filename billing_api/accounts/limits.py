@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from billing_api.accounts.floods import Refusals, Turns
-from billing_api.accounts.origins import NETWORK_FACTOR, Place, Pseudonyms, place_of
+from billing_api.accounts.origins import Pseudonyms
 from billing_api.db import limits as rows
 from billing_api.db.pool import Connection, Database
 from billing_api.errors import TooManyAttempts, of_field
 from billing_api.http.limits import Limit
+from billing_api.http.places import NETWORK_FACTOR, Place, place_of
 from billing_api.metrics import Metrics
 from billing_api.settings import Settings
 

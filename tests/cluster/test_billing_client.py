@@ -145,7 +145,7 @@ async def test_a_subscriber_hears_of_the_real_status(api: Kubernetes, kubeconfig
         await client.apply(ORDER)
         watch = InstanceWatch(client, subscriptions=subscriptions, metrics=metrics, on_connected=lambda: None)
         running = asyncio.create_task(watch.run())
-        changes = subscriptions.open("cust-client")
+        changes = subscriptions.open("cust-client", network="")
         try:
             status = {**ORDER, "status": {"phase": "Provisioning", "progress": 40}}
             await asyncio.to_thread(api.apply, status, subresource="status", fieldManager="test-status")

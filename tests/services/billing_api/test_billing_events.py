@@ -77,9 +77,9 @@ async def test_a_stream_whose_reader_is_gone_does_not_count_any_more(
     opened: list[Subscription] = []
     usual = subscriptions.open
 
-    def keep(customer_id: str) -> Subscription:
+    def keep(customer_id: str, *, network: str) -> Subscription:
         # Else one that nobody has closed would not count either, as soon as nobody refers to it.
-        opened.append(usual(customer_id))
+        opened.append(usual(customer_id, network=network))
         return opened[-1]
 
     monkeypatch.setattr(subscriptions, "open", keep)
@@ -88,5 +88,5 @@ async def test_a_stream_whose_reader_is_gone_does_not_count_any_more(
     for _ in range(_MANY):
         _, event = await _first_event(billing, url, session_of(john))
         assert event.startswith("data: ")
-    assert len(opened) == _MANY
+    assert [each.network for each in opened] == ["203.0.113.0/24"] * _MANY
     assert await billing.count("billing_event_streams") == 0
