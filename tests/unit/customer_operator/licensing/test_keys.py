@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 import jwt
@@ -217,7 +218,7 @@ class MountedKeys:
         link.rename(self._folder / "..data")
 
 
-def document(*keys: dict[str, object]) -> str:
+def document(*keys: Mapping[str, object]) -> str:
     return json.dumps({"keys": keys})
 
 
