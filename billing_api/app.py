@@ -23,7 +23,7 @@ from billing_api.accounts.replays import Replays
 from billing_api.accounts.sessions import Sessions
 from billing_api.accounts.signup import Signups
 from billing_api.db import housekeeping, outbox
-from billing_api.db.pool import Database
+from billing_api.db.pool import ANSWER_SECONDS, Database
 from billing_api.deployments import apply
 from billing_api.deployments.apply import InstanceApplier
 from billing_api.http import dispatch, openapi, problems
@@ -32,15 +32,17 @@ from billing_api.http.call import Services
 from billing_api.http.cookies import Cookies
 from billing_api.http.dispatch import Gate
 from billing_api.http.docs import OpenApi
+from billing_api.http.health import Probes
 from billing_api.http.middleware import Observe
 from billing_api.kube.client import KubeClient
 from billing_api.kube.configuration import Configuration
 from billing_api.kube.subscriptions import Subscriptions
 from billing_api.kube.watch import InstanceWatch
 from billing_api.licensing.commands import RENEW
+from billing_api.licensing.config_map import ConfigMapPublication
 from billing_api.licensing.issuing import LicenseIssuer
 from billing_api.licensing.keys import KeyRing
-from billing_api.licensing.publication import PUBLISH, ConfigMapPublication, Publication
+from billing_api.licensing.publication import PUBLISH, Publication
 from billing_api.metrics import Metrics
 from billing_api.outbox import listener
 from billing_api.outbox.worker import Handler, OutboxWorker
@@ -59,6 +61,7 @@ def create_app(
     signing_keys: KeyRing,
     kubernetes: Configuration | None = None,
     registry: CollectorRegistry | None = None,
+    answer_seconds: float = ANSWER_SECONDS,
 ) -> Starlette:
     """Make the application; its lifespan opens and closes all that it needs.
 
@@ -68,6 +71,7 @@ def create_app(
         signing_keys: sign licenses.
         kubernetes: how to reach the cluster; None lets instances wait in the outbox.
         registry: where metrics are kept; a new one by default.
+        answer_seconds: how long the database may take for a transaction that somebody waits for.
     """
     metrics = Metrics(registry or CollectorRegistry())
 
@@ -78,7 +82,8 @@ def create_app(
             subscriptions = Subscriptions(metrics, most=max(1, settings.max_connections // 2))
             for made in (settings, metrics, Supervisor(metrics), subscriptions):
                 services.add(made)
-            services.add(await stack.enter_async_context(Database(dsn, size=settings.database_pool_size)))
+            database = Database(dsn, size=settings.database_pool_size, answer_seconds=answer_seconds)
+            services.add(await stack.enter_async_context(database))
             await _add_rooms(stack, services, signing_keys, clustered=kubernetes is not None)
             await _begin_tasks(stack, services, kubernetes)
             app.state.services = services
@@ -146,6 +151,7 @@ def _add_doorways(services: Services) -> None:
     """Add what the route table needs. On localhost there is no TLS, and browsers would drop a Secure cookie."""
     cookies = services.add(Cookies(secure=services.get(Settings).base_domain != "localhost"))
     services.add(Gate(authenticator=services.get(Sessions), cookies=cookies, limiter=services.get(Limits)))
+    services.add(Probes(services.get(Database)))
     services.add(OpenApi(openapi.build(ROUTES, cookies=cookies)))
 
 
@@ -170,6 +176,7 @@ async def _begin_tasks(stack: AsyncExitStack, services: Services, kubernetes: Co
         retry = partial(_retry_at_once, worker)
         watch = InstanceWatch(client, subscriptions=subscriptions, metrics=metrics, on_connected=retry)
         tasks.start("watch", services.add(watch).run)
+        tasks.start("config-map", services.get(ConfigMapPublication).run)
     stack.callback(services.get(Subscriptions).close)
 
 
@@ -180,7 +187,7 @@ def _handlers(services: Services, client: KubeClient | None) -> dict[str, Handle
     handlers: dict[str, Handler] = {RENEW: renewals.handle}
     if client is not None:
         handlers[apply.KIND] = InstanceApplier(database=database, client=client)
-        handlers[PUBLISH] = ConfigMapPublication(database, client, settings=settings).handle
+        handlers[PUBLISH] = services.add(ConfigMapPublication(database, client, settings=settings)).handle
     return handlers
 
 

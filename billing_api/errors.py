@@ -41,6 +41,10 @@ class DatabaseUnavailable(BillingError):
     """PostgreSQL does not answer; the same request may work later."""
 
 
+class DatabaseReadOnly(DatabaseUnavailable):
+    """PostgreSQL answers, but takes no writes, as a standby does."""
+
+
 class SchemaError(BillingError):
     """The database's schema does not fit this program, and cannot be made to."""
 
@@ -193,7 +197,7 @@ class TooManyStacks(Problem):
 
 
 class TooManyStreams(Problem):
-    """The customer follows the deployment in too many places at once."""
+    """The customer follows the deployment in too many places at once, or too many do in one network."""
 
     status, slug, title = 429, "too-many-streams", "Too many event streams"
 

@@ -41,7 +41,7 @@ class Metrics:
         self.logins = Counter("billing_logins", "Logins by outcome: success, wrong", ["outcome"], registry=registry)
         self.limited = Counter(
             "billing_limited",
-            "Calls refused because there were too many: of what (login, signup, stack), counted per what",
+            "Calls refused because there were too many: of what (login, signup, stack, stream), counted per what",
             ["name", "per"],
             registry=registry,
         )

@@ -56,10 +56,11 @@ ROUTES: tuple[Route, ...] = (
         handler=accounts.logout,
         access=Access.CUSTOMER,
         summary="End the session",
-        description="The token is worth nothing from now on.",
+        description="The token is worth nothing from now on, but to end the session again, which is no error.",
         answer=None,
         status=204,
         headers=("Set-Cookie",),
+        revoked_sessions=True,
     ),
     Route(
         method="GET",
@@ -78,7 +79,8 @@ ROUTES: tuple[Route, ...] = (
         access=Access.OWNER,
         summary="How far the deployment is, as it changes",
         description="Server-sent events: the deployment status at once, and again whenever it has become another. The "
-        "stream stays open until the client, the session or the process ends; a customer may have 8 of them.",
+        "stream stays open until the client, the session or the process ends; a customer may have 8 of them, "
+        "and a network a tenth of all.",
         answer=EventStream(of=DeploymentAnswer),
         problems=(TooManyStreams,),
     ),
@@ -98,7 +100,8 @@ ROUTES: tuple[Route, ...] = (
         handler=health.ready,
         access=Access.PUBLIC,
         summary="Whether requests can be served",
-        description="They can while the database answers; Kubernetes may be away.",
+        description="They can while the database takes writes; Kubernetes may be away. What the outbox was refused is "
+        "counted, and does not matter here.",
         answer=ReadyAnswer,
         problems=(ServiceUnavailable,),
     ),

@@ -15,6 +15,10 @@ from billing_api.accounts.passwords import MAX_BYTES
 #: Lengths as the CustomerInstance CRD has them (spec.customer), so that no accepted signup is refused there.
 MAX_EMAIL: Final = 254
 MAX_NAME: Final = 200
+#: No character decomposes into more than four (Unicode Standard Annex #15: maximum expansion), so a longer text has no
+#: normal form of the wanted length. It must not be normalized to find that out: the time grows with the square of the
+#: combining marks, and 60 KB of them stop the event loop for seconds.
+_EXPANSION: Final = 4
 #: NIST SP 800-63B section 3.1.1.2 and requirements 002: eight characters or more.
 MIN_PASSWORD: Final = 8
 
@@ -39,10 +43,11 @@ def email_key(text: str) -> str:
 
 def name(text: str) -> str:
     """Return the name of a person or company in Unicode form NFC, trimmed."""
-    found = unicodedata.normalize("NFC", _text(text)).strip()
-    if not found:
+    trimmed = text.strip()
+    if not trimmed:
         raise ValueError("must not be empty")
-    if len(found) > MAX_NAME:
+    found = _composed(trimmed, most=MAX_NAME)
+    if found is None or len(found) > MAX_NAME:
         raise ValueError(f"must have at most {MAX_NAME} characters")
     if any(unicodedata.category(character) in _CONTROLS for character in found):
         raise ValueError("must not contain control characters or line breaks")
@@ -56,20 +61,24 @@ def new_password(text: str) -> str:
     chosen = password(text)
     if len(chosen) < MIN_PASSWORD:
         raise ValueError(f"must have at least {MIN_PASSWORD} characters")
+    # One that is too long to be put into normal form is too long by more than a few bytes.
     if len(chosen.encode()) > MAX_BYTES:
         raise ValueError(f"must have at most {MAX_BYTES} bytes in UTF-8")
     return chosen
 
 
 def password(text: str) -> str:
-    """Return a password to log in with, in Unicode form NFC; one that could never be right is only wrong, not bad."""
-    # The same password typed on another system may arrive decomposed (RFC 8265 section 4.2.2: NFC).
-    given = unicodedata.normalize("NFC", _text(text))
-    if not given:
+    """Return a password to log in with, in Unicode form NFC; one that could never be right is only wrong, not bad.
+
+    One that is longer than any that may be chosen is returned as it is: it matches nothing in either form.
+    """
+    if not text:
         raise ValueError("must not be empty")
-    if "\0" in given:
+    if "\0" in text:
         raise ValueError("must not contain NUL characters")
-    return given
+    # The same password typed on another system may arrive decomposed (RFC 8265 section 4.2.2: NFC).
+    found = _composed(text, most=MAX_BYTES)
+    return text if found is None else found
 
 
 def _email(text: str) -> ValidatedEmail:
@@ -79,6 +88,13 @@ def _email(text: str) -> ValidatedEmail:
         return validate_email(_text(text).strip(), check_deliverability=False)
     except EmailNotValidError:
         raise ValueError("must be an e-mail address such as john@example.com") from None
+
+
+def _composed(text: str, *, most: int) -> str | None:
+    """Return a text in form NFC; None when that certainly has more than so many characters."""
+    if len(_text(text)) > _EXPANSION * most:
+        return None
+    return unicodedata.normalize("NFC", text)
 
 
 def _text(text: str) -> str:

@@ -49,15 +49,15 @@ class Sessions:
             expires_at=expires_at,
         )
 
-    async def authenticate(self, credential: Credential) -> Caller:
-        """Return whose session it is, with the rights they have at this moment.
+    async def authenticate(self, credential: Credential, *, revoked: bool) -> Caller:
+        """Return whose session it is, with the rights they have at this moment; with `revoked` also one that was ended.
 
         Raises:
-            Unauthenticated: the token is not ours, expired or revoked.
+            Unauthenticated: the token is not ours, expired, or revoked where that matters.
         """
         jti = self._verified(credential.token)
         async with self._database.transaction() as connection:
-            holder = await rows.holder_of(connection, jti)
+            holder = await rows.holder_of(connection, jti, revoked=revoked)
         if holder is None:
             raise unauthenticated("the session has ended")
         return Caller(

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 
 from billing_api.accounts.limits import Limits
 from billing_api.accounts.models import SignupRequest
-from billing_api.accounts.origins import NETWORK_FACTOR, Pseudonyms
+from billing_api.accounts.origins import Pseudonyms
 from billing_api.accounts.passwords import Passwords
 from billing_api.accounts.replays import OPERATION, Replays
 from billing_api.accounts.sessions import Session, Sessions
@@ -18,6 +18,7 @@ from billing_api.db.accounts import Account, Customer, Origin, Subscription
 from billing_api.db.pool import Connection, Database
 from billing_api.deployments import apply
 from billing_api.errors import InstanceNameTaken, TooManyStacks, of_field
+from billing_api.http.places import NETWORK_FACTOR
 from billing_api.licensing.issuing import LicenseIssuer
 from billing_api.licensing.licenses import Term
 from billing_api.metrics import Metrics

@@ -34,8 +34,8 @@ async def count(connection: Connection, bucket: bytes, *, most: int, window_seco
     return cursor.rowcount == 1
 
 
-async def seconds_full(connection: Connection, buckets: Sequence[tuple[bytes, int]]) -> int:
-    """Return after how many seconds none of the buckets is full any more; 0 when none is.
+async def full(connection: Connection, buckets: Sequence[tuple[bytes, int]]) -> dict[bytes, int]:
+    """Return those that are full, each with the seconds after which it is not.
 
     Args:
         connection: a transaction.
@@ -43,14 +43,13 @@ async def seconds_full(connection: Connection, buckets: Sequence[tuple[bytes, in
     """
     cursor = await connection.execute(
         """
-        SELECT coalesce(ceil(extract(epoch FROM max(expires_at) - now())), 0)::integer
+        SELECT bucket, ceil(extract(epoch FROM expires_at - now()))::integer
         FROM limits JOIN unnest(%s::bytea[], %s::integer[]) AS wanted (bucket, most) USING (bucket)
         WHERE calls >= most AND expires_at > now()
         """,
         [[name for name, _ in buckets], [most for _, most in buckets]],
     )
-    row = await cursor.fetchone()
-    return int(row[0]) if row else 0
+    return {bytes(bucket): int(seconds) for bucket, seconds in await cursor.fetchall()}
 
 
 async def take_back(connection: Connection, bucket: bytes) -> None:

@@ -27,15 +27,15 @@ async def insert(
     )
 
 
-async def holder_of(connection: Connection, jti: UUID) -> Holder | None:
-    """Return whose session it is; None when it has expired, was revoked or never was."""
+async def holder_of(connection: Connection, jti: UUID, *, revoked: bool) -> Holder | None:
+    """Return whose session it is; None when it has expired or never was, or was revoked unless that is allowed."""
     async with connection.cursor(row_factory=class_row(Holder)) as cursor:
         await cursor.execute(
             """
             SELECT customer_id, role = 'admin' AS admin FROM sessions JOIN customers USING (customer_id)
-            WHERE jti = %s AND revoked_at IS NULL AND expires_at > now()
+            WHERE jti = %s AND (revoked_at IS NULL OR %s) AND expires_at > now()
             """,
-            [jti],
+            [jti, revoked],
         )
         return await cursor.fetchone()
 

@@ -1,7 +1,7 @@
 """The life of the keys that sign licenses, as every replica sees it.
 
-Made known, published to all readers, signing after the overlap, and perhaps revoked. Times are the database's, so that
-replicas whose clocks differ agree.
+Made known, published to all readers, signing after the overlap, and perhaps revoked. Who holds its private part says so
+again and again. Times are the database's, so that replicas whose clocks differ agree.
 """
 
 from collections.abc import Sequence
@@ -15,6 +15,8 @@ from billing_api.db.pool import Connection
 
 #: A JSON Web Key (RFC 7517): every member of ours is text.
 Jwk = dict[str, str]
+#: Holders say so every ten seconds; one that has missed so many turns is gone, or cannot sign anyway.
+_HELD_SECONDS = 60
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +29,8 @@ class KeyLife:
         signs_from: from when on it may sign; None before it is published.
         revoked_at: since when it may not, and no license by it counts; None for most.
         signing: whether it may sign now.
+        held: whether somebody has its private part, as far as is known: one of the processes that live, or of those
+            that lived last.
     """
 
     kid: str
@@ -35,6 +39,7 @@ class KeyLife:
     signs_from: datetime | None
     revoked_at: datetime | None
     signing: bool
+    held: bool
 
 
 async def register(connection: Connection, jwks: Sequence[Jwk]) -> list[str]:
@@ -65,6 +70,18 @@ async def _known(connection: Connection) -> set[str]:
     return {row[0] for row in await cursor.fetchall()}
 
 
+async def hold(connection: Connection, kids: Sequence[str]) -> None:
+    """Record that a process which lives has the private parts of these keys."""
+    # Who has locked one of them just now is another holder, which says the same, or somebody who revokes.
+    await connection.execute(
+        """
+        UPDATE signing_keys SET held_at = now()
+        WHERE kid IN (SELECT kid FROM signing_keys WHERE kid = ANY(%s) FOR NO KEY UPDATE SKIP LOCKED)
+        """,
+        [list(kids)],
+    )
+
+
 async def trusted(connection: Connection) -> list[Jwk]:
     """Return all public keys that have not been revoked, oldest first."""
     cursor = await connection.execute("SELECT jwk FROM signing_keys WHERE revoked_at IS NULL ORDER BY created_at, kid")
@@ -90,11 +107,12 @@ async def choose(connection: Connection, kids: Sequence[str]) -> str | None:
     It cannot be revoked before the transaction ends, so a license is either signed before its key is revoked, and then
     seen by who revokes it, or not at all.
     """
+    # `revoke` locks out who locks any row. KEY SHARE is the one lock that does not make `hold` wait.
     cursor = await connection.execute(
         """
         SELECT kid FROM signing_keys
         WHERE kid = ANY(%s) AND revoked_at IS NULL AND signs_from <= statement_timestamp()
-        ORDER BY signs_from DESC, kid LIMIT 1 FOR SHARE
+        ORDER BY signs_from DESC, kid LIMIT 1 FOR KEY SHARE
         """,
         [list(kids)],
     )
@@ -127,12 +145,17 @@ async def revoke(connection: Connection, kid: str) -> bool:
 
 async def lives(connection: Connection) -> list[KeyLife]:
     """Return every key there ever was, oldest first."""
+    # Compared with the newest sign of life, not with now: while all processes are stopped, no key is lost by that.
     async with connection.cursor(row_factory=class_row(KeyLife)) as cursor:
         await cursor.execute(
             """
             SELECT kid, created_at, published_at, signs_from, revoked_at,
-                   revoked_at IS NULL AND coalesce(signs_from <= statement_timestamp(), false) AS signing
-            FROM signing_keys ORDER BY created_at, kid
-            """
+                   revoked_at IS NULL AND coalesce(signs_from <= statement_timestamp(), false) AS signing,
+                   last.held_at IS NULL
+                       OR coalesce(keys.held_at > last.held_at - make_interval(secs => %s), false) AS held
+            FROM signing_keys AS keys, (SELECT max(held_at) AS held_at FROM signing_keys) AS last
+            ORDER BY created_at, kid
+            """,
+            [_HELD_SECONDS],
         )
         return await cursor.fetchall()

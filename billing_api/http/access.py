@@ -40,8 +40,8 @@ class Caller:
 class Authenticator(Protocol):
     """Knows the sessions."""
 
-    async def authenticate(self, credential: Credential) -> Caller:
-        """Return whose token it is; raises Unauthenticated when it is expired, revoked or not ours."""
+    async def authenticate(self, credential: Credential, *, revoked: bool) -> Caller:
+        """Return whose token it is; raises Unauthenticated when it is expired, not ours, or revoked unless allowed."""
 
 
 def credential_of(request: Request, cookies: Cookies) -> Credential | None:
@@ -67,7 +67,7 @@ async def admit(request: Request, route: Route, *, authenticator: Authenticator,
     credential = credential_of(request, cookies)
     if credential is None:
         raise unauthenticated("no session token; log in first")
-    caller = await authenticator.authenticate(credential)
+    caller = await authenticator.authenticate(credential, revoked=route.revoked_sessions)
     if route.access is Access.ADMIN and not caller.admin:
         raise of_field(Forbidden, "Authorization", "only administrators may do this")
     if route.access is Access.OWNER and not caller.admin and request.path_params["customer_id"] != caller.customer_id:

@@ -113,6 +113,8 @@ class Route:
         problems: the problem types that the handler raises; what the row itself can raise is added.
         limits: how often it may be called.
         idempotent: whether Idempotency-Key is honored.
+        revoked_sessions: whether a session that a logout has ended may still call it, until its token expires. For
+            what is about the session alone: to end one again is no mistake.
     """
 
     method: str
@@ -129,6 +131,7 @@ class Route:
     problems: tuple[type[Problem], ...] = ()
     limits: tuple[Limit, ...] = ()
     idempotent: bool = False
+    revoked_sessions: bool = False
 
     def __post_init__(self) -> None:
         """Refuse a row that cannot be meant; raises ValueError."""
@@ -139,6 +142,8 @@ class Route:
             raise ValueError(f"{where}: access must be one of {', '.join(map(str, Access))}")
         if self.access is Access.OWNER and "customer_id" not in self.parameters:
             raise ValueError(f"{where}: a row for the owner must have {{customer_id}} in its path")
+        if self.revoked_sessions and self.access is not Access.CUSTOMER:
+            raise ValueError(f"{where}: a revoked session opens nothing of a customer, and nothing of administrators")
         if self.method in SAFE_METHODS and self.body is not None:
             raise ValueError(f"{where}: a {self.method} has no body")
 
@@ -158,9 +163,14 @@ class Route:
         return ("GET", "HEAD") if self.method == "GET" and not isinstance(self.answer, EventStream) else (self.method,)
 
     @property
+    def takes_no_query(self) -> bool:
+        """Whether a query parameter can only be a mistake."""
+        return self.query is None and (self.body is not None or isinstance(self.answer, type | EventStream))
+
+    @property
     def all_problems(self) -> tuple[type[Problem], ...]:
         """Every problem type a call can be answered with, by status."""
-        reads = (InvalidRequest,) if self.body or self.query or self.idempotent else ()
+        reads = (InvalidRequest,) if self.body or self.query or self.idempotent or self.takes_no_query else ()
         body = (RequestTimeout, BodyTooLarge, UnsupportedMediaType) if self.body else ()
         limits = (TooManyAttempts,) if self.limits else ()
         kinds = {*self.problems, *reads, *body, *limits, *_ACCESS_PROBLEMS[self.access], InternalError}

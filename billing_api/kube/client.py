@@ -55,6 +55,10 @@ class Event:
     version: str
 
 
+class _NotFound(ClusterUnavailable):
+    """There is no such thing, or not yet."""
+
+
 class KubeClient:
     """The API server, with the billing API's own rights."""
 
@@ -85,8 +89,21 @@ class KubeClient:
                 generation=metadata["generation"], resource_version=version_number(metadata.get("resourceVersion"))
             )
 
+    async def config_map(self, namespace: str, name: str) -> Mapping[str, str] | None:
+        """Return the data of a ConfigMap; None when there is no such ConfigMap.
+
+        Raises:
+            ClusterRejected, ClusterUnavailable: it cannot be read, or not now.
+        """
+        try:
+            answer = await self._json("GET", _config_map_path(namespace, name), [])
+        except _NotFound:
+            return None
+        with _understood():
+            return _data_of(answer)
+
     async def apply_config_map(self, namespace: str, name: str, data: Mapping[str, str]) -> None:
-        """Write the data of a ConfigMap that exists, by server-side apply; ours are the keys given here.
+        """Create or write a ConfigMap by server-side apply; ours are the keys given here.
 
         Raises:
             ClusterRejected: the API server refuses this content for good.
@@ -94,8 +111,10 @@ class KubeClient:
         """
         metadata = {"name": name, "namespace": namespace}
         body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": dict(data)}
-        path = f"/api/v1/namespaces/{namespace}/configmaps/{name}"
-        await self._json("PATCH", path, _APPLY, body=body, what=f"ConfigMap {namespace}/{name}")
+        path = _config_map_path(namespace, name)
+        answer = await self._json("PATCH", path, _APPLY, body=body, what=f"ConfigMap {namespace}/{name}")
+        with _understood():
+            _data_of(answer)
 
     async def pages(self) -> AsyncIterator[tuple[list[Event], str]]:
         """Yield all instances in pages, as if ADDED, each page with the resource version the whole list is of.
@@ -185,6 +204,16 @@ class KubeClient:
         return {**headers, "Connection": "close"}
 
 
+def _config_map_path(namespace: str, name: str) -> str:
+    return f"/api/v1/namespaces/{namespace}/configmaps/{name}"
+
+
+def _data_of(answer: Mapping[str, Any]) -> dict[str, str]:
+    if answer["kind"] != "ConfigMap":
+        raise ValueError
+    return dict(answer.get("data") or {})
+
+
 async def _events(response: aiohttp.ClientResponse) -> AsyncIterator[Event]:
     """Read a watch: one JSON document a line."""
     while True:
@@ -232,4 +261,5 @@ def _error(status: int, message: str, *, what: str) -> ClusterUnavailable | Clus
         return WatchExpired(message)
     if status in _PERMANENT:
         return ClusterRejected(f"Kubernetes refuses {what}: {message}")
-    return ClusterUnavailable(f"Kubernetes answers {status}: {message}")
+    kind = _NotFound if status == HTTPStatus.NOT_FOUND else ClusterUnavailable
+    return kind(f"Kubernetes answers {status}: {message}")

@@ -5,7 +5,7 @@ looks at the newest state: whoever reads slowly misses intermediate states, and 
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from weakref import WeakSet
 
 from billing_api.errors import ServiceUnavailable, TooManyStreams
@@ -13,12 +13,15 @@ from billing_api.metrics import Metrics
 
 #: Tabs and devices of one customer; each stream holds a connection, of which the process has MAX_CONNECTIONS.
 _PER_CUSTOMER = 8
+#: Trials cost nothing, so one who wants all streams has many customers, but not many networks.
+_NETWORK_SHARE = 10
 
 
 class Subscription(AsyncIterator[None]):
     """Yields whenever something has changed since the last time; the first time at once. Ends when it is closed."""
 
-    def __init__(self) -> None:
+    def __init__(self, network: str) -> None:
+        self.network = network
         self._changed = asyncio.Event()
         self._changed.set()
         self.closed = False
@@ -43,17 +46,26 @@ class Subscriptions:
     """All subscriptions of this process. One that its owner has dropped without closing it is gone, too."""
 
     def __init__(self, metrics: Metrics, *, most: int) -> None:
-        """Begin without any; `most` may be open at once, so that connections are left for everything else."""
+        """Begin without any; `most` may be open at once, so that connections are left for everything else.
+
+        One network may have a tenth of them, or as many as one customer.
+        """
+        self._metrics = metrics
         self._most = most
+        self._per_network = max(_PER_CUSTOMER, most // _NETWORK_SHARE)
         self._by_customer: dict[str, WeakSet[Subscription]] = {}
         self._closed = False
         metrics.event_streams.set_function(self._in_all)
 
-    def open(self, customer_id: str) -> Subscription:
+    def open(self, customer_id: str, *, network: str) -> Subscription:
         """Return a new subscription to one customer's instance; the caller closes it.
 
+        Args:
+            customer_id: whose instance it is.
+            network: where the client is.
+
         Raises:
-            TooManyStreams: the customer has as many as one may have.
+            TooManyStreams: the customer, or the network, has as many as one may have.
             ServiceUnavailable: the process is shutting down, or has as many as it may.
         """
         if self._closed:
@@ -61,11 +73,10 @@ class Subscriptions:
         if self._in_all() >= self._most:
             raise ServiceUnavailable("Too many event streams are open; connect again", headers={"Retry-After": "60"})
         if self._count(customer_id) >= _PER_CUSTOMER:
-            raise TooManyStreams(
-                f"At most {_PER_CUSTOMER} event streams of a customer may be open at once; close one",
-                headers={"Retry-After": "60"},
-            )
-        subscription = Subscription()
+            raise self._too_many("customer", f"At most {_PER_CUSTOMER} event streams of a customer may be open at once")
+        if self._in_network(network) >= self._per_network:
+            raise self._too_many("network", f"At most {self._per_network} event streams may be open from one network")
+        subscription = Subscription(network)
         self._by_customer.setdefault(customer_id, WeakSet()).add(subscription)
         return subscription
 
@@ -86,8 +97,18 @@ class Subscriptions:
             for subscription in subscriptions:
                 subscription.close()
 
+    def _too_many(self, per: str, detail: str) -> TooManyStreams:
+        self._metrics.limited.labels("stream", per).inc()
+        return TooManyStreams(f"{detail}; close one", headers={"Retry-After": "60"})
+
     def _in_all(self) -> float:
-        return float(sum(not each.closed for some in self._by_customer.values() for each in some))
+        return float(sum(1 for _ in self._open()))
+
+    def _in_network(self, network: str) -> int:
+        return sum(each.network == network for each in self._open())
+
+    def _open(self) -> Iterator[Subscription]:
+        return (each for some in self._by_customer.values() for each in some if not each.closed)
 
     def _count(self, customer_id: str) -> int:
         """Return how many are open; forget customers and subscriptions that are no more."""

@@ -66,20 +66,22 @@ async def revoke(database: Database, kid: str, *, add: AddJob, anyway: bool) -> 
         database: what all replicas share.
         kid: its identifier, or a beginning that no other key has.
         add: writes outbox rows.
-        anyway: also when no other key may sign yet, and so neither signups nor renewals are possible for a time.
+        anyway: also when nobody holds another key that may sign, and so neither signups nor renewals are possible for a
+            time.
 
     Raises:
-        CommandRefused: there is no such key, several, it is revoked, or none else may sign.
+        CommandRefused: there is no such key, several, it is revoked, or nobody holds another that may sign.
         DatabaseUnavailable
     """
     async with database.transaction() as connection:
         lives = await signing_keys.lives(connection)
         key = _chosen(lives, kid)
-        others = [life for life in lives if life.signing and life.kid != key.kid]
+        others = [life for life in lives if life.signing and life.held and life.kid != key.kid]
         if not others and not anyway:
             raise CommandRefused(
-                f"{key.kid} is the only key that may sign. Make another with: billing-api keys rotate, and come back "
-                "when it signs; or give --anyway: then nobody can sign up, and no license is renewed, until it does"
+                f"{key.kid} is the only key that may sign and that a process holds. Make another with: billing-api "
+                "keys rotate, and come back when it signs; or give --anyway: then nobody can sign up, and no license "
+                "is renewed, until it does"
             )
         await _revoke(connection, key.kid, add=add)
     return f"Key {key.kid} is revoked. Licenses it has signed are renewed{'' if others else ' once a key signs'}.\n"
@@ -107,7 +109,9 @@ def _state(life: KeyLife) -> str:
         return f"revoked at {_time(life.revoked_at)}"
     if life.signs_from is None:
         return "not published yet"
-    return f"{'signs since' if life.signing else 'published, signs from'} {_time(life.signs_from)}"
+    if not life.signing:
+        return f"published, signs from {_time(life.signs_from)}"
+    return f"signs since {_time(life.signs_from)}" if life.held else "could sign, but no process holds it"
 
 
 def _time(moment: datetime) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+from collections.abc import Sequence
 from uuid import uuid4
 
 from billing_api.db import licenses, signing_keys
@@ -33,22 +34,21 @@ class LicenseIssuer:
         Raises:
             ServiceUnavailable: none of our keys may sign now; ``Retry-After`` says when one does.
         """
-        kid = await signing_keys.choose(connection, self._kids)
+        # The ring may let go of a key meanwhile.
+        keys = {key.kid: key for key in self._ring.keys}
+        kid = await signing_keys.choose(connection, list(keys))
         if kid is None:
-            raise await self._not_now(connection)
+            raise await _not_now(connection, list(keys))
         sequence = await licenses.next_sequence(connection, term.customer_id)
         license = await asyncio.to_thread(
-            sign, term, key=self._ring.get(kid), issuer=self._issuer, jti=uuid4(), sequence=sequence
+            sign, term, key=keys[kid], issuer=self._issuer, jti=uuid4(), sequence=sequence
         )
         await licenses.insert_license(connection, license, customer_id=term.customer_id, reason=reason)
         return license
 
-    @property
-    def _kids(self) -> list[str]:
-        return [key.kid for key in self._ring.keys]
 
-    async def _not_now(self, connection: Connection) -> ServiceUnavailable:
-        wait = await signing_keys.seconds_until_one_signs(connection, self._kids)
-        seconds = math.ceil(_UNKNOWN_SECONDS if wait is None else max(wait, 1.0))
-        detail = f"no key may sign licenses at the moment; try again in {seconds} s"
-        return ServiceUnavailable(detail, headers={"Retry-After": str(seconds)})
+async def _not_now(connection: Connection, kids: Sequence[str]) -> ServiceUnavailable:
+    wait = await signing_keys.seconds_until_one_signs(connection, kids)
+    seconds = math.ceil(_UNKNOWN_SECONDS if wait is None else max(wait, 1.0))
+    detail = f"no key may sign licenses at the moment; try again in {seconds} s"
+    return ServiceUnavailable(detail, headers={"Retry-After": str(seconds)})

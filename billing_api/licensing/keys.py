@@ -4,7 +4,8 @@ import base64
 import hashlib
 import json
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Self
@@ -133,11 +134,13 @@ class KeyFiles:
 class KeyRing:
     """The private keys this process holds. Which of them may sign is for the database to say."""
 
-    def __init__(self, keys: Iterable[SigningKey], *, source: KeyFiles | None = None) -> None:
-        """Hold these keys, and with a source those its files hold later."""
+    def __init__(self, keys: Iterable[SigningKey], *, source: KeyFiles | None = None, state: object = None) -> None:
+        """Hold these keys, and with a source those its files hold later; `state` is theirs before they were read."""
         self._keys = {key.kid: key for key in keys}
+        self._in_files = frozenset(self._keys)
         self._source = source
-        self._state = source.state() if source else None
+        self._state = state
+        self._problem = ""
 
     @classmethod
     def open(cls, settings: Settings) -> Self:
@@ -149,30 +152,38 @@ class KeyRing:
         source = KeyFiles.of(settings)
         if not source.configured and not source.paths():
             source.generate_first()
-        return cls(source.read(), source=source)
+        state: object = None
+        with suppress(OSError):  # reading tells what is wrong
+            state = source.state()
+        return cls(source.read(), source=source, state=state)
 
     @property
     def keys(self) -> Sequence[SigningKey]:
         """The keys held now."""
         return list(self._keys.values())
 
-    def get(self, kid: str) -> SigningKey:
-        """Return the key with this identifier; KeyError when it is not held."""
-        return self._keys[kid]
-
     def refresh(self) -> None:
-        """Read the files again if they have changed; when they cannot be used, what was read before stays. Blocks."""
+        """Read the files again if they have changed, or could not be used; what was read before stays then. Blocks."""
         if self._source is None:
             return
         try:
             state = self._source.state()
-            if state != self._state:
-                self._state = state
-                # Those whose files are gone stay: a key replaced by a newer one has to sign until that one may.
-                self._keys = self._keys | {key.kid: key for key in self._source.read()}
+            if state != self._state or self._problem:
+                found = {key.kid: key for key in self._source.read()}
+                # Those whose files are gone stay for now: a key replaced by a newer one has to sign until that one may.
+                self._keys, self._in_files = self._keys | found, frozenset(found)
+                self._state, self._problem = state, ""
                 log.info("License signing keys read again: %s", ", ".join(self._keys))
         except (SettingsError, OSError) as error:
-            log.error("License signing keys changed and cannot be used, those known before stay: %s", error)
+            # Rights, a mount, a file half written: it may pass without the file looking different. Told once.
+            if str(error) != self._problem:
+                log.error("License signing keys changed and cannot be used, those known before stay: %s", error)
+            self._problem = str(error)
+
+    def let_go(self, signing: Collection[str]) -> None:
+        """Forget the keys whose files are gone, once a key that has a file is among those that may sign."""
+        if self._in_files.intersection(signing):
+            self._keys = {kid: key for kid, key in self._keys.items() if kid in self._in_files}
 
 
 def _read(path: Path) -> rsa.RSAPrivateKey:

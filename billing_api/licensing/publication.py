@@ -1,7 +1,8 @@
 """Publication: every reader has a public key before it signs anything.
 
 A process makes the keys it holds known to all, and publishes the set of all that are not revoked in three places: the
-file ``jwks.json``, ``/.well-known/jwks.json``, and where there is a cluster a ConfigMap, through the outbox.
+file ``jwks.json``, ``/.well-known/jwks.json``, and where there is a cluster a ConfigMap, through the outbox
+(config_map.py).
 """
 
 import asyncio
@@ -9,19 +10,20 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from datetime import UTC
+from pathlib import Path
 from typing import Any, Protocol
 
 from billing_api import files
 from billing_api.db import signing_keys
 from billing_api.db.pool import Connection, Database
 from billing_api.db.signing_keys import Jwk, KeyLife
-from billing_api.errors import ClusterRejected, DatabaseUnavailable, Postponed, Refused, SettingsError, WatchExpired
+from billing_api.errors import DatabaseUnavailable, SettingsError
 from billing_api.licensing.keys import KeyRing
 from billing_api.settings import Settings
 
 #: The outbox's kind of work, and its one subject.
 PUBLISH = "jwks.publish"
-_SUBJECT = "jwks"
+SUBJECT = "jwks"
 #: Data key of the ConfigMap, and so the file's name where it is mounted.
 JWKS_KEY = "jwks.json"
 #: How soon a change made by another process is seen here: new files, a key revoked.
@@ -39,13 +41,6 @@ class AddJob(Protocol):
         self, connection: Connection, /, *, kind: str, subject: str, payload: Mapping[str, Any]
     ) -> object:
         """Have the work done once the transaction commits."""
-
-
-class ConfigMaps(Protocol):
-    """What the ConfigMap is written with."""
-
-    async def apply_config_map(self, namespace: str, name: str, data: Mapping[str, str]) -> object:
-        """Make the ConfigMap hold exactly this data."""
 
 
 def document(jwks: Sequence[Jwk]) -> str:
@@ -72,6 +67,7 @@ class Publication:
         self._add = add
         self._jwks: list[Jwk] | None = None
         self._away = False
+        self._writable = True
 
     @property
     def jwks(self) -> Sequence[Jwk]:
@@ -109,50 +105,46 @@ class Publication:
                 self._away = True
 
     async def refresh(self) -> None:
-        """Make our keys known, and publish the set if it is not what we published last."""
+        """Make our keys known, say that we hold them, and publish the set if it is not what we published last."""
         await asyncio.to_thread(self._ring.refresh)
         async with self._database.transaction() as connection:
             await _register(connection, self._ring)
+            self._ring.let_go([life.kid for life in await signing_keys.lives(connection) if life.signing])
+            await signing_keys.hold(connection, [key.kid for key in self._ring.keys])
             jwks = await signing_keys.trusted(connection)
             if self._add is not None and jwks != self._jwks:
-                await self._add(connection, kind=PUBLISH, subject=_SUBJECT, payload={})
-        if jwks != self._jwks:
-            await asyncio.to_thread(files.replace, self._path, document(jwks).encode(), mode=0o644)
-            self._jwks = jwks
-        if self._add is None:
-            await _mark(self._database, jwks, overlap_seconds=self._overlap)
+                await self._add(connection, kind=PUBLISH, subject=SUBJECT, payload={})
+        self._jwks = jwks
+        if await self._write(document(jwks)) and self._add is None:
+            await mark(self._database, jwks, overlap_seconds=self._overlap)
 
-
-class ConfigMapPublication:
-    """The outbox's handler for `PUBLISH`: it writes the newest set, whichever change asked for it."""
-
-    def __init__(self, database: Database, config_maps: ConfigMaps, *, settings: Settings) -> None:
-        """Write into the ConfigMap of the settings, in the cluster behind `config_maps`."""
-        self._database = database
-        self._config_maps = config_maps
-        self._namespace, _, self._name = settings.jwks_config_map.partition("/")
-        self._overlap = settings.license_key_overlap
-
-    async def handle(self, _job: object) -> Mapping[str, Any]:
-        """Write the ConfigMap; from now on the overlap of the keys in it counts.
-
-        Raises:
-            Refused: the API server does not take it, whoever tries.
-            Postponed, ClusterUnavailable, DatabaseUnavailable: it may work later.
-        """
-        async with self._database.transaction() as connection:
-            jwks = await signing_keys.trusted(connection)
+    async def _write(self, text: str) -> bool:
+        """Have the file hold this text; return whether it does. Nothing else that is published waits for it."""
         try:
-            await self._config_maps.apply_config_map(self._namespace, self._name, {JWKS_KEY: document(jwks)})
-        except ClusterRejected as error:
-            raise Refused(str(error)) from error
-        except WatchExpired as error:
-            raise Postponed(str(error)) from error
-        await _mark(self._database, jwks, overlap_seconds=self._overlap)
-        return {"keys": [jwk["kid"] for jwk in jwks]}
+            await asyncio.to_thread(_put, self._path, text.encode())
+        except OSError as error:
+            if self._writable:
+                log.error(
+                    "DATA_DIR: %s cannot be written (%s), who reads it has not got the present license keys; it is "
+                    "tried again until it works",
+                    self._path,
+                    error.strerror,
+                )
+            self._writable = False
+            return False
+        if not self._writable:
+            log.info("%s is written again", self._path)
+        self._writable = True
+        return True
 
 
-async def _mark(database: Database, jwks: Sequence[Jwk], *, overlap_seconds: float) -> None:
+def _put(path: Path, content: bytes) -> None:
+    if not path.is_file() or path.read_bytes() != content:
+        files.replace(path, content, mode=0o644)
+
+
+async def mark(database: Database, jwks: Sequence[Jwk], *, overlap_seconds: float) -> None:
+    """Record that readers can get these keys: those for which that is news sign once the overlap is over."""
     async with database.transaction() as connection:
         await signing_keys.mark_published(connection, [jwk["kid"] for jwk in jwks], overlap_seconds=overlap_seconds)
 
@@ -179,13 +171,13 @@ async def _register(connection: Connection, ring: KeyRing) -> None:
 def require_usable(lives: Sequence[KeyLife], *, ours: set[str]) -> None:
     """Refuse keys with which no license can be signed although others could be.
 
-    A new key alone is enough when nobody else signs: then licenses wait for the end of its overlap.
+    A new key alone is enough when nobody holds another that signs: then licenses wait for the end of its overlap.
 
     Raises:
         SettingsError: all our keys are revoked, or we hold only a new key and not the one that signs until then.
     """
     usable = [life for life in lives if life.kid in ours and life.revoked_at is None]
-    signing = [life for life in lives if life.signing]
+    signing = [life for life in lives if life.signing and (life.held or life.kid in ours)]
     if not usable:
         raise SettingsError(
             f"LICENSE_PRIVATE_KEY_PATH: every key there is revoked ({', '.join(sorted(ours))}); "

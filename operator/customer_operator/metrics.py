@@ -1,6 +1,8 @@
 """The operator's Prometheus metrics, on a registry that is passed in."""
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from collections.abc import Callable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 # Seconds. A pass over a steady instance takes milliseconds, a first one with its writes seconds.
 _PASS_BUCKETS = (0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30)
@@ -37,6 +39,17 @@ class Metrics:
             buckets=_READY_BUCKETS,
             registry=registry,
         )
+        self._trusted_keys = Gauge("customer_operator_license_keys", "License keys that are trusted", registry=registry)
+        self._unreadable_keys = Gauge(
+            "customer_operator_license_keys_unreadable",
+            "1 while the file of the license keys cannot be read; those known before stay in use",
+            registry=registry,
+        )
+
+    def follow_license_keys(self, *, trusted: Callable[[], int], unreadable: Callable[[], bool]) -> None:
+        """Show, whenever somebody looks, how many keys are trusted and whether their file cannot be read."""
+        self._trusted_keys.set_function(trusted)
+        self._unreadable_keys.set_function(unreadable)
 
     def request(self, verb: str, code: str) -> None:
         """Count a request to the API server by HTTP method and status code, or "unreachable"."""

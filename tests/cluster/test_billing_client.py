@@ -84,6 +84,20 @@ async def test_the_license_keys_get_into_their_config_map_and_survive_the_manife
             await client.apply_config_map(namespace="iotistic-system", name="other", data={"jwks.json": JWKS})
 
 
+async def test_the_config_map_of_the_license_keys_is_read_and_put_back_when_it_is_gone(
+    api: Kubernetes, kubeconfig: Path
+) -> None:
+    async with client_of(kubeconfig) as client:
+        await client.apply_config_map(**KEYS, data={"jwks.json": JWKS})
+        assert await client.config_map(**KEYS) == {"jwks.json": JWKS}
+        await asyncio.to_thread(api.delete, "ConfigMap", KEYS["name"], namespace=KEYS["namespace"])
+        assert await client.config_map(**KEYS) is None
+        await client.apply_config_map(**KEYS, data={"jwks.json": JWKS})
+        assert await client.config_map(**KEYS) == {"jwks.json": JWKS}
+        with pytest.raises(ClusterUnavailable, match=r'403: .*cannot get resource "configmaps"'):
+            await client.config_map("iotistic-system", "other")
+
+
 async def test_a_token_file_is_followed(kubeconfig: Path) -> None:
     token, good = kubeconfig.parent / "token", token_in(kubeconfig)
     token.write_text("not-a-token\n")
@@ -131,7 +145,7 @@ async def test_a_subscriber_hears_of_the_real_status(api: Kubernetes, kubeconfig
         await client.apply(ORDER)
         watch = InstanceWatch(client, subscriptions=subscriptions, metrics=metrics, on_connected=lambda: None)
         running = asyncio.create_task(watch.run())
-        changes = subscriptions.open("cust-client")
+        changes = subscriptions.open("cust-client", network="")
         try:
             status = {**ORDER, "status": {"phase": "Provisioning", "progress": 40}}
             await asyncio.to_thread(api.apply, status, subresource="status", fieldManager="test-status")

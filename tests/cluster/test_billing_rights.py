@@ -182,7 +182,7 @@ KEY_SETS: Forbidden = {
     "another file beside the keys": (keys(data={"jwks.json": PUBLIC, "x": "y"}), r"only data\['jwks.json'\]"),
     "bytes beside the keys": (keys(binaryData={"x": "eQ=="}), r"only data\['jwks.json'\]"),
     "a private key": (keys(PRIVATE), "holds a private key; publish the public one"),
-    "more than a mount should hold": (keys(" " * 131073), "must have at most 131072 characters"),
+    "more than a mount should hold": (keys(" " * 65537), "must have at most 65536 characters"),
     "what can never be changed again": (keys(immutable=True), "may not set or change immutable"),
     **{
         f"metadata.{field}": (keys(metadata={field: value}), "may not set or change metadata")
@@ -252,6 +252,27 @@ def test_the_billing_api_may_publish_the_license_keys_and_read_them(access: Kube
     assert access.get("ConfigMap", KEYS, namespace=HOME)["metadata"]["name"] == KEYS
 
 
+@pytest.fixture
+def removed(api: Kubernetes) -> Iterator[None]:
+    """Somebody has removed the ConfigMap of the license keys."""
+    api.delete("ConfigMap", KEYS, namespace=HOME)
+    yield
+    api.apply(thing("ConfigMap", KEYS, namespace=HOME), fieldManager="kubectl")
+
+
+@pytest.mark.usefixtures("removed")
+@pytest.mark.parametrize(("act", "message"), KEY_SETS.values(), ids=KEY_SETS.keys())
+def test_the_billing_api_may_not_put_back_with_the_license_keys(access: Kubernetes, act: Act, message: str) -> None:
+    assert_refused(access, act, "ValidatingAdmissionPolicy 'billing-api-jwks' .* denied request: .*" + message)
+
+
+@pytest.mark.usefixtures("removed")
+def test_the_billing_api_may_put_back_the_license_keys_by_its_apply_alone(access: Kubernetes) -> None:
+    refused = 'cannot create resource "configmaps"'
+    assert_refused(access, lambda access: access.create(thing("ConfigMap", KEYS, namespace=HOME), **DRY), refused)
+    keys()(access)
+
+
 @pytest.mark.parametrize(("act", "message"), ELSEWHERE.values(), ids=ELSEWHERE.keys())
 def test_no_role_can_let_the_billing_api(cluster: LocalCluster, act: Act, message: str) -> None:
     with omnipotent(cluster, BILLING) as everything:
@@ -261,7 +282,8 @@ def test_no_role_can_let_the_billing_api(cluster: LocalCluster, act: Act, messag
 def test_the_billing_api_has_rights_on_instances_and_one_config_map_and_on_nothing_else(access: Kubernetes) -> None:
     everywhere = {("customerinstances", verb) for verb in ("get", "list", "watch", "create", "patch")}
     assert standing_rights(access) == standing_rights(access, namespace="billing") == everywhere
-    assert standing_rights(access, namespace=HOME) == everywhere | {("configmaps", "get"), ("configmaps", "patch")}
+    own = {("configmaps", verb) for verb in ("get", "create", "patch")}
+    assert standing_rights(access, namespace=HOME) == everywhere | own
     refused = 'cannot {} resource "configmaps"'
     assert_refused(access, lambda access: access.items("ConfigMap", namespace=HOME), refused.format("list"))
     assert_refused(access, lambda access: access.get("ConfigMap", "other", namespace=HOME), refused.format("get"))

@@ -17,8 +17,7 @@ Ranges: TypeAlias = tuple[IPv4Network | IPv6Network, ...]
 class Platform:
     """What is the same for all instances; `images` is keyed like spec.images (postgres, postgresExporter, …).
 
-    `license_jwks` is the public key set (JWKS document) by which a tenant's API verifies its license, `license_issuer`
-    who must have issued it.
+    `license_issuer` is who must have issued a tenant's license.
     `front_door` says whether there is a shared entrance for MQTT that chooses the broker by SNI.
     Without `dns_pod_labels` any pod of the DNS namespace counts.
     An empty ingress class means the cluster's default; an empty issuer, that the ingress controller has a certificate.
@@ -42,7 +41,6 @@ class Platform:
     dns_pod_labels: Mapping[str, str]
     operator_namespace: str
     license_issuer: str
-    license_jwks: str | None
 
     @property
     def exposure_is_local(self) -> bool:

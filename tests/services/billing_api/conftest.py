@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import bcrypt
 import httpx
 import psycopg
 import pytest
@@ -25,6 +26,7 @@ from billing_api.settings import Settings
 from tests.services.billing_api.conformance import Conformance
 from tests.services.billing_api.fake_kubernetes import FakeKubernetes
 from tests.services.billing_api.harness import Billing, Query, Start, StartAt, changed
+from tests.services.billing_api.key_rotation import OVERLAP, put
 from tests.support.billing import data_folder
 
 _TEMPLATE = "template_billing"
@@ -54,8 +56,14 @@ def dsn(postgres: str) -> Iterator[str]:
 
 
 @pytest.fixture
-async def database(dsn: str) -> AsyncIterator[Database]:
-    async with Database(dsn, size=4) as opened:
+def answer_seconds() -> float:
+    """How long the database may take: on a busy machine longer than users are promised, where that is not the point."""
+    return 20.0
+
+
+@pytest.fixture
+async def database(dsn: str, answer_seconds: float) -> AsyncIterator[Database]:
+    async with Database(dsn, size=4, answer_seconds=answer_seconds) as opened:
         yield opened
 
 
@@ -92,13 +100,37 @@ def folder() -> Iterator[Path]:
 
 
 @pytest.fixture
-def start_at(signing_key: SigningKey) -> StartAt:
+def keys(tmp_path: Path) -> Path:
+    """A folder with one key, as a Secret would be mounted."""
+    put(tmp_path / "keys", "old")
+    return tmp_path / "keys"
+
+
+@pytest.fixture
+def replicas(settings: Settings, keys: Path, tmp_path: Path) -> tuple[Settings, Settings]:
+    """Two processes that share database, keys and secrets, each with a folder of its own."""
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    common = changed(
+        settings,
+        license_private_key_path=keys,
+        license_key_overlap=OVERLAP,
+        session_secret="s" * 32,
+        idempotency_secret="i" * 32,
+    )
+    return changed(common, data_dir=tmp_path / "one"), changed(common, data_dir=tmp_path / "two")
+
+
+@pytest.fixture
+def start_at(signing_key: SigningKey, answer_seconds: float) -> StartAt:
     def at(dsn: str) -> Start:
         @asynccontextmanager
         async def run(settings: Settings) -> AsyncIterator[Billing]:
             kubernetes = await configuration(settings)
             ring = KeyRing.open(settings) if settings.license_private_key_path else KeyRing([signing_key])
-            app: Starlette = create_app(settings, dsn=dsn, signing_keys=ring, kubernetes=kubernetes)
+            app: Starlette = create_app(
+                settings, dsn=dsn, signing_keys=ring, kubernetes=kubernetes, answer_seconds=answer_seconds
+            )
             async with app.router.lifespan_context(app):
                 transport = httpx.ASGITransport(app=app)
                 async with httpx.AsyncClient(transport=transport, base_url="https://billing.test") as client:
@@ -120,6 +152,20 @@ async def billing(start: Start, settings: Settings) -> AsyncIterator[Billing]:
     """The app without a cluster."""
     async with start(settings) as running:
         yield running
+
+
+@pytest.fixture
+def verified(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """For each password that is really verified, the cost of that: nearly all the time that a login takes."""
+    costs: list[bytes] = []
+    verify = bcrypt.checkpw
+
+    def check(password: bytes, password_hash: bytes) -> bool:
+        costs.append(password_hash[:7])
+        return verify(password, password_hash)
+
+    monkeypatch.setattr(bcrypt, "checkpw", check)
+    return costs
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from aiohttp import web
 
 _PATH = "/apis/iotistic.cloud/v1alpha1/customerinstances"
 _CONFIG_MAPS = "/api/v1/namespaces/{namespace}/configmaps/{name}"
+_KEYS = "iotistic-system/license-jwks"
 TOKEN = "fake-service-account-token"
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -44,8 +45,10 @@ class FakeKubernetes:
 
     def __init__(self) -> None:
         self.shown = []
-        #: Data of the ConfigMaps by namespace/name; there is one that the billing API may write.
-        self.config_maps: dict[str, dict[str, str]] = {"iotistic-system/license-jwks": {}}
+        #: Data of the ConfigMaps by namespace/name; there is one that the billing API may read and write.
+        self.config_maps: dict[str, dict[str, str]] = {_KEYS: {}}
+        #: How often it was read and written.
+        self.config_map_reads = self.config_map_writes = 0
         self.objects: dict[str, dict[str, Any]] = {}
         self.applies: list[str] = []
         self.requests: list[tuple[str, str, str]] = []
@@ -69,6 +72,7 @@ class FakeKubernetes:
         app = web.Application(middlewares=[self._at_the_door])
         app.router.add_get(_PATH, self._list_or_watch)
         app.router.add_patch(_PATH + "/{name}", self._apply)
+        app.router.add_get(_CONFIG_MAPS, self._read_config_map)
         app.router.add_patch(_CONFIG_MAPS, self._apply_config_map)
         self._stopping = False
         self._runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=1)
@@ -147,15 +151,26 @@ class FakeKubernetes:
             return web.json_response({"kind": "Status", "code": 401, "message": "Unauthorized"}, status=401)
         return await handler(request)
 
+    async def _read_config_map(self, request: web.Request) -> web.Response:
+        name = "{namespace}/{name}".format(**request.match_info)
+        if name != _KEYS:
+            return _forbidden(name, "get")
+        async with self._changed:
+            self.config_map_reads += 1
+            self._changed.notify_all()
+        if name not in self.config_maps:
+            return web.json_response({"kind": "Status", "code": 404, "message": "not found"}, status=404)
+        return web.json_response({"kind": "ConfigMap", "data": self.config_maps[name]})
+
     async def _apply_config_map(self, request: web.Request) -> web.Response:
         name = "{namespace}/{name}".format(**request.match_info)
-        if name not in self.config_maps:
-            message = f'configmaps "{name}" is forbidden: cannot create resource "configmaps"'
-            return web.json_response({"kind": "Status", "code": 403, "message": message}, status=403)
+        if name != _KEYS:
+            return _forbidden(name, "create")
         async with self._changed:
             self.config_maps[name] = yaml.safe_load(await request.text())["data"]
+            self.config_map_writes += 1
             self._changed.notify_all()
-        return web.json_response({"kind": "ConfigMap"})
+        return web.json_response({"kind": "ConfigMap", "data": self.config_maps[name]})
 
     async def _apply(self, request: web.Request) -> web.Response:
         name = request.match_info["name"]
@@ -213,3 +228,8 @@ class FakeKubernetes:
                 await response.write(json.dumps(event).encode() + b"\n")
             version = news[-1][0]
         return response
+
+
+def _forbidden(name: str, verb: str) -> web.Response:
+    message = f'configmaps "{name}" is forbidden: cannot {verb} resource "configmaps"'
+    return web.json_response({"kind": "Status", "code": 403, "message": message}, status=403)

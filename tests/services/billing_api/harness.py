@@ -1,13 +1,11 @@
 """What the tests of the app say in one line."""
 
-import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import httpx
-import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.applications import Starlette
 
@@ -94,10 +92,3 @@ def sum_of(metrics: str, name: str, **labels: str) -> float:
         for sample in family.samples
         if sample.name == name and sample.labels.items() >= labels.items()
     )
-
-
-def pass_time(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
-    """Let the clock of this event loop jump ahead: whatever sleeps for less wakes up at its next turn."""
-    loop = asyncio.get_running_loop()
-    now = loop.time
-    monkeypatch.setattr(loop, "time", lambda: now() + seconds)

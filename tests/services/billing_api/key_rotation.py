@@ -23,6 +23,8 @@ from customer_operator.licensing.token import Entitlement, verify
 from tests.services.billing_api.harness import Billing
 from tests.support.billing import instance_name
 
+#: Seconds from a key's publication to its first signature.
+OVERLAP = 3600.0
 ISSUER = "https://billing.iotistic.cloud"
 NOW = datetime.now(UTC).replace(microsecond=0)
 TOMORROW = NOW + timedelta(days=1)
@@ -71,6 +73,10 @@ class ConfigMaps:
 
     held: dict[tuple[str, str], dict[str, str]] = field(default_factory=dict)
     failure: Exception | None = None
+
+    async def config_map(self, namespace: str, name: str) -> Mapping[str, str] | None:
+        """Read one."""
+        return self.held.get((namespace, name))
 
     async def apply_config_map(self, namespace: str, name: str, data: Mapping[str, str]) -> None:
         """Write one."""

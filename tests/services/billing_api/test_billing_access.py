@@ -26,6 +26,10 @@ _PUBLIC = {
 }
 
 
+#: What a session may call that a logout has ended; by hand as well.
+_TO_REPEAT = {"POST /api/customers/logout"}
+
+
 async def _call(billing: Billing, route: Route, customer_id: str, headers: dict[str, str]) -> httpx.Response:
     return await billing.client.request(route.method, route.path.format(customer_id=customer_id), headers=headers)
 
@@ -47,6 +51,14 @@ async def test_with_an_expired_session_nothing_opens(billing: Billing, route: Ro
     query("UPDATE sessions SET expires_at = now()")
     response = await _call(billing, route, john["customer"]["customer_id"], session_of(john))
     assert (response.status_code, response.json()["errors"][0]["detail"]) == (401, "the session has ended")
+
+
+@_guarded
+async def test_with_a_session_that_was_ended_nothing_opens_but_to_end_it_again(billing: Billing, route: Route) -> None:
+    john = await billing.new_customer()
+    ended = await billing.client.post("/api/customers/logout", headers=session_of(john))
+    again = await _call(billing, route, john["customer"]["customer_id"], session_of(john))
+    assert (ended.status_code, again.status_code) == (204, 204 if f"{route.method} {route.path}" in _TO_REPEAT else 401)
 
 
 @_guarded

@@ -321,13 +321,17 @@ async def test_what_something_else_answers_is_an_outage(
         with pytest.raises(ClusterUnavailable):
             await client.apply(ORDER)
         with pytest.raises(ClusterUnavailable):
+            await client.apply_config_map("iotistic-system", "license-jwks", {})
+        with pytest.raises(ClusterUnavailable):
+            await client.config_map("iotistic-system", "license-jwks")
+        with pytest.raises(ClusterUnavailable):
             _ = [page async for page in client.pages()]
         with pytest.raises(ClusterUnavailable):
             async with client.watch("1") as events:
                 _ = [event async for event in events]
 
 
-async def test_the_license_keys_are_written_into_their_config_map_and_a_missing_one_is_an_outage(
+async def test_the_license_keys_are_written_into_their_config_map_and_into_no_other(
     connect: Connect, kubernetes: FakeKubernetes
 ) -> None:
     async with connect(token="t") as client:

@@ -5,10 +5,12 @@ import json
 from typing import Any
 from urllib.parse import urlsplit
 
+import pytest
 from jsonschema import Draft202012Validator
 from starlette.types import Message
 
 from billing_api.http.docs import OpenApi
+from billing_api.kube.subscriptions import Subscription, Subscriptions
 from tests.services.billing_api.harness import Billing
 from tests.support.billing import session_of
 
@@ -68,9 +70,23 @@ async def test_a_stream_begins_with_the_deployment_status_as_it_is_documented(bi
     assert list(Draft202012Validator(with_components).iter_errors(told)) == []
 
 
-async def test_a_stream_whose_reader_is_gone_does_not_count_any_more(billing: Billing) -> None:
+async def test_a_stream_whose_reader_is_gone_does_not_count_any_more(
+    billing: Billing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subscriptions = billing.services.get(Subscriptions)
+    opened: list[Subscription] = []
+    usual = subscriptions.open
+
+    def keep(customer_id: str, *, network: str) -> Subscription:
+        # Else one that nobody has closed would not count either, as soon as nobody refers to it.
+        opened.append(usual(customer_id, network=network))
+        return opened[-1]
+
+    monkeypatch.setattr(subscriptions, "open", keep)
     john = await billing.new_customer()
     url = john["deployment"]["check_status_url"].replace("/status", "/events")
     for _ in range(_MANY):
         _, event = await _first_event(billing, url, session_of(john))
         assert event.startswith("data: ")
+    assert [each.network for each in opened] == ["203.0.113.0/24"] * _MANY
+    assert await billing.count("billing_event_streams") == 0

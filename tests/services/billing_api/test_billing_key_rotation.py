@@ -3,45 +3,29 @@
 import asyncio
 from pathlib import Path
 
-import jwt
 import pytest
 
 from billing_api.db import outbox, signing_keys
 from billing_api.db.pool import Database
-from billing_api.errors import ClusterRejected, ClusterUnavailable, Postponed, Refused, SettingsError, WatchExpired
+from billing_api.errors import (
+    CommandRefused,
+    SettingsError,
+)
 from billing_api.licensing import commands
 from billing_api.licensing.keys import KeyRing
-from billing_api.licensing.publication import ConfigMapPublication, Publication, admit
+from billing_api.licensing.publication import admit
 from billing_api.settings import Settings
 from customer_operator.licensing.keys import KeySet, parse_jwks
-from tests.services.billing_api.fake_kubernetes import FakeKubernetes
 from tests.services.billing_api.harness import Query, Start, changed
-from tests.services.billing_api.key_rotation import ConfigMaps, Jobs, key, kid_of, publication_of, put, verified
-from tests.support.billing import instance_name, session_of
-
-_OVERLAP = 3600.0
-
-
-@pytest.fixture
-def keys(tmp_path: Path) -> Path:
-    """A folder with one key, as a Secret would be mounted."""
-    put(tmp_path / "keys", "old")
-    return tmp_path / "keys"
-
-
-@pytest.fixture
-def replicas(settings: Settings, keys: Path, tmp_path: Path) -> tuple[Settings, Settings]:
-    """Two processes that share database, keys and secrets, each with a folder of its own."""
-    (tmp_path / "one").mkdir()
-    (tmp_path / "two").mkdir()
-    common = changed(
-        settings,
-        license_private_key_path=keys,
-        license_key_overlap=_OVERLAP,
-        session_secret="s" * 32,
-        idempotency_secret="i" * 32,
-    )
-    return changed(common, data_dir=tmp_path / "one"), changed(common, data_dir=tmp_path / "two")
+from tests.services.billing_api.key_rotation import (
+    OVERLAP,
+    key,
+    kid_of,
+    publication_of,
+    put,
+    verified,
+)
+from tests.support.billing import session_of
 
 
 async def test_a_rotation_seen_by_two_replicas_costs_no_license_its_reader(
@@ -58,7 +42,7 @@ async def test_a_rotation_seen_by_two_replicas_costs_no_license_its_reader(
         # The hour passes.
         query("UPDATE signing_keys SET signs_from = now() WHERE kid = %s", key("new").kid)
         signups += [await one.new_customer("three@example.com"), await two.new_customer("four@example.com")]
-        assert rows[-1]["overlap"].total_seconds() == _OVERLAP
+        assert rows[-1]["overlap"].total_seconds() == OVERLAP
         assert [kid_of(signup) for signup in signups] == [key("old").kid] * 3 + [key("new").kid] * 2
         for signup in signups:
             assert [found.plan for found in verified(signup, *readers)] == ["trial", "trial"]
@@ -149,6 +133,71 @@ async def test_a_start_with_the_new_key_alone_is_refused_and_publishes_it_throug
         await admit(database, alone)
 
 
+async def test_a_key_whose_rotation_is_over_is_not_counted_on_any_more(
+    start: Start, replicas: tuple[Settings, Settings], keys: Path, database: Database, query: Query
+) -> None:
+    async with start(replicas[0]) as billing:
+        put(keys, "new")
+        await publication_of(billing).refresh()
+        query("UPDATE signing_keys SET signs_from = now() WHERE kid = %s", key("new").kid)
+        (keys / "old.pem").unlink()
+        await publication_of(billing).refresh()
+        _later(query)
+        await publication_of(billing).refresh()
+        assert f"{key('old').kid}  could sign, but no process holds it" in await commands.list_keys(database)
+        with pytest.raises(CommandRefused, match="is the only key that may sign and that a process holds"):
+            await commands.revoke(database, key("new").kid, add=outbox.add, anyway=False)
+        await commands.revoke(database, key("new").kid, add=outbox.add, anyway=True)
+    # Nobody has to revoke the one of long ago before a new key is taken.
+    await admit(database, KeyRing([key("third")]))
+
+
+async def test_a_key_that_another_replica_holds_is_counted_on(
+    start: Start, replicas: tuple[Settings, Settings], keys: Path, tmp_path: Path, database: Database, query: Query
+) -> None:
+    put(tmp_path / "other", "old")
+    other = changed(replicas[1], license_private_key_path=tmp_path / "other")
+    put(keys, "new")
+    async with start(replicas[0]) as one, start(other) as two:
+        query("UPDATE signing_keys SET signs_from = now() WHERE kid = %s", key("new").kid)
+        (keys / "old.pem").unlink()
+        await publication_of(one).refresh()
+        _later(query)
+        await publication_of(two).refresh()
+        await publication_of(one).refresh()
+        await commands.revoke(database, key("new").kid, add=outbox.add, anyway=False)
+
+
+async def test_no_key_is_lost_while_all_processes_are_stopped(
+    start: Start, replicas: tuple[Settings, Settings], keys: Path, database: Database, query: Query
+) -> None:
+    async with start(replicas[0]):
+        pass
+    _later(query)
+    for _ in range(2):
+        with pytest.raises(SettingsError, match=f"the key that signs now, {key('old').kid}, is missing"):
+            await admit(database, KeyRing([key("new")]))
+
+
+def _later(query: Query) -> None:
+    """Let an hour pass since keys were held."""
+    query("UPDATE signing_keys SET held_at = held_at - interval '1 hour'")
+
+
+async def test_who_says_that_it_holds_a_key_and_who_signs_with_it_do_not_wait_for_each_other(
+    database: Database, query: Query
+) -> None:
+    kids = [key("old").kid]
+    await admit(database, KeyRing([key("old")]))
+    async with database.transaction() as signing, database.transaction() as holding:
+        assert await signing_keys.choose(signing, kids) == kids[0]
+        await signing_keys.hold(holding, kids)
+        async with database.transaction() as later:
+            assert await signing_keys.choose(later, kids) == kids[0]
+            await signing_keys.hold(later, kids)
+    assert query("SELECT held_at IS NOT NULL AS held FROM signing_keys") == [{"held": True}]
+
+
 async def test_while_no_key_may_sign_signups_are_503_with_the_time_to_wait_and_leave_nothing(
     start: Start, replicas: tuple[Settings, Settings], keys: Path, query: Query
 ) -> None:
@@ -165,109 +214,3 @@ async def test_while_no_key_may_sign_signups_are_503_with_the_time_to_wait_and_l
     assert (pending.status_code, revoked.status_code) == (503, 503)
     assert 90 <= int(pending.headers["retry-after"]) <= 100
     assert "retry-after" in revoked.headers
-
-
-async def test_a_key_that_is_revoked_leaves_every_publication(
-    start: Start, replicas: tuple[Settings, Settings], keys: Path, query: Query
-) -> None:
-    put(keys, "new")
-    async with start(replicas[0]) as billing:
-        assert set(parse_jwks((replicas[0].data_dir / "jwks.json").read_text())) == {key("old").kid, key("new").kid}
-        query("UPDATE signing_keys SET revoked_at = now() WHERE kid = %s", key("old").kid)
-        await publication_of(billing).refresh()
-        response = await billing.client.get("/.well-known/jwks.json")
-        assert response.json() == {"keys": [key("new").jwk]}
-        assert response.headers["cache-control"] == "public, max-age=300"
-        assert set(parse_jwks((replicas[0].data_dir / "jwks.json").read_text())) == {key("new").kid}
-
-
-async def test_caches_let_go_of_the_keys_before_a_new_one_signs(start: Start, settings: Settings) -> None:
-    async with start(changed(settings, license_key_overlap=100)) as billing:
-        response = await billing.client.get("/.well-known/jwks.json")
-    assert response.headers["cache-control"] == "public, max-age=50"
-
-
-async def test_with_a_cluster_a_key_counts_as_published_when_the_config_map_has_it(
-    database: Database, replicas: tuple[Settings, Settings], query: Query
-) -> None:
-    jobs, cluster, settings = Jobs(), ConfigMaps(), replicas[0]
-    await admit(database, KeyRing([key("old")]))
-    published = Publication(database, KeyRing([key("old"), key("new")]), settings=settings, add=jobs.add)
-    handler = ConfigMapPublication(database, cluster, settings=settings)
-    await published.start()
-    for failure, told in (
-        (ClusterUnavailable("away"), ClusterUnavailable),
-        (WatchExpired("gone"), Postponed),
-        (ClusterRejected("not that name"), Refused),
-    ):
-        cluster.failure = failure
-        with pytest.raises(told, match=str(failure)):
-            await handler.handle(None)
-    assert query("SELECT kid FROM signing_keys WHERE published_at IS NOT NULL") == []
-    cluster.failure = None
-    assert await handler.handle(None) == {"keys": [key("old").kid, key("new").kid]}
-    held = cluster.held["iotistic-system", "license-jwks"]["jwks.json"]
-    rows = query("SELECT kid, signs_from - published_at AS overlap FROM signing_keys ORDER BY created_at")
-    assert set(parse_jwks(held)) == {key("old").kid, key("new").kid}
-    assert rows[0]["overlap"].total_seconds() <= 0
-    assert rows[1]["overlap"].total_seconds() == _OVERLAP
-
-
-async def test_the_config_map_is_written_at_the_start_and_whenever_the_set_changes(
-    database: Database, replicas: tuple[Settings, Settings], keys: Path
-) -> None:
-    jobs = Jobs()
-    published = Publication(database, KeyRing.open(replicas[0]), settings=replicas[0], add=jobs.add)
-    job: tuple[str, str, dict[str, object]] = ("jwks.publish", "jwks", {})
-    await published.start()
-    await published.refresh()
-    assert jobs.added == [job]
-    put(keys, "new")
-    await published.refresh()
-    await published.refresh()
-    assert jobs.added == [job] * 2
-    async with database.transaction() as connection:
-        assert await signing_keys.revoke(connection, key("old").kid)
-    await published.refresh()
-    assert jobs.added == [job] * 3
-
-
-async def test_a_leaked_key_is_out_of_the_cluster_with_all_it_has_signed(
-    start: Start,
-    replicas: tuple[Settings, Settings],
-    keys: Path,
-    database: Database,
-    query: Query,
-    kubernetes: FakeKubernetes,
-    tmp_path: Path,
-) -> None:
-    config = kubernetes.write_kubeconfig(tmp_path / "kubeconfig")
-    settings = changed(replicas[0], kubeconfig=config, license_key_overlap=1)
-    async with start(settings) as billing:
-        name = instance_name(await billing.new_customer())
-        await kubernetes.wait_for(lambda: name in kubernetes.objects)
-        put(keys, "new")
-        await kubernetes.wait_for(lambda: _in_config_map(kubernetes) == {key("old").kid, key("new").kid})
-        async with asyncio.timeout(60):
-            number = 0
-            while kid_of(await billing.new_customer(f"c{number}@example.com")) == key("old").kid:
-                number += 1
-        told = await commands.revoke(database, key("old").kid, add=outbox.add, anyway=False)
-        await kubernetes.wait_for(lambda: _in_config_map(kubernetes) == {key("new").kid})
-        await kubernetes.wait_for(lambda: _signers(kubernetes) == {key("new").kid})
-    assert "is revoked" in told
-    assert query("SELECT DISTINCT state FROM outbox WHERE kind = 'license.renew'") == [{"state": "done"}]
-    assert query(
-        "SELECT kid FROM licenses AS l WHERE sequence = (SELECT max(sequence) FROM licenses AS newer "
-        "WHERE newer.customer_id = l.customer_id) GROUP BY kid"
-    ) == [{"kid": key("new").kid}]
-
-
-def _in_config_map(kubernetes: FakeKubernetes) -> set[str]:
-    text = kubernetes.config_maps["iotistic-system/license-jwks"].get("jwks.json")
-    return set(parse_jwks(text)) if text else set()
-
-
-def _signers(kubernetes: FakeKubernetes) -> set[str]:
-    licenses = [held["spec"]["license"]["key"] for held in kubernetes.objects.values()]
-    return {str(jwt.get_unverified_header(license)["kid"]) for license in licenses}

@@ -4,18 +4,14 @@ import asyncio
 
 import psycopg
 import pytest
-from prometheus_client import CollectorRegistry
 
 from billing_api.db import housekeeping
-from billing_api.db.pool import Database
+from billing_api.db.pool import ANSWER_SECONDS, Database
 from billing_api.licensing.keys import SigningKey
-from billing_api.metrics import Metrics
 from billing_api.settings import Settings
-from billing_api.tasks import Supervisor
 from tests.services.billing_api.fake_kubernetes import FakeKubernetes
 from tests.services.billing_api.harness import Billing, Query, Start
 from tests.support.billing import instance_name
-from tests.support.waiting import eventually
 
 
 async def test_a_running_process_is_alive_and_ready(billing: Billing) -> None:
@@ -23,8 +19,37 @@ async def test_a_running_process_is_alive_and_ready(billing: Billing) -> None:
     assert (live.status_code, live.json()) == (200, {"status": "alive"})
     assert (ready.status_code, ready.json()) == (
         200,
-        {"status": "ready", "database": "connected", "kubernetes": "not configured"},
+        {"status": "ready", "database": "connected", "kubernetes": "not configured", "outbox_refused": 0},
     )
+
+
+async def test_readiness_tells_how_much_was_refused_for_good_and_does_not_mind(billing: Billing, query: Query) -> None:
+    for email in ("john@example.com", "jane@example.com", "jim@example.com"):
+        await billing.new_customer(email)
+    query("UPDATE outbox SET state = 'refused' WHERE id <> (SELECT min(id) FROM outbox)")
+    ready = await billing.client.get("/health/ready")
+    assert (ready.status_code, ready.json()["outbox_refused"]) == (200, 2)
+
+
+async def test_a_server_that_takes_no_writes_is_not_ready_until_another_does(
+    billing: Billing, dsn: str, postgres: str
+) -> None:
+    database = psycopg.conninfo.conninfo_to_dict(dsn)["dbname"]
+    with psycopg.connect(postgres, autocommit=True) as admin:
+        admin.execute(f"ALTER DATABASE {database} SET default_transaction_read_only = on")
+        # As after a failover: connections are made anew, and find a standby.
+        admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [database])
+        ready, live = await billing.client.get("/health/ready"), await billing.client.get("/health/live")
+        signup = await billing.sign_up()
+        admin.execute(f"ALTER DATABASE {database} RESET default_transaction_read_only")
+    assert (ready.status_code, live.status_code, signup.status_code) == (503, 200, 503)
+    for answer in (ready, signup):
+        assert answer.json()["detail"].startswith("The database takes no writes at the moment; try again shortly")
+        assert answer.headers["retry-after"] == "5"
+    # Nobody has ended the connections that found it: each is given up by the one who finds that it takes no writes.
+    async with asyncio.timeout(60):
+        while (await billing.client.get("/health/ready")).status_code != 200:
+            pass
 
 
 async def test_readiness_tells_of_kubernetes_but_does_not_need_it(
@@ -38,6 +63,7 @@ async def test_readiness_tells_of_kubernetes_but_does_not_need_it(
         assert (await billing.until_kubernetes_is("connected")).status_code == 200
 
 
+@pytest.mark.parametrize("answer_seconds", [ANSWER_SECONDS])
 async def test_without_the_database_the_process_is_alive_but_not_ready_and_says_so_at_once(
     billing: Billing, dsn: str, postgres: str
 ) -> None:
@@ -67,25 +93,6 @@ async def test_an_instance_that_cannot_be_read_leaves_the_process_alive_and_its_
                 pass
         response = await billing.client.get("/health/live")
     assert response.status_code == 200
-
-
-async def test_a_background_task_that_keeps_failing_makes_the_process_not_alive(
-    billing: Billing, caplog: pytest.LogCaptureFixture
-) -> None:
-    async def fail() -> None:
-        raise ValueError("a defect")
-
-    tasks, usual = Supervisor(Metrics(CollectorRegistry()), first=0.001, longest=0.01), billing.services.get(Supervisor)
-    billing.services._things[Supervisor] = tasks
-    async with tasks:
-        tasks.start("digging", fail)
-        await eventually(lambda: bool(tasks.hopeless))
-        response = await billing.client.get("/health/live")
-    billing.services._things[Supervisor] = usual
-    assert response.status_code == 503
-    assert "digging" in response.json()["detail"]
-    assert "The background task digging has failed" in caplog.text
-    assert (await billing.client.get("/health/live")).status_code == 200
 
 
 async def test_metrics_count_what_happened(billing: Billing) -> None:

@@ -10,8 +10,9 @@ import pytest
 from billing_api.licensing import publication
 from billing_api.settings import Settings
 from tests.services.billing_api.fake_kubernetes import TOKEN, FakeKubernetes
-from tests.services.billing_api.harness import Billing, Query, Start, changed, pass_time
+from tests.services.billing_api.harness import Billing, Query, Start, changed
 from tests.support.billing import billing_process, instance_name, replica_environment
+from tests.support.clocks import pass_time
 from tests.support.waiting import eventually
 
 #: The license keys are published through the outbox, too.

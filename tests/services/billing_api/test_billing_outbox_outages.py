@@ -100,7 +100,7 @@ async def test_while_the_server_takes_no_writes_the_worker_waits_and_then_goes_o
     await add(database, "a")
     await server.take_no_writes()
     async with Replica(database, {"dig": _dig}, settings).running() as replica:
-        await eventually(lambda: "The outbox waits for the database: PostgreSQL: ReadOnlySql" in caplog.text)
+        await eventually(lambda: "The outbox waits for the database: PostgreSQL is read-only" in caplog.text)
         assert states(query) == ["pending"]
         await server.take_writes()
         await eventually(lambda: states(query) == ["done"])

@@ -93,6 +93,17 @@ async def test_bad_settings_end_it_with_their_names_and_status_78(tmp_path: Path
         assert await process.child.wait() == 78
 
 
+@pytest.mark.parametrize("path", ["file/below", "file", "/proc/self/fdinfo"])
+async def test_a_data_folder_that_cannot_be_made_or_written_is_told_in_a_line_with_the_cure(
+    path: str, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("mine")
+    async with billing_process({"DATA_DIR": str(tmp_path / path)}) as process:
+        await process.until(f"^DATA_DIR: {tmp_path / path} cannot be used as a folder of our own .*; make it, owned by")
+        assert await process.ended() == 78
+    assert "Traceback" not in process.log
+
+
 async def test_with_a_database_for_several_what_they_must_share_is_asked_for_all_at_once(
     dsn: str, tmp_path: Path
 ) -> None:

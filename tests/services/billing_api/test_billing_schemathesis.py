@@ -1,7 +1,7 @@
 """The whole surface as schemathesis sees it: whatever is sent, no answer is 5xx, and none is undocumented."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
 import hypothesis
@@ -47,6 +47,8 @@ _SETTINGS = hypothesis.settings(
     database=None,
     suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture, hypothesis.HealthCheck.too_slow],
 )
+#: Where the document says no bound: much more than anybody would take for one, and less than a body may have.
+_LONGEST = 2**15
 _HOST = "http://testserver"
 _numbers = itertools.count()
 
@@ -74,3 +76,50 @@ def test_nor_is_one_to_a_customer(case: schemathesis.Case[Any], client: Any) -> 
         case.path_parameters["customer_id"] = signup["customer"]["customer_id"]
     response = case.call_and_validate(base_url=_HOST, session=client, headers=session_of(signup), checks=_CHECKED)
     assert response.status_code in {200, 204, 405}
+
+
+def _strings() -> Iterator[tuple[str, str, str]]:
+    """Yield method, path and name of each string that a body in JSON may hold."""
+    for path, operations in schema.raw_schema["paths"].items():
+        for method, operation in operations.items():
+            body = operation.get("requestBody", {}).get("content", {}).get("application/json")
+            if body is not None:
+                for name in _properties(body):
+                    yield method.upper(), path, name
+
+
+def _properties(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the schemas of a body's strings by their names."""
+    model = schema.raw_schema["components"]["schemas"][body["schema"]["$ref"].rpartition("/")[2]]
+    kinds = {name: [item, *item.get("anyOf", ())] for name, item in model["properties"].items()}
+    found = {name: [kind for kind in of if kind.get("type") == "string"] for name, of in kinds.items()}
+    return {name: {**kinds[name][0], **strings[0]} for name, strings in found.items() if strings}
+
+
+def _lengths(item: Mapping[str, Any]) -> list[int]:
+    """Return lengths up to the longest that is allowed, each twice the one before, and the two ends."""
+    first, last = item.get("minLength", 0), item.get("maxLength", _LONGEST)
+    return sorted({first, last, *(length for length in (2**n for n in range(20)) if first < length < last)})
+
+
+def _text(length: int, *, item: Mapping[str, Any]) -> str:
+    if item.get("format") != "email":
+        return "x" * length
+    # RFC 1035 section 2.3.4: a label has at most 63 octets.
+    domain = "".join("." if place % 64 == 63 else "x" for place in range(length - len("x@.io")))
+    return f"x@{domain}.io"[:length]
+
+
+@pytest.mark.parametrize(("method", "path", "name"), list(_strings()))
+def test_a_string_of_any_length_that_fits_is_no_defect(method: str, path: str, name: str, client: Any) -> None:
+    """Strings that are generated are short, and those without a bound nearly always."""
+    operation = schema[path][method]
+    body = operation.definition.raw["requestBody"]["content"]["application/json"]
+    properties = _properties(body)
+    usual = {other: item["examples"][0] for other, item in properties.items()}
+    for length in _lengths(properties[name]):
+        fresh = {"email": f"s{next(_numbers)}@example.com"} if "email" in properties else {}
+        case = operation.Case(
+            body={**usual, **fresh, name: _text(length, item=properties[name])}, media_type="application/json"
+        )
+        case.call_and_validate(base_url=_HOST, session=client, checks=_CHECKED)

@@ -13,7 +13,14 @@ import pytest
 import yaml
 
 from hack.processes import ProcessIdentity, identify
-from tests.support.billing import PASSWORD, BillingProcess, billing_process, replica_environment, signup_body
+from tests.support.billing import (
+    PASSWORD,
+    BillingProcess,
+    billing_process,
+    built_in_server,
+    replica_environment,
+    signup_body,
+)
 from tests.support.raw_http import READY, connections, post
 
 # terminationGracePeriodSeconds of a pod, unless it says otherwise.
@@ -124,6 +131,31 @@ async def test_with_a_hanging_database_it_ends_in_time(folder: Path) -> None:
         assert (await one.answer()).status == 503
     assert status == 0
     assert PASSWORD not in process.log
+
+
+async def test_a_stop_goes_on_step_by_step_when_the_database_is_lost_meanwhile(folder: Path) -> None:
+    async with (
+        billing_process({"DATA_DIR": str(folder)}) as process,
+        await process.client() as client,
+        connections(client.base_url, 1) as (half,),
+    ):
+        # Keeps the process for ten seconds; in the log is the fourth of five tries, of which the last two take five.
+        await half.send(post("/api/customers/login", b"{", length=99))
+        (folder / "postgres" / "global" / "pg_control").unlink()
+        built_in_server(folder).send_signal(signal.SIGKILL)
+        await process.logged("(?s)" + 4 * "does not start.*")
+        process.child.send_signal(signal.SIGTERM)
+        assert await process.ended() == 69
+    steps = [
+        "Stopping: /health/ready",
+        "does not come back",
+        "are told to come again: 503",
+        "The application has ended",
+    ]
+    found = [process.log.find(step) for step in steps]
+    assert -1 not in found, process.log
+    assert found == sorted(found)
+    assert "Traceback" not in process.log
 
 
 @contextmanager

@@ -234,7 +234,7 @@ async def test_a_subscriber_hears_of_its_customer_and_of_nobody_else(
 ) -> None:
     await watching.order("c1", "cust-1")
     await watching.order("c2", "cust-2")
-    one, two = watching.subscriptions.open("cust-1"), watching.subscriptions.open("cust-2")
+    one, two = (watching.subscriptions.open(name, network="") for name in ("cust-1", "cust-2"))
     await anext(one)
     await anext(two)
     waiting_one, waiting_two = asyncio.ensure_future(anext(one)), asyncio.ensure_future(anext(two))
@@ -251,7 +251,7 @@ async def test_a_slow_subscriber_is_told_once_of_any_number_of_changes(
     watching: Watching, kubernetes: FakeKubernetes
 ) -> None:
     await watching.order("c1", "cust-1")
-    subscription = watching.subscriptions.open("cust-1")
+    subscription = watching.subscriptions.open("cust-1", network="")
     for progress in range(1, 101):
         await kubernetes.set_status("c1", progress=progress)
     await until(lambda: watching.progress("c1", "cust-1") == 100)
@@ -265,7 +265,7 @@ async def test_a_slow_subscriber_is_told_once_of_any_number_of_changes(
 
 
 async def test_shutdown_ends_all_subscriptions_and_takes_no_more(watching: Watching) -> None:
-    subscriptions = [watching.subscriptions.open(f"cust-{number}") for number in range(3)]
+    subscriptions = [watching.subscriptions.open(f"cust-{number}", network="") for number in range(3)]
     waiting = []
     for subscription in subscriptions:
         await anext(subscription)
@@ -274,28 +274,28 @@ async def test_shutdown_ends_all_subscriptions_and_takes_no_more(watching: Watch
     async with asyncio.timeout(30):
         assert await asyncio.gather(*waiting) == 3 * ["ended"]
     with pytest.raises(ServiceUnavailable):
-        watching.subscriptions.open("cust-1")
+        watching.subscriptions.open("cust-1", network="")
 
 
 async def test_a_customer_may_have_eight_and_those_that_were_closed_or_dropped_do_not_count(
     watching: Watching,
 ) -> None:
-    kept = [watching.subscriptions.open("cust-1") for _ in range(8)]
+    kept = [watching.subscriptions.open("cust-1", network="") for _ in range(8)]
     with pytest.raises(TooManyStreams) as caught:
-        watching.subscriptions.open("cust-1")
+        watching.subscriptions.open("cust-1", network="")
     assert caught.value.headers == {"Retry-After": "60"}
-    other = watching.subscriptions.open("cust-2")
+    other = watching.subscriptions.open("cust-2", network="")
     assert watching.gauge("billing_event_streams") == 9
     kept[0].close()
     other.close()
-    kept.append(watching.subscriptions.open("cust-1"))
+    kept.append(watching.subscriptions.open("cust-1", network=""))
     with pytest.raises(TooManyStreams):
-        watching.subscriptions.open("cust-1")
+        watching.subscriptions.open("cust-1", network="")
     # Whoever holds one may be cancelled before the first answer, and never come to close it.
     del kept[1:]
     gc.collect()
     assert watching.gauge("billing_event_streams") == 0
-    assert watching.subscriptions.open("cust-1")
+    assert watching.subscriptions.open("cust-1", network="")
 
 
 # -- event streams ---------------------------------------------------------------------------------------------------
@@ -308,7 +308,7 @@ class Follower:
         self.progress: Progress | None = APPLIED
         self.error: Exception | None = None
         self.reads = 0
-        self.subscription = watching.subscriptions.open("cust-1")
+        self.subscription = watching.subscriptions.open("cust-1", network="")
         self.events = DeploymentEvents(
             name="c1",
             base_domain="iotistic.cloud",
@@ -481,11 +481,23 @@ async def test_a_stream_ends_at_shutdown(watching: Watching) -> None:
 
 def test_event_streams_leave_connections_for_everything_else() -> None:
     subscriptions = Subscriptions(Metrics(CollectorRegistry()), most=3)
-    held = [subscriptions.open(f"cust-{number}") for number in range(3)]
+    held = [subscriptions.open(f"cust-{number}", network="") for number in range(3)]
     with pytest.raises(ServiceUnavailable):
-        subscriptions.open("cust-of-somebody-else")
+        subscriptions.open("cust-of-somebody-else", network="")
     held[0].close()
-    assert not subscriptions.open("cust-of-somebody-else").closed
+    assert not subscriptions.open("cust-of-somebody-else", network="").closed
+
+
+def test_many_customers_of_one_network_leave_streams_to_all_others() -> None:
+    metrics = Metrics(CollectorRegistry())
+    subscriptions = Subscriptions(metrics, most=500)
+    held = [subscriptions.open(f"cust-{number // 8}", network="203.0.113.0/24") for number in range(50)]
+    with pytest.raises(TooManyStreams, match="At most 50 event streams may be open from one network"):
+        subscriptions.open("cust-of-another-trial", network="203.0.113.0/24")
+    assert metrics.registry.get_sample_value("billing_limited_total", {"name": "stream", "per": "network"}) == 1
+    assert not subscriptions.open("cust-0-elsewhere", network="198.51.100.0/24").closed
+    held[0].close()
+    assert not subscriptions.open("cust-of-somebody-else", network="203.0.113.0/24").closed
 
 
 async def test_a_watch_that_ends_as_soon_as_it_is_open_is_asked_for_ever_more_seldom() -> None:

@@ -29,14 +29,15 @@ from billing_api.http.route import Access, EventStream, Html, RawBody, Redirect,
 from billing_api.metrics import Metrics
 
 SECRET = b"s" * 32
-SESSIONS = {"john": UUID(int=1), "jane": UUID(int=2), "admin": UUID(int=3)}
+SESSIONS = {"john": UUID(int=1), "jane": UUID(int=2), "admin": UUID(int=3), "jim": UUID(int=4)}
+REVOKED = {"jim"}
 
 
 class KnownSessions:
     """A few sessions whose token is the customer's name."""
 
-    async def authenticate(self, credential: Credential) -> Caller:
-        if credential.token not in SESSIONS:
+    async def authenticate(self, credential: Credential, *, revoked: bool) -> Caller:
+        if credential.token not in SESSIONS or (credential.token in REVOKED and not revoked):
             raise unauthenticated("the session has ended")
         session_id = SESSIONS[credential.token]
         return Caller(
@@ -122,9 +123,15 @@ TABLE = (
     row("DELETE", "/notes", access=Access.CUSTOMER),
     row("GET", "/customers/{customer_id}", access=Access.OWNER),
     row("GET", "/admin", access=Access.ADMIN),
+    row("POST", "/end", access=Access.CUSTOMER, revoked_sessions=True),
     row("POST", "/raw", tell_raw, body=RAW),
     row("POST", "/form", tell_raw, body=FORM, access=Access.CUSTOMER),
-    row("POST", "/limited", body=Note, limits=(Limit(name="note", per="account", setting="password_queue"),)),
+    row(
+        "POST",
+        "/limited",
+        body=Note,
+        limits=(Limit(name="note", per="account", most=lambda settings: settings.password_queue),),
+    ),
     row("GET", "/other", tell_other),
     row("GET", "/go", go, answer=Redirect(), status=303),
     row("GET", "/page", show, answer=Html()),
@@ -175,6 +182,19 @@ def test_a_row_that_does_not_say_who_may_cannot_be_made() -> None:
 def test_a_row_for_an_owner_must_name_the_customer() -> None:
     with pytest.raises(ValueError, match="customer_id"):
         row("GET", "/mine", access=Access.OWNER)
+
+
+@pytest.mark.parametrize("access", [Access.PUBLIC, Access.OWNER, Access.ADMIN])
+def test_a_row_for_revoked_sessions_is_about_the_session_alone(access: Access) -> None:
+    with pytest.raises(ValueError, match="a revoked session opens nothing of a customer"):
+        row("GET", "/customers/{customer_id}", access=access, revoked_sessions=True)
+
+
+async def test_a_revoked_session_opens_the_rows_that_say_so_and_no_other(client: httpx.AsyncClient) -> None:
+    assert (await client.post("/end", headers=bearer("jim"))).status_code == 200
+    assert (await client.post("/end", headers=by_cookie("jim"))).status_code == 403
+    assert (await client.delete("/notes", headers=bearer("jim"))).status_code == 401
+    assert (await client.post("/end")).status_code == 401
 
 
 def test_a_method_of_a_path_has_one_row() -> None:
@@ -258,6 +278,18 @@ async def test_query_parameters_are_checked_and_typed(client: httpx.AsyncClient)
     response = await client.get("/notes?limit=700&sort=asc")
     assert response.status_code == 400
     assert [error["field"] for error in response.json()["errors"]] == ["sort", "limit"]
+
+
+async def test_a_parameter_that_a_row_does_not_know_is_refused_with_what_was_meant(client: httpx.AsyncClient) -> None:
+    response = await client.get("/notes?limt=7")
+    assert [error["detail"] for error in response.json()["errors"]] == [
+        "limt is not a known field; did you mean limit?"
+    ]
+    response = await client.post("/raw?x=1", content=b"1", headers={"Content-Type": "application/octet-stream"})
+    assert response.status_code == 400
+    assert [error["detail"] for error in response.json()["errors"]] == ["x is not a known field; known are none here"]
+    # Links to a page are counted by such.
+    assert (await client.get("/page?utm_source=letter")).status_code == 200
 
 
 async def test_a_raw_body_arrives_as_it_was_sent_within_its_own_limit(client: httpx.AsyncClient) -> None:

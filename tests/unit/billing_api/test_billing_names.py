@@ -1,6 +1,14 @@
+import time
+import unicodedata
+from collections.abc import Callable
+
 import pytest
 
 from billing_api.accounts import names
+from billing_api.accounts.passwords import MAX_BYTES
+
+#: What fits into a body of 64 KiB, and takes seconds to be put into normal form.
+_MARKS = "a" + "\u0301\u0316" * 15_500
 
 
 @pytest.mark.parametrize(
@@ -74,3 +82,31 @@ def test_no_check_repeats_what_was_sent(check: object) -> None:
     with pytest.raises(ValueError) as raised:
         check("SecurePass\ud800 and more")
     assert "SecurePass" not in str(raised.value)
+
+
+@pytest.mark.parametrize("check", [names.name, names.email, names.email_key, names.new_password])
+def test_a_long_text_is_refused_before_it_is_put_into_normal_form(check: Callable[[str], str]) -> None:
+    began = time.process_time()
+    with pytest.raises(ValueError, match="must have at most"):
+        check(_MARKS)
+    assert time.process_time() - began < 0.3
+
+
+def test_a_password_that_nobody_can_have_is_not_put_into_normal_form() -> None:
+    began = time.process_time()
+    taken = names.password(_MARKS)
+    assert time.process_time() - began < 0.3
+    assert taken == _MARKS
+
+
+def test_the_longest_password_and_name_are_taken_however_far_they_are_decomposed() -> None:
+    # A letter in four parts, which takes three bytes as a whole.
+    whole = "\u1f82"
+    parts = unicodedata.normalize("NFD", whole)
+    assert len(parts) == 4
+    for times in (1, MAX_BYTES // 3):
+        assert names.password(parts * times) == whole * times
+    assert names.new_password(parts * (MAX_BYTES // 3)) == whole * (MAX_BYTES // 3)
+    assert names.name(f"{' ' * 9_000}{parts * names.MAX_NAME} ") == whole * names.MAX_NAME
+    with pytest.raises(ValueError, match="at most 200 characters"):
+        names.name(parts * names.MAX_NAME + "a")

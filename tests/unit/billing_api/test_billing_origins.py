@@ -1,6 +1,7 @@
 import pytest
 
-from billing_api.accounts.origins import Pseudonyms, place_of
+from billing_api.accounts.origins import Pseudonyms
+from billing_api.http.places import place_of
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,6 @@
+import os
 import stat
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -13,7 +15,7 @@ from billing_api.errors import SettingsError
 from billing_api.licensing.keys import KeyFiles, KeyRing, SigningKey
 from billing_api.licensing.publication import require_usable
 from billing_api.own_secrets import OwnSecrets
-from billing_api.settings import Settings, require_shared
+from billing_api.settings import Settings
 
 NOW = datetime(2026, 8, 1, 12, tzinfo=UTC)
 
@@ -107,6 +109,22 @@ def test_a_key_that_is_replaced_while_we_run_signs_on_until_the_new_one_may(tmp_
     assert set(kids(ring)) == {key("a").kid, key("b").kid}
 
 
+def test_a_key_whose_file_is_gone_is_forgotten_once_one_that_has_a_file_signs(tmp_path: Path) -> None:
+    (tmp_path / "1.pem").write_bytes(key("a").pem())
+    ring = KeyRing.open(Settings(license_private_key_path=tmp_path))
+    (tmp_path / "1.pem").rename(tmp_path / "gone")
+    (tmp_path / "2.pem").write_bytes(key("b").pem())
+    ring.refresh()
+    ring.let_go({key("a").kid})
+    assert set(kids(ring)) == {key("a").kid, key("b").kid}
+    ring.let_go({key("a").kid, key("b").kid})
+    assert kids(ring) == [key("b").kid]
+    (tmp_path / "2.pem").unlink()
+    ring.refresh()
+    ring.let_go({key("b").kid})
+    assert kids(ring) == [key("b").kid]
+
+
 def test_a_file_that_becomes_unusable_is_reported_once_and_changes_nothing(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -121,18 +139,39 @@ def test_a_file_that_becomes_unusable_is_reported_once_and_changes_nothing(
     assert f"{path} holds no private key" in message
 
 
+def test_a_file_that_can_be_used_later_is_read_then_though_it_looks_the_same(tmp_path: Path) -> None:
+    (tmp_path / "1.pem").write_bytes(key("a").pem())
+    ring = KeyRing.open(Settings(license_private_key_path=tmp_path))
+    later, content = tmp_path / "2.pem", key("b").pem()
+    # As with rights that are missing: file, time and size are those that it has when it can be read.
+    later.write_bytes(bytes(len(content)))
+    os.utime(later, ns=(0, 0))
+    ring.refresh()
+    assert kids(ring) == [key("a").kid]
+    later.write_bytes(content)
+    os.utime(later, ns=(0, 0))
+    ring.refresh()
+    assert set(kids(ring)) == {key("a").kid, key("b").kid}
+
+
 def life(name: str, **changes: datetime | None) -> KeyLife:
     values = {"created_at": NOW, "published_at": NOW, "signs_from": NOW, "revoked_at": None, **changes}
     signing = values["revoked_at"] is None and values["signs_from"] is not None and values["signs_from"] <= NOW
-    return KeyLife(kid=name, signing=signing, **values)  # type: ignore[arg-type]
+    return KeyLife(kid=name, signing=signing, held=True, **values)  # type: ignore[arg-type]
+
+
+def not_held(name: str) -> KeyLife:
+    return replace(life(name), held=False)
 
 
 LATER = {"signs_from": NOW + timedelta(minutes=10)}
 
 
-def test_keys_of_which_one_signs_are_enough() -> None:
+def test_keys_of_which_one_signs_are_enough(caplog: pytest.LogCaptureFixture) -> None:
     require_usable([life("old"), life("new", **LATER)], ours={"old"})
     require_usable([life("old", revoked_at=NOW), life("new")], ours={"old", "new"})
+    require_usable([not_held("old"), life("new", **LATER)], ours={"old"})
+    assert caplog.messages == []
 
 
 def test_only_revoked_keys_are_refused_with_the_cure() -> None:
@@ -154,8 +193,11 @@ def test_a_new_key_without_the_one_that_signs_is_refused_with_the_cure(
     assert "billing-api keys revoke old" in str(raised.value)
 
 
-def test_a_new_key_where_no_other_signs_is_accepted_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
-    require_usable([life("old", revoked_at=NOW), life("new", **LATER)], ours={"new"})
+@pytest.mark.parametrize("old", [life("old", revoked_at=NOW), not_held("old")])
+def test_a_new_key_where_no_other_signs_is_accepted_with_a_warning(
+    old: KeyLife, caplog: pytest.LogCaptureFixture
+) -> None:
+    require_usable([old, life("new", **LATER)], ours={"new"})
     [message] = caplog.messages
     assert "No license can be signed" in message
     assert "2026-08-01T12:10:00Z" in message
@@ -185,13 +227,3 @@ def test_a_secret_in_a_file_that_holds_too_little_is_refused(tmp_path: Path) -> 
     with pytest.raises(SettingsError, match=r"SESSION_SECRET: .* fewer than 32 characters; delete it") as raised:
         OwnSecrets.load(Settings(data_dir=tmp_path))
     assert "hunter2" not in str(raised.value)
-
-
-def test_what_replicas_must_share_is_not_asked_for_with_the_built_in_database(tmp_path: Path) -> None:
-    require_shared(Settings(data_dir=tmp_path))
-    with pytest.raises(SettingsError, match=r"^SESSION_SECRET: [^\n]*$"):
-        require_shared(
-            Settings(
-                database_url="postgresql://db/billing", license_private_key_path=tmp_path, idempotency_secret="i" * 32
-            )
-        )

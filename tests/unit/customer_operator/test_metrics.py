@@ -64,3 +64,12 @@ def test_an_idle_queue_has_waited_for_nothing(registry: CollectorRegistry) -> No
     queue.add("later", Priority.RESYNC, delay=600)
 
     assert read(registry, "queue_oldest_wait_seconds") == 0
+
+
+def test_the_license_keys_are_looked_at_whenever_somebody_looks(registry: CollectorRegistry) -> None:
+    found = {"trusted": 2}
+    Metrics(registry).follow_license_keys(trusted=lambda: found["trusted"], unreadable=lambda: not found["trusted"])
+
+    assert (read(registry, "license_keys"), read(registry, "license_keys_unreadable")) == (2, 0)
+    found["trusted"] = 0
+    assert (read(registry, "license_keys"), read(registry, "license_keys_unreadable")) == (0, 1)

@@ -9,6 +9,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 from pydantic_core import PydanticUndefined
 
+from billing_api.db.migrate import MIGRATIONS
 from billing_api.metrics import ConnectionMetrics
 from billing_api.metrics import Metrics as BillingMetrics
 from billing_api.settings import Settings as BillingSettings
@@ -125,6 +126,12 @@ def test_every_reason_of_stalled_is_documented() -> None:
     failures = [retry.failure(item, instance=make_instance(), previous=previous, now=NOW) for item in errors]
     documented = re.findall(r"^\| `(\w+)` \|", section("Reasons of the condition Stalled"), re.MULTILINE)
     assert sorted(documented) == sorted({failure.reason for failure in failures} | {COMPONENT_STUCK})
+
+
+def test_every_schema_that_can_be_upgraded_is_documented_with_what_its_replicas_do() -> None:
+    *older, _newest = sorted(path.name[:4] for path in (MIGRATIONS / "versions").glob("0*.py"))
+    documented = re.findall(r"^\| `(\d+)` \|", section("Upgrading the billing API"), re.MULTILINE)
+    assert documented == older
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
