@@ -113,8 +113,8 @@ def manifests_of(tenant: Tenant, **claims: Any) -> list[Manifest]:
     """Return the API's objects with a license that has these claims beside, or instead of, the usual ones."""
     issuer = tenant.context.platform.license_issuer
     token = licenses.sign(**{"aud": licenses.AUDIENCE, "iss": issuer, **UNLIMITED, **claims})
-    platform = replace(tenant.context.platform, license_jwks=json.dumps({"keys": [licenses.jwk()]}))
-    return api.build(replace(tenant.context, license_key=token, platform=platform))
+    keys = json.dumps({"keys": [licenses.jwk()]})
+    return api.build(replace(tenant.context, license_key=token, license_jwks=keys))
 
 
 @pytest.fixture(scope="session")

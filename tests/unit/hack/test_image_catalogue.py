@@ -63,6 +63,7 @@ def test_a_containerfile_names_no_address_and_ends_as_a_user_without_privileges(
 def test_a_program_carries_its_version_into_the_address_and_the_linker_flags(name: str) -> None:
     program = read_programs({"PROMETHEUS_VERSION": "v3.99.1", "POSTGRES_EXPORTER_VERSION": "v3.99.1"})[name]
     assert program.version == "v3.99.1"
+    assert program.download is not None
     assert "/v3.99.1/" in program.download.url
     assert program.download.member is not None
     assert program.download.member.endswith(f"/{name}")
