@@ -67,6 +67,14 @@ def test_installing_again_keeps_every_secret(installed: list[Manifest], cluster:
     assert {name: api.get("Secret", name, namespace="billing") for name in SECRETS} == before
 
 
+@pytest.mark.parametrize("overlay", ["node", "production"])
+def test_an_overlay_changes_no_right_and_no_policy(cluster: LocalCluster, overlay: str) -> None:
+    """kustomize follows names: one that a Role's resourceNames share with something generated becomes another."""
+    base = yaml.safe_load_all(cluster.kubectl("kustomize", str(OVERLAYS.parent / "base")))
+    rendered = list(yaml.safe_load_all(cluster.kubectl("kustomize", str(OVERLAYS / overlay))))
+    assert [item for item in base if item not in rendered] == []
+
+
 def test_the_production_overlay_is_accepted_as_it_is(cluster: LocalCluster) -> None:
     cluster.kubectl(
         "apply",
