@@ -33,11 +33,14 @@ help: ## Show this help
 demo: setup ## Show a signup becoming a Ready customer stack; stays until Ctrl-C, with ONCE=1 until it is Ready
 	@$(PYTHON) -m hack.demo $(if $(ONCE),--once) $(SET:%=--set %)
 
+# What needs root, and images or the programs of a real node, half an hour to build, runs when it is asked for.
+HEAVY := tests/images tests/node
+
 .PHONY: test
-test: setup ## Run all the tests this machine can run, and say which it cannot; ARGS="tests/unit" for a part
+test: setup ## Run all the tests but those of images and of a real node, say which cannot run; ARGS="tests/unit" for a part
 	@.ci/system-packages --check
-	@$(if $(or $(findstring tests/node,$(ARGS)),$(if $(ARGS),,all)),$(PYTHON) -m hack.node setup)
-	@$(PYTHON) -m pytest $(ARGS)
+	@$(if $(ARGS),,echo "not run: $(HEAVY); see make images-test and make node-test")
+	@$(PYTHON) -m pytest $(or $(ARGS),$(HEAVY:%=--ignore=%))
 
 .PHONY: check
 check: environment ## Check format, style, types and architecture; runs no test
@@ -92,8 +95,13 @@ node-status: environment ## Show the components, the node and the pods of NAME=d
 	@$(PYTHON) -m hack.node status --name $(NAME)
 
 .PHONY: node-test
-node-test: ## Run the tests of pods that truly run; needs root
+node-test: setup ## Run the tests of pods that truly run; needs root
+	@$(PYTHON) -m hack.node setup
 	@$(MAKE) test ARGS="tests/node $(ARGS)"
+
+.PHONY: images-test
+images-test: ## Run the tests of what is in the images, and of what they do; needs root
+	@$(MAKE) test ARGS="tests/images $(ARGS)"
 
 .PHONY: setup
 setup: environment ## Create the virtual environment, fetch or build the programs of the local control plane

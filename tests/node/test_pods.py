@@ -1,8 +1,10 @@
 """Pods truly run: under the restrictions of a customer's namespace, found by name, with volumes, behind an Ingress."""
 
 import json
+import shutil
 import ssl
 from datetime import UTC, datetime
+from pathlib import Path
 
 import httpx
 import pytest
@@ -11,6 +13,7 @@ import yaml
 from customer_operator.credentials.certificates import create_authority, issue
 from customer_operator.naming import Manifest
 from hack.errors import ClusterError
+from hack.node.archive import Image, write_archive
 from tests.support import workloads
 from tests.support.clusters import Cluster
 from tests.support.waiting import wait_until
@@ -63,6 +66,23 @@ def test_a_name_that_is_not_of_the_cluster_does_not_exist(cluster: Cluster, name
     await_ready(cluster, namespace, "deployment/client")
     said = execute(cluster, namespace, "deployment/client", "sh", "-c", "nslookup example.test || true")
     assert "can't find example.test: NXDOMAIN" in said
+
+
+def test_an_image_is_what_its_archive_holds_and_nothing_is_fetched(
+    cluster: Cluster, namespace: str, tmp_path: Path
+) -> None:
+    (tmp_path / "message").write_text("from an archive", encoding="ascii")
+    files = {"/bin/busybox": Path(shutil.which("busybox") or ""), "/message": tmp_path / "message"}
+    image = Image("example.test/loaded:1", files=files, entrypoint=["/bin/busybox", "sleep", "3600"])
+    cluster.load_images([write_archive(image, tmp_path / "image.tar")])
+    loaded, missing = (workloads.container(f"example.test/{name}:1") for name in ("loaded", "missing"))
+    for name, main in (("loaded", loaded), ("missing", missing)):
+        del main["command"]
+        apply(cluster, namespace, workloads.deployment(name, workloads.template(name, main)))
+    await_ready(cluster, namespace, "deployment/loaded")
+    assert execute(cluster, namespace, "deployment/loaded", "/bin/busybox", "cat", "/message") == "from an archive"
+    reason = "--for=jsonpath={.status.containerStatuses[0].state.waiting.reason}=ImagePullBackOff"
+    cluster.kubectl("wait", "pods", "--selector=app=missing", "--namespace", namespace, reason, PATIENCE)
 
 
 def test_a_container_runs_as_nobody_who_could_do_harm(cluster: Cluster, namespace: str, busybox: str) -> None:
