@@ -76,7 +76,7 @@ setup: environment ## Create the virtual environment, fetch or build the program
 	@$(PYTHON) -m hack.binaries >/dev/null
 
 .PHONY: environment
-environment: # the virtual environment alone; a fifth of a second when nothing has changed
+environment: ## Create the virtual environment alone; a fifth of a second when nothing has changed
 	@$(PYTHON3) -m hack.setup
 
 .PHONY: system-packages

@@ -23,7 +23,7 @@ from billing_api.accounts.replays import Replays
 from billing_api.accounts.sessions import Sessions
 from billing_api.accounts.signup import Signups
 from billing_api.db import housekeeping, outbox
-from billing_api.db.pool import Database
+from billing_api.db.pool import ANSWER_SECONDS, Database
 from billing_api.deployments import apply
 from billing_api.deployments.apply import InstanceApplier
 from billing_api.http import dispatch, openapi, problems
@@ -61,6 +61,7 @@ def create_app(
     signing_keys: KeyRing,
     kubernetes: Configuration | None = None,
     registry: CollectorRegistry | None = None,
+    answer_seconds: float = ANSWER_SECONDS,
 ) -> Starlette:
     """Make the application; its lifespan opens and closes all that it needs.
 
@@ -70,6 +71,7 @@ def create_app(
         signing_keys: sign licenses.
         kubernetes: how to reach the cluster; None lets instances wait in the outbox.
         registry: where metrics are kept; a new one by default.
+        answer_seconds: how long the database may take for a transaction that somebody waits for.
     """
     metrics = Metrics(registry or CollectorRegistry())
 
@@ -80,7 +82,8 @@ def create_app(
             subscriptions = Subscriptions(metrics, most=max(1, settings.max_connections // 2))
             for made in (settings, metrics, Supervisor(metrics), subscriptions):
                 services.add(made)
-            services.add(await stack.enter_async_context(Database(dsn, size=settings.database_pool_size)))
+            database = Database(dsn, size=settings.database_pool_size, answer_seconds=answer_seconds)
+            services.add(await stack.enter_async_context(database))
             await _add_rooms(stack, services, signing_keys, clustered=kubernetes is not None)
             await _begin_tasks(stack, services, kubernetes)
             app.state.services = services

@@ -1,10 +1,12 @@
-"""Files written whole or not at all."""
+"""Files written whole or not at all, and the folder they are in."""
 
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from billing_api.errors import SettingsError
 
 
 def replace(path: Path, content: bytes, *, mode: int) -> None:
@@ -29,6 +31,24 @@ def create(path: Path, content: bytes, *, mode: int) -> bool:
         except FileExistsError:
             return False
         return True
+
+
+def require_usable(folder: Path) -> None:
+    """Refuse a DATA_DIR that is there and cannot be worked in.
+
+    Raises:
+        SettingsError: with the cure.
+    """
+    try:
+        missing = not folder.exists()
+        usable = missing or (folder.is_dir() and os.access(folder, os.R_OK | os.W_OK | os.X_OK))
+        why = "no folder, or no permission"
+    except OSError as error:
+        usable, why = False, error.strerror or type(error).__name__
+    if not usable:
+        raise SettingsError(
+            f"DATA_DIR: {folder} cannot be used ({why}); name the folder of the billing API, as the user that runs it"
+        )
 
 
 @contextmanager

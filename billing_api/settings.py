@@ -3,6 +3,7 @@
 Each field's variable is its name in capitals. All bad values are reported together, and no value is repeated.
 """
 
+import difflib
 import ipaddress
 import os
 import re
@@ -33,6 +34,9 @@ _COMPLAINTS: Final[Mapping[str, str]] = {
     "literal_error": "must be one of {expected}",
 }
 
+
+#: How much two names must have in common to be taken for one: DATABASE_URI and DATABASE_URL are, HOST and HOSTNAME not.
+_NEARLY: Final = 0.85
 
 #: As much as 128 bits written in hexadecimal.
 SECRET_LEAST_CHARACTERS: Final = 32
@@ -220,29 +224,56 @@ class Settings(BaseSettings):
         return {name: value for name, value in values.items() if not isinstance(value, str) or value.strip()}
 
 
-def from_environment() -> Settings:
-    """Return the settings of this process's environment; raises SettingsError, which names all that are wrong."""
-    try:
-        return Settings()
-    except ValidationError as error:
-        # Not as its cause: pydantic's own text may show values.
-        lines = [f"{str(item['loc'][0]).upper()}: {_explain(item)}" for item in error.errors(include_input=False)]
-        raise SettingsError("\n".join(lines)) from None
+def from_environment(
+    *, serving: bool = False, check_database_url: Callable[[str], None] = lambda _url: None
+) -> Settings:
+    """Return the settings of this process's environment.
 
-
-def require_shared(settings: Settings) -> None:
-    """Refuse a database that others may use, too, while a secret they must have in common is not set.
+    Args:
+        serving: refuse a database that others may use, too, while a secret they must have in common is not set.
+        check_database_url: raises SettingsError for a DATABASE_URL that cannot be used.
 
     Raises:
-        SettingsError: names all that are missing, with the cure of each.
+        SettingsError: names all that are wrong, each with its cure.
     """
-    lines = [
-        f"{name.upper()}: must be set, to the same in every replica that uses DATABASE_URL; {cure}"
-        for name, cure in _SHARED.items()
-        if not getattr(settings, name)
-    ]
-    if settings.database_url and lines:
+    wrong: dict[str, str] = {}
+    settings = None
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        # Not as its cause: pydantic's own text may show values.
+        wrong = {str(item["loc"][0]): _explain(item) for item in error.errors(include_input=False)}
+    lines = [f"{name.upper()}: {complaint}" for name, complaint in wrong.items()]
+    if "database_url" not in wrong and (url := _given("database_url")):
+        try:
+            check_database_url(url)
+        except SettingsError as error:
+            lines.append(str(error))
+    if serving and _given("database_url"):
+        lines += [
+            f"{name.upper()}: must be set, to the same in every replica that uses DATABASE_URL; {cure}"
+            for name, cure in _SHARED.items()
+            if not _given(name)
+        ]
+    if lines or settings is None:
         raise SettingsError("\n".join(lines))
+    return settings
+
+
+def _given(name: str) -> str:
+    """Return the text of a variable, however its name is written; empty when it is not set."""
+    return next((text.strip() for variable, text in os.environ.items() if variable.lower() == name), "")
+
+
+def misspelt() -> Iterator[tuple[str, str]]:
+    """Yield variables of this process's environment that are no settings, but nearly, each with the one it is near."""
+    # Not what Kubernetes itself sets, with more of the kind.
+    known = [name.upper() for name in Settings.model_fields if not name.startswith("kubernetes_")]
+    for variable in sorted(os.environ):
+        if variable.lower() in Settings.model_fields or variable.startswith("KUBERNETES_"):
+            continue
+        for name in difflib.get_close_matches(variable.upper(), known, n=1, cutoff=_NEARLY):
+            yield variable, name
 
 
 def describe() -> Iterator[tuple[str, str, str]]:

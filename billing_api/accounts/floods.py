@@ -63,7 +63,9 @@ class _Lane:
 class Turns:
     """Lets the calls of each address to the database one after the other, or nearly."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, seconds: float = ANSWER_SECONDS) -> None:
+        """Begin without calls; each may take so long, in all, with the database."""
+        self._seconds = seconds
         self._lanes: dict[Hashable, _Lane] = {}
 
     def __len__(self) -> int:
@@ -82,7 +84,7 @@ class Turns:
 
     @asynccontextmanager
     async def _pass(self, address: Hashable) -> AsyncIterator[float]:
-        deadline = _now() + ANSWER_SECONDS
+        deadline = _now() + self._seconds
         lane = self._lanes.setdefault(address, _Lane())
         lane.inside += 1
         try:

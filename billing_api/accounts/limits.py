@@ -13,7 +13,7 @@ from typing import Final
 from billing_api.accounts.floods import Refusals, Turns
 from billing_api.accounts.origins import Pseudonyms
 from billing_api.db import limits as rows
-from billing_api.db.pool import ANSWER_SECONDS, Connection, Database
+from billing_api.db.pool import Connection, Database
 from billing_api.errors import TooManyAttempts, of_field
 from billing_api.http.limits import Limit
 from billing_api.http.places import NETWORK_FACTOR, Place, place_of
@@ -22,14 +22,14 @@ from billing_api.settings import Settings
 
 #: Not bounded in all: that would let anybody keep all customers out.
 LOGIN_LIMITS: Final = (
-    Limit(name="login", per="address", setting="login_attempts_per_address"),
-    Limit(name="login", per="network", setting="login_attempts_per_address"),
-    Limit(name="login", per="account", setting="login_attempts_per_account"),
+    Limit(name="login", per="address", most=lambda settings: settings.login_attempts_per_address),
+    Limit(name="login", per="network", most=lambda settings: settings.login_attempts_per_address),
+    Limit(name="login", per="account", most=lambda settings: settings.login_attempts_per_account),
 )
 SIGNUP_LIMITS: Final = (
-    Limit(name="signup", per="address", setting="signups_per_address"),
-    Limit(name="signup", per="network", setting="signups_per_address"),
-    Limit(name="signup", per="all", setting="signups_in_all"),
+    Limit(name="signup", per="address", most=lambda settings: settings.signups_per_address),
+    Limit(name="signup", per="network", most=lambda settings: settings.signups_per_address),
+    Limit(name="signup", per="all", most=lambda settings: settings.signups_in_all),
 )
 
 #: From narrow to wide, so that who is refused does not keep others waiting at a wide bucket; also the order in which
@@ -62,7 +62,7 @@ class Limits:
         self._settings = settings
         self._metrics = metrics
         self._refusals = Refusals()
-        self._turns = Turns()
+        self._turns = Turns(seconds=database.answer_seconds)
 
     async def count(self, limits: Sequence[Limit], *, account: str | None, client: str) -> None:
         """Count one call.
@@ -117,7 +117,7 @@ class Limits:
         """Wait until it is the address's turn; give the seconds that are left for the database."""
         limit = next((limit for limit in limits if limit.per == "address"), None)
         if limit is None:
-            yield ANSWER_SECONDS
+            yield self._database.answer_seconds
             return
         # More at once than are allowed in a whole window would be refused anyway.
         turn = self._turns.of((limit.name, place.address), most=self._most(limit))
@@ -159,7 +159,7 @@ class Limits:
         ]
 
     def _most(self, limit: Limit) -> int:
-        return int(getattr(self._settings, limit.setting)) * (NETWORK_FACTOR if limit.per == "network" else 1)
+        return limit.most(self._settings) * (NETWORK_FACTOR if limit.per == "network" else 1)
 
     def _known(self, account: str, place: Place) -> bytes:
         return self._pseudonyms.of("known", account, place.address)

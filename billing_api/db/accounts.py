@@ -97,6 +97,19 @@ async def set_role(connection: Connection, *, email_key: str, role: Role) -> str
     return None if row is None else str(row[0])
 
 
+async def set_verified(connection: Connection, *, email_key: str) -> str | None:
+    """Note that this address is verified, unless that is known; return the customer_id, or None when there is none."""
+    cursor = await connection.execute(
+        """
+        UPDATE customers SET email_verified_at = coalesce(email_verified_at, now()) WHERE email_key = %s
+        RETURNING customer_id
+        """,
+        [email_key],
+    )
+    row = await cursor.fetchone()
+    return None if row is None else str(row[0])
+
+
 async def hold_network(connection: Connection, network: bytes) -> None:
     """Make other signups from the network wait for the end of this transaction, so that each counts the others."""
     key = int.from_bytes(network[:8], "big", signed=True)

@@ -11,7 +11,9 @@ from billing_api.errors import DatabaseUnavailable
 
 #: Expired rows are ignored by every query; they only take space.
 _EVERY_SECONDS = 3600.0
-_OUTBOX_DAYS, _OUTBOX_SECONDS = 30, 30.0
+_OUTBOX_DAYS = 30
+#: Nobody waits for it.
+_SECONDS = 30.0
 _TABLES = ("sessions", "idempotency_keys", "limits")
 #: Few enough to be deleted in the time a request may take, however many have expired.
 _BATCH = 1000
@@ -32,7 +34,7 @@ async def run(database: Database) -> None:
 async def sweep(database: Database) -> int:
     """Delete all expired rows, and rows of the outbox long done; return how many."""
     expired = sum([await _sweep_table(database, table) for table in _TABLES])
-    async with database.transaction(seconds=_OUTBOX_SECONDS) as connection:
+    async with database.transaction(seconds=_SECONDS) as connection:
         return expired + await outbox.forget_done(connection, days=_OUTBOX_DAYS)
 
 
@@ -51,5 +53,5 @@ async def _delete_batch(database: Database, table: str) -> int:
         DELETE FROM {table} WHERE ctid = ANY (ARRAY(
             SELECT ctid FROM {table} WHERE expires_at < now() LIMIT {batch} FOR UPDATE SKIP LOCKED))
     """).format(table=sql.Identifier(table), batch=sql.Literal(_BATCH))
-    async with database.transaction() as connection:
+    async with database.transaction(seconds=_SECONDS) as connection:
         return (await connection.execute(statement)).rowcount

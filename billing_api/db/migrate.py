@@ -1,7 +1,6 @@
 """Brings the schema to its newest version. Safe to run from several processes at once: one works, the others wait."""
 
 import logging
-import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from billing_api.backoff import delay
+from billing_api.db.outage import unavailable
 from billing_api.errors import BillingError, DatabaseUnavailable, SchemaError
 
 #: Any number will do, as long as nobody else takes it; held by the session, because a migration may leave transactions.
@@ -68,6 +68,24 @@ def migrate(dsn: str, *, migrations: Path = MIGRATIONS, patience: float = _PATIE
             time.sleep(pause)
 
 
+def require_current(dsn: str) -> None:
+    """Refuse a database that has no schema, or not that of this program. Blocks.
+
+    Raises:
+        DatabaseUnavailable: PostgreSQL does not answer.
+        SchemaError: the schema is missing, older or newer; with the cure.
+    """
+    script = ScriptDirectory.from_config(_config(MIGRATIONS))
+    with _connected(dsn) as raw, _engine(raw).connect() as connection:
+        current = _current(connection, script)
+    if script.get_current_head() not in current:
+        found = f"is at version {', '.join(current)}" if current else "is missing"
+        raise SchemaError(
+            f"DATABASE_URL: the schema {found}, and this billing API works with version {script.get_current_head()}; "
+            "start it once to serve, which brings the schema up to date, or name the database it serves from"
+        )
+
+
 def _config(migrations: Path) -> Config:
     config = Config()
     config.set_main_option("script_location", str(migrations))
@@ -90,9 +108,9 @@ def _connected(dsn: str) -> Iterator[psycopg.Connection[Any]]:
         with psycopg.connect(dsn, autocommit=True, connect_timeout=_CONNECT_SECONDS, **_KEEPALIVE) as raw:
             yield raw
     except sqlalchemy.exc.DBAPIError as error:
-        raise _translate(error.orig) from error
+        raise _translate(error.orig, dsn) from error
     except psycopg.Error as error:
-        raise _translate(error) from error
+        raise _translate(error, dsn) from error
 
 
 @contextmanager
@@ -123,22 +141,27 @@ def _engine(raw: psycopg.Connection[Any]) -> sqlalchemy.Engine:
 
 
 def _upgrade(config: Config, connection: sqlalchemy.Connection) -> None:
-    script = ScriptDirectory.from_config(config)
-    known = {revision.revision for revision in script.walk_revisions()}
-    current = set(MigrationContext.configure(connection).get_current_heads())
+    _current(connection, ScriptDirectory.from_config(config))
     # Alembic takes a transaction that is open already for one of its caller's, and would not commit.
     connection.rollback()
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+
+
+def _current(connection: sqlalchemy.Connection, script: ScriptDirectory) -> set[str]:
+    """Return the versions the schema is at, none without a schema; SchemaError when we do not know one."""
+    known = {revision.revision for revision in script.walk_revisions()}
+    current = set(MigrationContext.configure(connection).get_current_heads())
     if not current <= known:
         found, newest = ", ".join(sorted(current - known)), script.get_current_head()
         raise SchemaError(
             f"DATABASE_URL: the schema is at version {found}, and this billing API knows versions up to {newest}; "
             "start a newer billing API, or restore the backup from before the upgrade"
         )
-    config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    return current
 
 
-def _translate(error: BaseException | None) -> BaseException:
+def _translate(error: BaseException | None, dsn: str) -> BaseException:
     match error:
         case psycopg.errors.LockNotAvailable():
             return _TableLocked()
@@ -153,12 +176,6 @@ def _translate(error: BaseException | None) -> BaseException:
                 "name the primary, or all servers and target_session_attrs=read-write"
             )
         case psycopg.OperationalError():
-            return DatabaseUnavailable(f"DATABASE_URL: PostgreSQL does not answer ({_reason(error)})")
+            return unavailable(error, dsn=dsn)
         case _:
             return error or RuntimeError("no error")
-
-
-def _reason(error: psycopg.Error) -> str:
-    """Return why there is no connection: what the server says, which holds no secret, or the kind of error."""
-    said = error.diag.message_primary or "".join(re.findall(r"FATAL:\s+(.+)", str(error))[:1])
-    return said or type(error).__name__

@@ -1,16 +1,13 @@
 """The outbox as those see it who look after it: what waits, what was refused, and another try for it."""
 
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
-import psycopg
 from psycopg.rows import class_row
 
 from billing_api.db.outbox import State, notify
 from billing_api.db.pool import Connection
-from billing_api.errors import SettingsError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,20 +40,16 @@ async def retry(connection: Connection, ids: Collection[int]) -> set[int]:
     """Make these rows due now, refused ones as if they were new; return those there were to try again.
 
     Rows that are done or in work right now are left alone.
-
-    Raises:
-        SettingsError: this is no database of this version of the billing API.
     """
-    with _our_schema():
-        cursor = await connection.execute(
-            """
-            UPDATE outbox SET state = 'pending', next_attempt_at = now(), finished_at = NULL,
-                              attempts = CASE state WHEN 'refused' THEN 0 ELSE attempts END
-            WHERE id = ANY(%s) AND state <> 'done' AND (leased_until IS NULL OR leased_until <= now())
-            RETURNING id
-            """,
-            [list(ids)],
-        )
+    cursor = await connection.execute(
+        """
+        UPDATE outbox SET state = 'pending', next_attempt_at = now(), finished_at = NULL,
+                          attempts = CASE state WHEN 'refused' THEN 0 ELSE attempts END
+        WHERE id = ANY(%s) AND state <> 'done' AND (leased_until IS NULL OR leased_until <= now())
+        RETURNING id
+        """,
+        [list(ids)],
+    )
     found = {int(row[0]) for row in await cursor.fetchall()}
     await notify(connection)
     return found
@@ -70,18 +63,7 @@ async def find(
     subject: str | None = None,
     limit: int | None = None,
 ) -> list[Row]:
-    """Return rows, refused ones first, then by age.
-
-    Raises:
-        SettingsError: this is no database of this version of the billing API.
-    """
-    with _our_schema():
-        return await _find(connection, states=states, kind=kind, subject=subject, limit=limit)
-
-
-async def _find(
-    connection: Connection, *, states: Collection[State], kind: str | None, subject: str | None, limit: int | None
-) -> list[Row]:
+    """Return rows, refused ones first, then by age."""
     async with connection.cursor(row_factory=class_row(Row)) as cursor:
         await cursor.execute(
             """
@@ -113,13 +95,3 @@ async def count(connection: Connection) -> list[Counts]:
             """
         )
         return await cursor.fetchall()
-
-
-@contextmanager
-def _our_schema() -> Iterator[None]:
-    try:
-        yield
-    except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn) as error:
-        raise SettingsError(
-            "DATABASE_URL: the database has no outbox of this version; the billing API makes one when it starts"
-        ) from error

@@ -77,7 +77,8 @@ def job_state(instance: Instance) -> JobState:
     return "delayed" if instance.next_attempt_at else "active"
 
 
-_OUT_OF_SIGHT = "Kubernetes cannot be reached at the moment."
+# Told to customers, who need not know of what the platform is made; there may be no cluster at all.
+_OUT_OF_SIGHT = "The state of the instance cannot be seen at the moment."
 _NOT_UNDERSTOOD = "The state of the instance cannot be read at the moment; our support team has been told."
 
 
@@ -125,7 +126,7 @@ def _absence(sight: Sight, *, error: str | None) -> str:
     if error:
         return f"The deployment failed and needs our support team: {error}"
     if not sight.current:
-        return f"{_OUT_OF_SIGHT} Nothing is lost: the deployment starts as soon as it is back."
+        return f"{_OUT_OF_SIGHT} Nothing is lost: a deployment that waits starts by itself."
     if not sight.readable:
         return _NOT_UNDERSTOOD
     return "The deployment is queued and starts in a moment."

@@ -31,13 +31,16 @@ def is_form(request: Request, route: Route) -> bool:
     return isinstance(route.body, RawBody) and FORM in route.body.media_types and media_type == FORM
 
 
-def require_token(request: Request, route: Route, caller: Caller | None, *, form: bytes | None = None) -> None:
+def require_token(
+    request: Request, route: Route, caller: Caller | None, *, cookie: str, form: bytes | None = None
+) -> None:
     """Refuse an unsafe request of a browser's session without its token.
 
     Args:
         request: the request.
         route: its row.
         caller: who calls; None where nobody is asked.
+        cookie: name of the cookie that has the token.
         form: the body, when the token may be there.
 
     Raises:
@@ -47,7 +50,7 @@ def require_token(request: Request, route: Route, caller: Caller | None, *, form
         return
     given = request.headers.get(HEADER) or (_from_form(form) if form else "")
     if not hmac.compare_digest(given.encode(), caller.csrf_token.encode()):
-        detail = f"{HEADER} must have the value of the cookie billing_csrf; a session sent as Bearer needs none"
+        detail = f"{HEADER} must have the value of the cookie {cookie}; a session sent as Bearer needs none"
         raise of_field(CsrfTokenMissing, HEADER, detail)
 
 

@@ -15,7 +15,7 @@ from billing_api.http.access import Authenticator, Caller, admit
 from billing_api.http.call import Call, Services
 from billing_api.http.cookies import Cookies
 from billing_api.http.limits import Limiter
-from billing_api.http.models import RequestModel, parse, parse_query
+from billing_api.http.models import QueryModel, RequestModel, parse, parse_query
 from billing_api.http.route import Route
 
 
@@ -75,15 +75,25 @@ async def serve(request: Request, row: Route) -> Response:
     gate = services.get(Gate)
     caller = await admit(request, row, authenticator=gate.authenticator, cookies=gate.cookies)
     if not csrf.is_form(request, row):
-        csrf.require_token(request, row, caller)
+        csrf.require_token(request, row, caller, cookie=gate.cookies.csrf)
     key = requests.idempotency_key(request) if row.idempotent else None
-    query = parse_query(row.query, request.query_params.multi_items()) if row.query else None
-    body = await _body(request, row, caller)
+    query = _query(request, row)
+    body = await _body(request, row, caller, cookie=gate.cookies.csrf)
     call = Call(
         request=request, route=row, services=services, caller=caller, body=body, query=query, idempotency_key=key
     )
     await _count(call, gate.limiter)
     return await row.handler(call)
+
+
+def _query(request: Request, row: Route) -> Any:
+    """Return the query parameters as the row's model. A page may be called with what its links are counted by."""
+    given = request.query_params.multi_items()
+    if row.query is not None:
+        return parse_query(row.query, given)
+    if row.takes_no_query:
+        parse_query(QueryModel, given)
+    return None
 
 
 async def _count(call: Call, limiter: Limiter | None) -> None:
@@ -96,12 +106,12 @@ async def _count(call: Call, limiter: Limiter | None) -> None:
     await limiter.count(call.route.limits, account=account, client=call.client)
 
 
-async def _body(request: Request, row: Route, caller: Caller | None) -> Any:
+async def _body(request: Request, row: Route, caller: Caller | None, *, cookie: str) -> Any:
     if row.body is None:
         return None
     if isinstance(row.body, type):
         return parse(row.body, await requests.read_object(request))
     content = await requests.read_raw(request, media_types=row.body.media_types, max_bytes=row.body.max_bytes)
     if csrf.is_form(request, row):
-        csrf.require_token(request, row, caller, form=content)
+        csrf.require_token(request, row, caller, cookie=cookie, form=content)
     return content

@@ -1,8 +1,10 @@
 """How often a row of the route table may be called, and by whom it is counted."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
+
+from billing_api.settings import Settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,12 +15,12 @@ class Limit:
         name: what is counted, such as ``login``; rows with the same name share their count.
         per: whose calls are counted together: one account's, one address's (of IPv6 its /64), one network's (a /24 of
             IPv4, a /48 of IPv6; it may do ten times the number), or everybody's.
-        setting: name of the setting with the number of calls in LIMIT_WINDOW.
+        most: reads the number of calls in LIMIT_WINDOW from the settings.
     """
 
     name: str
     per: Literal["account", "address", "network", "all"]
-    setting: str
+    most: Callable[[Settings], int]
 
 
 class Limiter(Protocol):

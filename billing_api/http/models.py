@@ -118,7 +118,7 @@ def _explain(model: type[BaseModel], error: ValidationError) -> list[FieldError]
 def _unknown(name: str, known: Sequence[str]) -> FieldError:
     shown = _shown(name)
     near = difflib.get_close_matches(shown.lower(), known, n=1)
-    hint = f"; did you mean {near[0]}?" if near else f"; known are {', '.join(known)}"
+    hint = f"; did you mean {near[0]}?" if near else f"; known are {', '.join(known) or 'none here'}"
     return FieldError(shown, f"{shown} is not a known field{hint}")
 
 

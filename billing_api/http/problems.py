@@ -1,6 +1,5 @@
 """Answers that are not a success, as RFC 9457 problem documents."""
 
-import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,8 +24,6 @@ from billing_api.http.models import Answer
 
 MEDIA_TYPE = "application/problem+json"
 _TYPE_PREFIX = "urn:iotistic:problem:"
-
-log = logging.getLogger(__name__)
 
 
 def type_uri(kind: type[Problem]) -> str:
@@ -84,7 +81,7 @@ async def _on_problem(request: Request, error: Exception) -> Response:
 
 
 async def _on_outage(request: Request, error: Exception) -> Response:
-    log.warning("A request fails because of the database: %s", error)
+    """Answer without a word in the log: there the outage has its beginning and its end, and each request its status."""
     problem = "takes no writes at the moment" if isinstance(error, DatabaseReadOnly) else "does not answer"
     detail = f"The database {problem}; try again shortly, with the same Idempotency-Key if there was one"
     return render(request, ServiceUnavailable(detail, headers={"Retry-After": "5"}))

@@ -93,10 +93,15 @@ def _too_large(max_bytes: int) -> BodyTooLarge:
 
 
 def _parse(body: bytes) -> dict[str, Any]:
+    if not body.strip():
+        raise _not_valid("body is empty; it must be a JSON object, such as {...}")
     try:
         document = json.loads(body.decode(), object_pairs_hook=_distinct, parse_constant=_no_constant)
     except InvalidRequest:
         raise
+    except json.JSONDecodeError as error:
+        # Not in its own words: they may show what is there.
+        raise _not_valid(f"body is not valid JSON: look at line {error.lineno}, column {error.colno}") from error
     except (ValueError, RecursionError) as error:
         raise _not_valid("body must be JSON in UTF-8") from error
     if not isinstance(document, dict):

@@ -163,9 +163,14 @@ class Route:
         return ("GET", "HEAD") if self.method == "GET" and not isinstance(self.answer, EventStream) else (self.method,)
 
     @property
+    def takes_no_query(self) -> bool:
+        """Whether a query parameter can only be a mistake."""
+        return self.query is None and (self.body is not None or isinstance(self.answer, type | EventStream))
+
+    @property
     def all_problems(self) -> tuple[type[Problem], ...]:
         """Every problem type a call can be answered with, by status."""
-        reads = (InvalidRequest,) if self.body or self.query or self.idempotent else ()
+        reads = (InvalidRequest,) if self.body or self.query or self.idempotent or self.takes_no_query else ()
         body = (RequestTimeout, BodyTooLarge, UnsupportedMediaType) if self.body else ()
         limits = (TooManyAttempts,) if self.limits else ()
         kinds = {*self.problems, *reads, *body, *limits, *_ACCESS_PROBLEMS[self.access], InternalError}

@@ -5,13 +5,14 @@ import contextlib
 import logging
 import resource
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import uvicorn
 from prometheus_client import CollectorRegistry
 from starlette.types import ASGIApp
 
 from billing_api.errors import SettingsError
+from billing_api.http import listening
 from billing_api.http.connection import Connection
 from billing_api.http.connections import Connections, Limits
 from billing_api.http.exchange import Ending, Exchanges
@@ -33,15 +34,25 @@ _OTHER_FILES = 300
 log = logging.getLogger(__name__)
 
 
-def run(app: ASGIApp, *, settings: Settings, registry: CollectorRegistry, stop: Stop) -> bool:
+def run(
+    app: ASGIApp,
+    *,
+    sockets: Sequence[socket.socket],
+    settings: Settings,
+    registry: CollectorRegistry,
+    stop: Stop,
+) -> bool:
     """Serve until `stop` is asked for; return whether it came to serving at all.
 
     Args:
         app: the application; its lifespan is run, and its ``request.state.stopping`` is set.
-        settings: host, port, and the limits.
+        sockets: where to listen; bound already.
+        settings: host and port as they are told, and the limits.
         registry: where connections are counted.
         stop: how the process ends.
 
+    Raises:
+        SettingsError: another process has begun to listen there in the meantime.
     """
     limits = Limits(connections=settings.max_connections, request_seconds=settings.request_timeout)
     ending = Ending()
@@ -60,7 +71,7 @@ def run(app: ASGIApp, *, settings: Settings, registry: CollectorRegistry, stop: 
     )
     connections = Connections(limits, ConnectionMetrics(registry))
     server = Server(config, connections=connections, ending=ending, stop=stop, delay=settings.stop_delay)
-    server.run()
+    server.run(list(sockets))
     return server.started
 
 
@@ -105,6 +116,15 @@ class Server(uvicorn.Server):
                 loop.run_until_complete(loop.shutdown_asyncgens())
                 loop.close()
             asyncio.set_event_loop(None)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to serve, and say where; uvicorn says nothing of sockets that it was given."""
+        try:
+            await super().startup(sockets)
+        except OSError as error:
+            await self.lifespan.shutdown()
+            raise listening.refusal(error, host=self.config.host, port=self.config.port) from error
+        self._log_started_message(sockets or [])
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

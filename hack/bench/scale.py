@@ -109,7 +109,7 @@ def _load(cluster: LocalCluster, names: Sequence[str]) -> tuple[int, float]:
     """Write all instances with their objects; return how many objects that are, and the seconds it took."""
     now = datetime.now(UTC)
     authority = certificates.create_authority(now=now)
-    platform = OperatorSettings.model_construct(base_domain=_DOMAIN).platform(license_jwks=None)
+    platform = OperatorSettings.model_construct(base_domain=_DOMAIN).platform()
     started, objects = time.monotonic(), 0
     with Client(cluster.kubeconfig) as api, ThreadPoolExecutor(max_workers=_IN_FLIGHT) as pool:
         api.send("POST", path_of("Secret", namespace=naming.OPERATOR_NAMESPACE), body=_authority(authority))

@@ -21,7 +21,7 @@ Manifest = dict[str, Any]
 Waves = list[list[Manifest]]
 
 # The defaults, whatever the environment says.
-PLATFORM = Settings.model_construct(base_domain="localhost").platform(license_jwks=None)
+PLATFORM = Settings.model_construct(base_domain="localhost").platform()
 
 
 def resource(name: str) -> Manifest:

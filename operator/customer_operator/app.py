@@ -44,6 +44,8 @@ log = logging.getLogger(__name__)
 
 # Due items while no pass has come to an end for so long (seconds) mean that the workers hang.
 _HANGING = 300.0
+# Seconds. Nobody tells of a file that was replaced in a mounted ConfigMap; the kubelet itself takes up to a minute.
+_KEYS_LOOK = 2.0
 # Seconds: between kopf's first item of a list and our look for ghosts, and between two tries of that.
 _SWEEP_DELAY = 1.0
 _SWEEP_RETRY = 5.0
@@ -70,6 +72,7 @@ class Operator:
         )
         # Not `leads`: where the lead is only in doubt, the queue must miss nothing, for nobody would fill it again.
         self._intake = Intake(cache=self._cache, workers=self._workers, works=lambda: self._works)
+        self._keys.on_change(self._intake.keys_changed)
         self._registry.register(QueueCollector(self._queue))
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self._registry)
@@ -105,6 +108,7 @@ class Operator:
         self._tasks = [
             asyncio.create_task(self._leadership.run(), name="leader election"),
             asyncio.create_task(self._sweep(client), name="list of instances"),
+            asyncio.create_task(self._follow_keys(), name="license keys"),
             *(asyncio.create_task(reflector.run(), name=f"watch {reflector.kind}") for reflector in self._reflectors),
         ]
 
@@ -194,6 +198,12 @@ class Operator:
                 await asyncio.sleep(_SWEEP_DELAY)
             self._listed.clear()
 
+    async def _follow_keys(self) -> None:
+        """Look whether the license keys have changed; whoever waits for one is told by the key set."""
+        while True:
+            await asyncio.sleep(_KEYS_LOOK)
+            self._keys.refresh()
+
     async def _work(self, client: KubeClient) -> None:
         """Work as the leader, once everything that exists has been seen."""
         try:
@@ -208,7 +218,7 @@ class Operator:
 
     def _reconciler(self, client: KubeClient) -> Reconciler:
         settings = self._settings
-        platform = settings.platform(license_jwks=self._keys.document())
+        platform = settings.platform()
         references = ReferencedSecrets(client, settings.operator_namespace)
         return Reconciler(
             cache=self._cache,

@@ -111,10 +111,9 @@ class Settings(BaseSettings):
             "dashboard": self.image_dashboard,
         }
 
-    def platform(self, *, license_jwks: str | None) -> Platform:
-        """Return what the builders need to know; the key set is the text of the file at `license_jwks_path`."""
-        names = {item.name for item in fields(Platform)} - {"license_jwks"}
-        return Platform(**{name: getattr(self, name) for name in names}, license_jwks=license_jwks)
+    def platform(self) -> Platform:
+        """Return what the builders need to know."""
+        return Platform(**{item.name: getattr(self, item.name) for item in fields(Platform)})
 
     # A field sees those above it, as far as they are right. A validator of the whole would run only if all of them are.
 

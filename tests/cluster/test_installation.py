@@ -7,10 +7,10 @@ import yaml
 
 from customer_operator.naming import Manifest
 from hack.cluster import LocalCluster
-from hack.paths import PROJECT_ROOT
+from hack.platform import install
+from hack.platform.install import OVERLAYS
 from tests.support.kubernetes import Kubernetes
 
-OVERLAYS = PROJECT_ROOT / "manifests" / "overlays"
 SECRETS = ("billing-api", "billing-postgres", "license-signing-keys")
 WORKLOADS = {
     ("Deployment", "iotistic-system", "customer-operator"),
@@ -21,12 +21,9 @@ WORKLOADS = {
 
 @pytest.fixture(scope="module")
 def installed(cluster: LocalCluster) -> Iterator[list[Manifest]]:
-    """What overlay node consists of, applied, with the Secrets that it refers to; its programs go with the module."""
-    for name in SECRETS:
-        cluster.kubectl("create", "secret", "generic", name, "--namespace", "billing", "--from-literal=some=value")
-    rendered = cluster.kubectl("kustomize", str(OVERLAYS / "node"))
-    cluster.kubectl("apply", "--server-side", "--warnings-as-errors", "--filename=-", input=rendered)
-    yield list(yaml.safe_load_all(rendered))
+    """What overlay node consists of, installed; its programs go with the module."""
+    install(cluster, report=lambda _: None)
+    yield list(yaml.safe_load_all(cluster.kubectl("kustomize", str(OVERLAYS / "node"))))
     for folder in ("operator", "billing-api", "billing-postgres"):
         cluster.kubectl("delete", "--kustomize", str(OVERLAYS.parent / "base" / folder), "--ignore-not-found")
     cluster.kubectl("delete", "secret", *SECRETS, "--namespace", "billing")
@@ -59,6 +56,15 @@ def test_no_secret_value_is_in_the_manifests(installed: list[Manifest]) -> None:
     config = [item["data"] for item in installed if item["kind"] == "ConfigMap" and "data" in item]
     assert config
     assert not [key for data in config for key in data if "SECRET" in key or "PASSWORD" in key or "DATABASE" in key]
+
+
+def test_installing_again_keeps_every_secret(installed: list[Manifest], cluster: LocalCluster, api: Kubernetes) -> None:
+    """The database was set up with its password, and the licenses are signed with the key."""
+    before = {name: api.get("Secret", name, namespace="billing") for name in SECRETS}
+
+    install(cluster, report=lambda _: None)
+
+    assert {name: api.get("Secret", name, namespace="billing") for name in SECRETS} == before
 
 
 def test_the_production_overlay_is_accepted_as_it_is(cluster: LocalCluster) -> None:

@@ -101,6 +101,25 @@ async def billing_process(environ: Mapping[str, str], *, module: str = "billing_
             await process.end()
 
 
+async def run_billing(*arguments: str, **environ: str) -> tuple[int | None, str, str]:
+    """Run ``billing-api`` to its end, with these settings and none of ours; return exit status, output, and log."""
+    child = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "billing_api", *arguments),
+        cwd=PROJECT_ROOT,
+        env={"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), **environ},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        async with asyncio.timeout(_PATIENCE):
+            output, log = await child.communicate()
+    finally:
+        if child.returncode is None:
+            child.kill()
+            await child.wait()
+    return child.returncode, output.decode(), log.decode()
+
+
 @contextmanager
 def data_folder() -> Iterator[Path]:
     """Give an empty DATA_DIR until the end of the block; pytest's own paths are too long for the database's socket."""

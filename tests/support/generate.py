@@ -51,7 +51,7 @@ def make_platform(**overrides: Any) -> Platform:
         "ingress_annotations": {"example.com/body-size": "50m"},
         "cluster_issuer": "letsencrypt",
     }
-    platform = Settings.model_construct(**values).platform(license_jwks=LICENSE_JWKS)
+    platform = Settings.model_construct(**values).platform()
     return replace(platform, **overrides)
 
 
@@ -84,6 +84,7 @@ def make_context(instance: CustomerInstance | None = None, **overrides: Any) -> 
         "platform": make_platform(),
         "credentials": make_credentials(),
         "license_key": LICENSE_KEY,
+        "license_jwks": LICENSE_JWKS,
     }
     return Context(**{**values, **overrides})
 

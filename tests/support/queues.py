@@ -38,7 +38,13 @@ def take_now(queue: WorkQueue) -> str:
 
 
 def make_body(
-    *, phase: str = "Ready", plan: str = "starter", observed: int = 1, generation: int = 1, deleted: bool = False
+    *,
+    phase: str = "Ready",
+    plan: str = "starter",
+    observed: int = 1,
+    generation: int = 1,
+    deleted: bool = False,
+    license: str = "Valid",
 ) -> Manifest:
     """Return an instance with a status, whose spec asks for another plan than the one in force."""
     metadata: Manifest = {"name": "acme", "uid": "u", "resourceVersion": "1", "generation": generation}
@@ -48,5 +54,5 @@ def make_body(
     return {
         "metadata": metadata,
         "spec": {"plan": "trial"},
-        "status": {"phase": phase, "plan": plan, "observedGeneration": observed},
+        "status": {"phase": phase, "plan": plan, "observedGeneration": observed, "license": {"state": license}},
     }

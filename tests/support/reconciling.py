@@ -44,7 +44,7 @@ class World:
         self.now = datetime(2026, 11, 21, 12, 1, tzinfo=UTC)
         self.seconds = 1000.0
         self._keys = keys or KeySet(None)
-        self._platform = platform or make_platform(license_jwks=None)
+        self._platform = platform or make_platform()
         self.start_operator()
 
     @property

@@ -10,7 +10,7 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from billing_api import logs
-from billing_api.http import server
+from billing_api.http import listening, server
 from billing_api.http.stopping import Stop
 from billing_api.settings import from_environment
 
@@ -48,7 +48,9 @@ def main() -> None:
     stop = Stop()
     stop.install()
     routes = [Route("/events", _events), Route("/deaf", _deaf), Route("/", _hello)]
-    server.run(Starlette(routes=routes), settings=settings, registry=CollectorRegistry(), stop=stop)
+    app, registry = Starlette(routes=routes), CollectorRegistry()
+    with listening.bound(settings.host, settings.port) as sockets:
+        server.run(app, sockets=sockets, settings=settings, registry=registry, stop=stop)
 
 
 if __name__ == "__main__":

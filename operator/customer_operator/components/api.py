@@ -80,7 +80,7 @@ def _license(context: Context) -> Manifest:
     """A Secret of its own: its renewal concerns no other pod."""
     values = {
         _LICENSE: context.license_key,
-        _LICENSE_KEYS: context.platform.license_jwks,
+        _LICENSE_KEYS: context.license_jwks,
         _FEATURES: _json(context.features),
         _LIMITS: _json(context.limits),
     }

@@ -13,6 +13,7 @@ from customer_operator.model.platform import Platform
 class Context:
     """All that the builders of one instance know. `plan`, `features` and `limits` are in force, whatever spec asks for.
 
+    `license_jwks` is the public key set (JWKS document) by which the instance's API verifies its license.
     `scaled_down` keeps every object and all data, with no pod running. `external_login` belongs to spec.mqtt.external.
     """
 
@@ -23,6 +24,7 @@ class Context:
     platform: Platform
     credentials: Credentials
     license_key: str | None = field(default=None, repr=False)
+    license_jwks: str | None = None
     external_login: Login | None = None
     scaled_down: bool = False
 

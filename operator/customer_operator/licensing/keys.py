@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,7 +30,8 @@ log = logging.getLogger(__name__)
 class KeySet:
     """The public keys by key id, read again when the file changes; a broken new file leaves those known before.
 
-    Tenants' APIs are given the document, too: theirs changes at the next resync of each, spread over the fleet.
+    Whoever has asked for it is told when they have become others. Tenants' APIs are given the document, too: theirs
+    changes at the next resync of each, spread over the fleet.
     """
 
     def __init__(self, path: Path | None) -> None:
@@ -44,6 +45,7 @@ class KeySet:
         self._document: str | None = None
         self._keys: Mapping[str, jwt.PyJWK] = {}
         self._problem, self._unreadable = "", False
+        self._on_change: Callable[[], None] = lambda: None
         if path is not None:
             try:
                 self._read(path)
@@ -52,9 +54,13 @@ class KeySet:
                     raise _no_jwks(error) from error
                 self._note(error)
 
+    def on_change(self, tell: Callable[[], None]) -> None:
+        """Have this called from now on whenever the keys have become others."""
+        self._on_change = tell
+
     def get(self, key_id: str) -> jwt.PyJWK | None:
         """Return the key with this id; None when it is not trusted."""
-        self._refresh()
+        self.refresh()
         return self._keys.get(key_id)
 
     def document(self) -> str | None:
@@ -63,29 +69,33 @@ class KeySet:
         It is made from what was understood. Whatever else is in the file, such as blanks, the order, members that
         nobody needs, changes nothing: a change of it restarts the API of every tenant.
         """
-        self._refresh()
+        self.refresh()
         return self._document
 
     @property
     def trusted(self) -> int:
         """How many keys are trusted."""
-        self._refresh()
+        self.refresh()
         return len(self._keys)
 
     @property
     def unreadable(self) -> bool:
         """Whether there is a file that cannot be used, or no longer one; not while there has been none yet."""
-        self._refresh()
+        self.refresh()
         return self._unreadable
 
-    def _refresh(self) -> None:
+    def refresh(self) -> None:
         """Read the file again if it has changed."""
-        if self._path is not None:
-            try:
-                self._read(self._path)
-            except _UNREADABLE as error:
-                # A file in the middle of its replacement, or a broken new one: what was read before still holds.
-                self._note(error)
+        if self._path is None:
+            return
+        before = self._document
+        try:
+            self._read(self._path)
+        except _UNREADABLE as error:
+            # A file in the middle of its replacement, or a broken new one: what was read before still holds.
+            self._note(error)
+        if self._document != before:
+            self._on_change()
 
     def _note(self, error: Exception) -> None:
         """Tell once of what is wrong, however often it is looked at."""

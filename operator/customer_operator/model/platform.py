@@ -17,7 +17,6 @@ Ranges: TypeAlias = tuple[IPv4Network | IPv6Network, ...]
 class Platform:
     """What is the same for all instances; `images` is keyed like spec.images (postgres, postgresExporter, …).
 
-    `license_jwks` is the public key set (JWKS document) by which a tenant's API verifies its license.
     `front_door` says whether there is a shared entrance for MQTT that chooses the broker by SNI.
     Without `dns_pod_labels` any pod of the DNS namespace counts.
     An empty ingress class means the cluster's default; an empty issuer, that the ingress controller has a certificate.
@@ -40,7 +39,6 @@ class Platform:
     dns_namespace: str
     dns_pod_labels: Mapping[str, str]
     operator_namespace: str
-    license_jwks: str | None
 
     @property
     def exposure_is_local(self) -> bool:

@@ -1,7 +1,6 @@
 """The context builder: gathers all that the builders need, and returns what an instance shall consist of."""
 
 from collections import OrderedDict
-from dataclasses import replace
 
 from customer_operator.components import stack
 from customer_operator.components.context import Context
@@ -41,9 +40,10 @@ class ContextBuilder:
             plan=decision.plan,
             features=decision.features,
             limits=decision.limits,
-            platform=replace(self._platform, license_jwks=self._keys.document()),
+            platform=self._platform,
             credentials=credentials,
             license_key=await self._references.license_key(instance),
+            license_jwks=self._keys.document(),
             external_login=await self._references.external_login(instance),
             scaled_down=decision.suspended is not None,
         )

@@ -40,6 +40,13 @@ class Intake:
         for hostname in hostnames:
             self._hand_over(hostname)
 
+    # -- what their licenses are verified with ------------------------------------------------------------------------
+
+    def keys_changed(self) -> None:
+        """Take in that the license keys are others now."""
+        if self._works():
+            self._workers.keys_changed()
+
     # -- their objects, and lists of both (kube.reflector.Mirror) ----------------------------------------------------
 
     def upsert(self, live: Manifest) -> None:

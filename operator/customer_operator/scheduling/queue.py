@@ -122,6 +122,10 @@ class WorkQueue:
         """Return the number of items in flight."""
         return len(self._in_flight)
 
+    def is_in_flight(self, name: str) -> bool:
+        """Tell whether a name is in flight."""
+        return name in self._in_flight
+
     def oldest_wait(self) -> float:
         """Return the seconds that the longest waiting due item has waited; 0 with none."""
         waiting = (entry.since for name, entry in self._entries.items() if name not in self._in_flight)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 
 from customer_operator.errors import ClusterUnreachable, Conflict
+from customer_operator.licensing.token import LicenseState
 from customer_operator.metrics import Metrics
 from customer_operator.naming import Manifest
 from customer_operator.observed.cache import ObjectCache
@@ -76,6 +77,17 @@ class Workers:
         self._resync_at[name] = self._clock()
         delay = random.uniform(0, within)  # noqa: S311 - spreads load, protects nothing
         self._queue.add(name, Priority.RESYNC, delay=delay)
+
+    def keys_changed(self) -> None:
+        """Have the instances tried again at once whose license was not trusted, as the license keys are others now.
+
+        Those in flight may just have been refused by the keys of before.
+        """
+        for name in self._cache.names():
+            body = self._cache.instance(name)
+            if body is not None and (self._queue.is_in_flight(name) or _is_distrusted(body)):
+                self._resync_at[name] = self._clock()
+                self._queue.add(name, plan_priority(body))
 
     def start_over(self) -> None:
         """Forget what was due, and queue every known instance to be compared in full."""
@@ -155,6 +167,10 @@ class Workers:
     def _put_back(self, item: QueueItem, result: str, *, delay: float) -> Outcome:
         self._queue.add(item.name, item.priority, delay=delay)
         return Outcome(result, requeue_after=delay)
+
+
+def _is_distrusted(body: Manifest) -> bool:
+    return bool((read_status(body).written.get("license") or {}).get("state") == LicenseState.INVALID)
 
 
 def priority_of(body: Manifest) -> Priority:

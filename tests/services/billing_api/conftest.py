@@ -56,8 +56,14 @@ def dsn(postgres: str) -> Iterator[str]:
 
 
 @pytest.fixture
-async def database(dsn: str) -> AsyncIterator[Database]:
-    async with Database(dsn, size=4) as opened:
+def answer_seconds() -> float:
+    """How long the database may take: on a busy machine longer than users are promised, where that is not the point."""
+    return 20.0
+
+
+@pytest.fixture
+async def database(dsn: str, answer_seconds: float) -> AsyncIterator[Database]:
+    async with Database(dsn, size=4, answer_seconds=answer_seconds) as opened:
         yield opened
 
 
@@ -116,13 +122,15 @@ def replicas(settings: Settings, keys: Path, tmp_path: Path) -> tuple[Settings, 
 
 
 @pytest.fixture
-def start_at(signing_key: SigningKey) -> StartAt:
+def start_at(signing_key: SigningKey, answer_seconds: float) -> StartAt:
     def at(dsn: str) -> Start:
         @asynccontextmanager
         async def run(settings: Settings) -> AsyncIterator[Billing]:
             kubernetes = await configuration(settings)
             ring = KeyRing.open(settings) if settings.license_private_key_path else KeyRing([signing_key])
-            app: Starlette = create_app(settings, dsn=dsn, signing_keys=ring, kubernetes=kubernetes)
+            app: Starlette = create_app(
+                settings, dsn=dsn, signing_keys=ring, kubernetes=kubernetes, answer_seconds=answer_seconds
+            )
             async with app.router.lifespan_context(app):
                 transport = httpx.ASGITransport(app=app)
                 async with httpx.AsyncClient(transport=transport, base_url="https://billing.test") as client:

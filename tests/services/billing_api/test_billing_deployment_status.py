@@ -77,7 +77,7 @@ async def test_when_kubernetes_goes_away_the_last_picture_stays(
         await billing.until_kubernetes_is("disconnected")
         answer = await billing.status(signup)
     assert answer["job"]["state"] == "completed"
-    assert answer["message"] == "Kubernetes cannot be reached at the moment. Last known: All is well"
+    assert answer["message"] == "The state of the instance cannot be seen at the moment. Last known: All is well"
 
 
 async def test_what_changed_while_the_watch_was_away_is_seen_after_it(

@@ -1,9 +1,11 @@
 import asyncio
 from typing import Any
 
+import httpx
 import psycopg
 import pytest
 
+from billing_api.db.pool import ANSWER_SECONDS
 from billing_api.settings import Settings
 from tests.services.billing_api.harness import Billing, Query, Start, changed
 from tests.support.billing import session_of
@@ -118,6 +120,7 @@ async def test_a_replay_does_not_tell_whether_the_password_or_the_rest_is_wrong(
     assert verified == [b"$2b$10$"] * 2
 
 
+@pytest.mark.parametrize("answer_seconds", [ANSWER_SECONDS])
 async def test_a_request_behind_one_that_takes_long_is_409(billing: Billing, dsn: str) -> None:
     async with await psycopg.AsyncConnection.connect(dsn) as other:
         await other.execute(
@@ -147,8 +150,13 @@ async def test_of_two_bodies_at_once_under_one_key_one_is_taken_and_the_other_re
 
 async def test_a_key_counts_for_a_day(billing: Billing, query: Query) -> None:
     await billing.sign_up(key="k")
-    query("UPDATE idempotency_keys SET expires_at = now() - interval '1 second'")
-    response = await billing.sign_up("jane@example.com", key="k")
+
+    async def after(time: str) -> httpx.Response:
+        query("UPDATE idempotency_keys SET expires_at = expires_at - %s::interval", time)
+        return await billing.sign_up("jane@example.com", key="k")
+
+    assert (await after("23 hours 58 minutes")).status_code == 422
+    response = await after("2 minutes")
     assert response.status_code == 201
     assert "idempotency-replayed" not in response.headers
 

@@ -4,18 +4,14 @@ import asyncio
 
 import psycopg
 import pytest
-from prometheus_client import CollectorRegistry
 
 from billing_api.db import housekeeping
-from billing_api.db.pool import Database
+from billing_api.db.pool import ANSWER_SECONDS, Database
 from billing_api.licensing.keys import SigningKey
-from billing_api.metrics import Metrics
 from billing_api.settings import Settings
-from billing_api.tasks import Supervisor
 from tests.services.billing_api.fake_kubernetes import FakeKubernetes
 from tests.services.billing_api.harness import Billing, Query, Start
 from tests.support.billing import instance_name
-from tests.support.waiting import eventually
 
 
 async def test_a_running_process_is_alive_and_ready(billing: Billing) -> None:
@@ -67,6 +63,7 @@ async def test_readiness_tells_of_kubernetes_but_does_not_need_it(
         assert (await billing.until_kubernetes_is("connected")).status_code == 200
 
 
+@pytest.mark.parametrize("answer_seconds", [ANSWER_SECONDS])
 async def test_without_the_database_the_process_is_alive_but_not_ready_and_says_so_at_once(
     billing: Billing, dsn: str, postgres: str
 ) -> None:
@@ -96,25 +93,6 @@ async def test_an_instance_that_cannot_be_read_leaves_the_process_alive_and_its_
                 pass
         response = await billing.client.get("/health/live")
     assert response.status_code == 200
-
-
-async def test_a_background_task_that_keeps_failing_makes_the_process_not_alive(
-    billing: Billing, caplog: pytest.LogCaptureFixture
-) -> None:
-    async def fail() -> None:
-        raise ValueError("a defect")
-
-    tasks, usual = Supervisor(Metrics(CollectorRegistry()), first=0.001, longest=0.01), billing.services.get(Supervisor)
-    billing.services._things[Supervisor] = tasks
-    async with tasks:
-        tasks.start("digging", fail)
-        await eventually(lambda: bool(tasks.hopeless))
-        response = await billing.client.get("/health/live")
-    billing.services._things[Supervisor] = usual
-    assert response.status_code == 503
-    assert "digging" in response.json()["detail"]
-    assert "The background task digging has failed" in caplog.text
-    assert (await billing.client.get("/health/live")).status_code == 200
 
 
 async def test_metrics_count_what_happened(billing: Billing) -> None:

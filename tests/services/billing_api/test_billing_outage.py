@@ -15,7 +15,7 @@ import pytest
 
 from billing_api.db import embedded
 from billing_api.db.migrate import migrate
-from billing_api.db.pool import Database
+from billing_api.db.pool import ANSWER_SECONDS, Database
 from billing_api.errors import DatabaseUnavailable
 from billing_api.settings import Settings
 from tests.services.billing_api.harness import Billing, Query, Start, StartAt, changed
@@ -25,6 +25,12 @@ from tests.support.clocks import pass_time
 
 _PROBES = ("/health/ready", "/.well-known/jwks.json", "/metrics")
 _EVERYBODY_IS_PROMISED = 1.0  # seconds
+
+
+@pytest.fixture
+def answer_seconds() -> float:
+    """What users are promised."""
+    return ANSWER_SECONDS
 
 
 @pytest.fixture

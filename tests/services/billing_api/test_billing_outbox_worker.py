@@ -1,6 +1,7 @@
 """The outbox by itself, with handlers of any kind: order, leases, and what may happen to a worker."""
 
 import asyncio
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from billing_api.db import outbox as rows
 from billing_api.db import outbox_overview as overview
 from billing_api.db.outbox import Job
 from billing_api.db.pool import Database
-from billing_api.errors import Postponed, Refused
+from billing_api.errors import DatabaseUnavailable, Postponed, Refused
 from billing_api.outbox.worker import Handler
 from billing_api.settings import Settings
 from tests.services.billing_api.harness import Query, changed
@@ -227,3 +228,21 @@ async def test_what_was_done_long_ago_is_forgotten_but_not_the_newest(database: 
     async with database.transaction() as connection:
         assert await rows.forget_done(connection, days=30) == 1
     assert [row["id"] for row in query("SELECT id FROM outbox ORDER BY id")] == [2, 3, 4]
+
+
+async def test_a_replica_that_stands_still_within_a_claim_is_cut_off_and_others_go_on(database: Database) -> None:
+    async def claim_while_another_stands_still() -> None:
+        async with database.transaction(seconds=60) as one:
+            await rows.claim(one, room={"test": 1}, seconds=1)
+            began = monotonic()
+            async with asyncio.timeout(20), database.transaction(seconds=60) as other:
+                await rows.claim(other, room={"test": 1}, seconds=1)
+            waited.append(monotonic() - began)
+            await one.execute("SELECT 1")
+        raise AssertionError("it was not cut off")
+
+    waited: list[float] = []
+    with pytest.raises(DatabaseUnavailable):
+        await claim_while_another_stands_still()
+    # No sooner: a claim of very many rows takes its time.
+    assert waited[0] > 1.5

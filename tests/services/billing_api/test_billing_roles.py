@@ -1,15 +1,16 @@
 """Who is an administrator."""
 
 import logging
+from pathlib import Path
 
 import pytest
 
-from billing_api.accounts.commands import grant_admin, revoke_admin
+from billing_api.accounts.commands import grant_admin, revoke_admin, verify
 from billing_api.db import sessions
 from billing_api.db.pool import Database
 from billing_api.errors import CommandRefused
 from tests.services.billing_api.harness import Billing, Query
-from tests.support.billing import session_of
+from tests.support.billing import billing_process, replica_environment, session_of
 
 
 async def _is_admin(database: Database, query: Query) -> bool:
@@ -65,3 +66,24 @@ async def test_the_log_has_the_customer_and_not_the_address(
     await grant_admin(database, "john@example.com")
     assert f"Customer {customer_id} has the role admin" in caplog.text
     assert "john" not in caplog.text
+
+
+async def test_a_customer_who_is_known_counts_as_verified_from_then_on(
+    billing: Billing, database: Database, query: Query
+) -> None:
+    customer_id = (await billing.new_customer())["customer"]["customer_id"]
+    assert await verify(database, " John@EXAMPLE.com") == f"The address of {customer_id} is verified"
+    [first] = query("SELECT email_verified_at FROM customers")
+    assert first["email_verified_at"] is not None
+    await verify(database, "john@example.com")
+    assert query("SELECT email_verified_at FROM customers") == [first]
+    with pytest.raises(CommandRefused, match="no account has this address"):
+        await verify(database, "jane@example.com")
+
+
+async def test_a_pool_larger_than_the_database_allows_is_warned_of_at_the_start(dsn: str, tmp_path: Path) -> None:
+    environ = replica_environment(dsn, tmp_path) | {"DATABASE_POOL_SIZE": "200"}
+    async with billing_process(environ) as process:
+        await process.until(
+            "DATABASE_POOL_SIZE=200: each process needs 203 connections, and the database allows 97 in all"
+        )

@@ -1,5 +1,7 @@
 """Login, and what a session opens and does not open."""
 
+import unicodedata
+
 import jwt
 import pytest
 
@@ -186,3 +188,12 @@ async def test_a_session_begun_by_a_replica_whose_clock_is_ahead_is_valid(start:
         headers = {"Authorization": f"Bearer {ahead}"}
         answer = await billing.client.get(signup["deployment"]["check_status_url"], headers=headers)
     assert answer.status_code == 200
+
+
+async def test_a_password_is_the_same_however_its_letters_are_composed(billing: Billing) -> None:
+    composed = unicodedata.normalize("NFC", "Schl\u00fcsselw\u00f6rter")
+    decomposed = unicodedata.normalize("NFD", composed)
+    assert (await billing.sign_up(password=composed)).status_code == 201
+    assert (await billing.log_in(password=decomposed)).status_code == 200
+    assert (await billing.sign_up("jane@example.com", password=decomposed)).status_code == 201
+    assert (await billing.log_in("jane@example.com", password=composed)).status_code == 200

@@ -382,7 +382,7 @@ async def test_a_stream_tells_of_an_outage_and_of_its_end(watching: Watching, ku
     await kubernetes.stop()
     answer = await follower.next()
     assert answer is not None
-    assert answer.message.startswith("Kubernetes cannot be reached at the moment.")
+    assert answer.message.startswith("The state of the instance cannot be seen at the moment.")
     await kubernetes.start()
     answer = await follower.next()
     assert answer is not None

@@ -113,7 +113,7 @@ def test_a_failed_deployment_tells_why() -> None:
 
 def test_a_stale_picture_says_so() -> None:
     answer = _describe(_instance(phase="Ready", message="All is well"), current=False)
-    assert answer.message == "Kubernetes cannot be reached at the moment. Last known: All is well"
+    assert answer.message == "The state of the instance cannot be seen at the moment. Last known: All is well"
     assert answer.job.state == "completed"
 
 

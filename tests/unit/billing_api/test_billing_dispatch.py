@@ -126,7 +126,12 @@ TABLE = (
     row("POST", "/end", access=Access.CUSTOMER, revoked_sessions=True),
     row("POST", "/raw", tell_raw, body=RAW),
     row("POST", "/form", tell_raw, body=FORM, access=Access.CUSTOMER),
-    row("POST", "/limited", body=Note, limits=(Limit(name="note", per="account", setting="password_queue"),)),
+    row(
+        "POST",
+        "/limited",
+        body=Note,
+        limits=(Limit(name="note", per="account", most=lambda settings: settings.password_queue),),
+    ),
     row("GET", "/other", tell_other),
     row("GET", "/go", go, answer=Redirect(), status=303),
     row("GET", "/page", show, answer=Html()),
@@ -253,6 +258,7 @@ async def test_what_a_browsers_session_changes_needs_the_sessions_own_csrf_token
     assert response.status_code == status
     if status == 403:
         assert response.json()["type"] == "urn:iotistic:problem:csrf-token-missing"
+        assert "the cookie __Host-billing_csrf;" in response.json()["detail"]  # as it is called where TLS is
 
 
 async def test_reading_needs_no_csrf_token(client: httpx.AsyncClient) -> None:
@@ -272,6 +278,18 @@ async def test_query_parameters_are_checked_and_typed(client: httpx.AsyncClient)
     response = await client.get("/notes?limit=700&sort=asc")
     assert response.status_code == 400
     assert [error["field"] for error in response.json()["errors"]] == ["sort", "limit"]
+
+
+async def test_a_parameter_that_a_row_does_not_know_is_refused_with_what_was_meant(client: httpx.AsyncClient) -> None:
+    response = await client.get("/notes?limt=7")
+    assert [error["detail"] for error in response.json()["errors"]] == [
+        "limt is not a known field; did you mean limit?"
+    ]
+    response = await client.post("/raw?x=1", content=b"1", headers={"Content-Type": "application/octet-stream"})
+    assert response.status_code == 400
+    assert [error["detail"] for error in response.json()["errors"]] == ["x is not a known field; known are none here"]
+    # Links to a page are counted by such.
+    assert (await client.get("/page?utm_source=letter")).status_code == 200
 
 
 async def test_a_raw_body_arrives_as_it_was_sent_within_its_own_limit(client: httpx.AsyncClient) -> None:

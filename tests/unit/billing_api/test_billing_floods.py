@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from billing_api.accounts.floods import Refusals, Turns
+from billing_api.db.pool import ANSWER_SECONDS
 from billing_api.errors import DatabaseUnavailable
 from tests.support.clocks import pass_time
 
@@ -63,7 +64,7 @@ class Calls:
         if turn is None:
             return "refused"
         async with turn as left:
-            assert left <= 0.7
+            assert left <= ANSWER_SECONDS
             self.holding += 1
             await self.let_go.wait()
             self.holding -= 1

@@ -94,6 +94,20 @@ async def test_past_the_bound_of_a_lane_the_answer_is_at_once_that_there_is_no_r
         assert passwords.waiting("verify") == 0
 
 
+@pytest.mark.parametrize(("threads", "seconds"), [(1, 6), (2, 3)])
+async def test_who_finds_no_room_is_told_when_those_before_will_be_done(threads: int, seconds: int) -> None:
+    # A hundred of 60 ms each, as long as none has been measured.
+    with Passwords(queue=100, threads=threads) as passwords:
+        tries = [asyncio.create_task(passwords.verify("SecurePass123", HASHED)) for _ in range(100 + threads)]
+        await asyncio.sleep(0)
+        with pytest.raises(ServiceUnavailable) as refused:
+            await passwords.verify("SecurePass123", HASHED)
+        for attempt in tries:
+            attempt.cancel()
+        await asyncio.wait(tries)
+    assert refused.value.headers == {"Retry-After": str(seconds)}
+
+
 async def test_whoever_gives_up_waiting_makes_room_and_takes_no_thread_along() -> None:
     with Passwords(queue=2, threads=1) as passwords:
         at_work, *waiting = [asyncio.create_task(passwords.verify("SecurePass123", HASHED)) for _ in range(3)]

@@ -88,6 +88,21 @@ async def test_what_is_not_one_json_object_is_400(body: bytes) -> None:
     assert _only_error(response)["field"] == "body"
 
 
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        (b"", "body is empty; it must be a JSON object, such as {...}"),
+        (b" \n", "body is empty; it must be a JSON object, such as {...}"),
+        (b'{"a": 1,\n "b" "hunter2"}', "body is not valid JSON: look at line 2, column 6"),
+        (b'{"a": "\\hunter2"}', "body is not valid JSON: look at line 1, column 8"),
+        (b'{"a": NaN}', "body must be JSON in UTF-8"),
+        (b"[]", "body must be a JSON object, such as {...}"),
+    ],
+)
+async def test_where_a_body_is_broken_is_told_and_nothing_of_it_is_shown(body: bytes, told: str) -> None:
+    assert _only_error(await _post(body)) == {"field": "body", "detail": told}
+
+
 async def test_a_member_given_twice_is_400() -> None:
     response = await _post(b'{"email": "a@example.com", "email": "b@example.com"}')
     assert response.status_code == 400

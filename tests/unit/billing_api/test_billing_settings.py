@@ -5,7 +5,7 @@ from unittest import mock
 import pytest
 
 from billing_api.errors import SettingsError
-from billing_api.settings import Settings, describe, from_environment
+from billing_api.settings import Settings, describe, from_environment, misspelt
 
 
 def read(environ: dict[str, str]) -> Settings:
@@ -67,11 +67,52 @@ def test_all_bad_values_are_reported_together() -> None:
     assert [line.partition(":")[0] for line in str(raised.value).splitlines()] == ["PORT", "LOG_FORMAT"]
 
 
+def test_what_replicas_must_share_is_asked_for_with_all_else_that_is_wrong() -> None:
+    def refuse(url: str) -> None:
+        assert url == "postgresql://db/billing"
+        raise SettingsError("DATABASE_URL: cannot be read")
+
+    environ = {"PORT": "x", "SESSION_SECRET": "short", "IDEMPOTENCY_SECRET": "i" * 32}
+    for shared in ({"DATABASE_URL": "postgresql://db/billing"}, {"database_url": "postgresql://db/billing"}):
+        with mock.patch.dict(os.environ, environ | shared, clear=True), pytest.raises(SettingsError) as raised:
+            from_environment(serving=True, check_database_url=refuse)
+        assert [line.partition(":")[0] for line in str(raised.value).splitlines()] == [
+            "PORT",
+            "SESSION_SECRET",
+            "DATABASE_URL",
+            "LICENSE_PRIVATE_KEY_PATH",
+        ]
+
+
+def test_what_replicas_must_share_is_not_asked_for_with_the_built_in_database_or_by_commands() -> None:
+    with mock.patch.dict(os.environ, {}, clear=True):
+        assert from_environment(serving=True).session_secret == ""
+    assert read({"DATABASE_URL": "postgresql://db/billing"}).session_secret == ""
+
+
 def test_secrets_are_not_shown_when_the_settings_are_printed() -> None:
     environ = {"DATABASE_URL": "postgresql://a:hunter2@db/b", "SESSION_SECRET": "correct horse battery staple!!!!!"}
     shown = repr(read(environ))
     assert "hunter2" not in shown
     assert "battery" not in shown
+
+
+def test_a_variable_that_is_nearly_a_setting_is_found_and_others_are_not() -> None:
+    near = {"DATABASE_URI": "x", "SESSION_SECRETS": "x", "OUTBOX_RETRY_BASE_SECOND": "1"}
+    far = {
+        "HOSTNAME": "x",
+        "PATH": "/",
+        "PORT": "1",
+        "database_url": "",
+        "KUBERNETES_SERVICE_PORT": "1",
+        "LOGNAME": "x",
+    }
+    with mock.patch.dict(os.environ, near | far, clear=True):
+        assert dict(misspelt()) == {
+            "DATABASE_URI": "DATABASE_URL",
+            "SESSION_SECRETS": "SESSION_SECRET",
+            "OUTBOX_RETRY_BASE_SECOND": "OUTBOX_RETRY_BASE_SECONDS",
+        }
 
 
 def test_every_setting_is_described_with_its_default() -> None:

@@ -15,7 +15,7 @@ from billing_api.errors import SettingsError
 from billing_api.licensing.keys import KeyFiles, KeyRing, SigningKey
 from billing_api.licensing.publication import require_usable
 from billing_api.own_secrets import OwnSecrets
-from billing_api.settings import Settings, require_shared
+from billing_api.settings import Settings
 
 NOW = datetime(2026, 8, 1, 12, tzinfo=UTC)
 
@@ -227,13 +227,3 @@ def test_a_secret_in_a_file_that_holds_too_little_is_refused(tmp_path: Path) -> 
     with pytest.raises(SettingsError, match=r"SESSION_SECRET: .* fewer than 32 characters; delete it") as raised:
         OwnSecrets.load(Settings(data_dir=tmp_path))
     assert "hunter2" not in str(raised.value)
-
-
-def test_what_replicas_must_share_is_not_asked_for_with_the_built_in_database(tmp_path: Path) -> None:
-    require_shared(Settings(data_dir=tmp_path))
-    with pytest.raises(SettingsError, match=r"^SESSION_SECRET: [^\n]*$"):
-        require_shared(
-            Settings(
-                database_url="postgresql://db/billing", license_private_key_path=tmp_path, idempotency_secret="i" * 32
-            )
-        )

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 from prometheus_client import CollectorRegistry
 
+from billing_api import tasks as tasks_module
 from billing_api.errors import DatabaseUnavailable
 from billing_api.metrics import Metrics
 from billing_api.tasks import Supervisor
@@ -101,6 +102,26 @@ async def test_what_starting_again_does_not_mend_is_told_and_still_tried(metrics
         assert tasks.hopeless == ("digging",)
 
 
+async def test_who_has_worked_for_a_while_begins_to_be_hopeless_anew(metrics: Metrics) -> None:
+    runs, done = 0, asyncio.Event()
+
+    async def run() -> None:
+        nonlocal runs
+        runs += 1
+        if runs == 10:
+            # Longer than the longest wait: healthy.
+            await asyncio.sleep(0.05)
+        if runs == 18:
+            done.set()
+            await asyncio.sleep(60)
+        raise ZeroDivisionError("a defect")
+
+    async with asyncio.timeout(10), _quick(metrics) as tasks:
+        tasks.start("digging", run)
+        await done.wait()
+        assert tasks.hopeless == ()
+
+
 async def test_a_task_that_waits_to_be_started_again_is_down_and_the_end_does_not_wait_for_it(
     metrics: Metrics,
 ) -> None:
@@ -130,3 +151,23 @@ async def test_at_the_end_a_task_that_can_be_asked_may_finish_and_others_are_can
         await asyncio.sleep(0)
     assert sorted(told) == ["cancelled", "finished"]
     assert _restarts(metrics, "polite") == 0
+
+
+async def test_at_the_end_a_task_that_is_late_to_finish_is_cancelled(
+    metrics: Metrics, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(tasks_module, "_STOP_SECONDS", 0.01)
+    cancelled = asyncio.Event()
+
+    async def deaf() -> None:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            cancelled.set()
+            raise
+
+    async with asyncio.timeout(10), _quick(metrics) as tasks:
+        tasks.start("deaf", deaf, stop=lambda: None)
+        await asyncio.sleep(0)
+    assert cancelled.is_set()
+    assert "The background task deaf does not end in" in caplog.text

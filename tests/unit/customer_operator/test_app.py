@@ -16,7 +16,7 @@ from customer_operator.naming import Manifest
 from customer_operator.settings import Settings
 from tests.support.generate import make_resource
 from tests.support.kube_server import KubeServer, WatchableKube, kube_server
-from tests.support.licenses import jwk, write_jwks
+from tests.support.licenses import ISSUER, jwk, sign, write_jwks
 
 NAMESPACE = "customer-acme"
 ORDER = make_resource(mqtt={"exposure": "NodePort"})
@@ -29,7 +29,9 @@ async def server() -> AsyncIterator[KubeServer]:
 
 
 @asynccontextmanager
-async def running(server: KubeServer, folder: Path, identity: str = "one") -> AsyncIterator[Operator]:
+async def running(
+    server: KubeServer, folder: Path, identity: str = "one", *, keys: Path | None = None
+) -> AsyncIterator[Operator]:
     """Run a replica; it is told of instances as kopf would tell it (see `order`)."""
     settings = Settings(
         kubeconfig=server.kubeconfig(folder / "kubeconfig"),
@@ -40,6 +42,8 @@ async def running(server: KubeServer, folder: Path, identity: str = "one") -> As
         lease_duration=2,
         lease_renew_deadline=1.5,
         lease_retry_period=1.0,
+        license_jwks_path=keys,
+        license_issuer=ISSUER,
     )
     operator = Operator(settings)
     try:
@@ -49,9 +53,9 @@ async def running(server: KubeServer, folder: Path, identity: str = "one") -> As
         await operator.stop()
 
 
-def order(server: KubeServer, *operators: Operator) -> None:
+def order(server: KubeServer, *operators: Operator, resource: Manifest = ORDER) -> None:
     """Create an instance, and have the replicas told of it."""
-    live = server.kube.put(ORDER)
+    live = server.kube.put(resource)
     for operator in operators:
         operator.instance_event({"type": "ADDED", "object": live})
 
@@ -191,6 +195,22 @@ def test_keys_that_cannot_be_read_keep_the_operator_from_starting(tmp_path: Path
     with pytest.raises(SettingInvalid, match="LICENSE_JWKS_PATH"):
         Operator(Settings(license_jwks_path=path))
     Operator(Settings(license_jwks_path=write_jwks(path, jwk())))
+
+
+async def test_a_license_whose_key_comes_later_is_valid_as_soon_as_the_key_is_there(
+    server: KubeServer, tmp_path: Path
+) -> None:
+    path, kube = write_jwks(tmp_path / "jwks.json", jwk("k1")), server.kube
+    async with running(server, tmp_path, keys=path) as operator:
+        order(server, operator, resource=make_resource(license={"key": sign("k2")}))
+        await kube.changes.until(lambda: license_state(kube) == "Invalid", patience=20)
+        write_jwks(path, jwk("k1"), jwk("k2"))
+        # The resync would come ten minutes later.
+        await kube.changes.until(lambda: license_state(kube) == "Valid", patience=20)
+
+
+def license_state(kube: WatchableKube) -> str | None:
+    return dict(status(kube).get("license") or {}).get("state")
 
 
 async def test_a_kubeconfig_that_is_not_there_keeps_the_operator_from_starting(tmp_path: Path) -> None:

@@ -100,9 +100,8 @@ def test_an_empty_variable_counts_as_absent(read: Read) -> None:
 
 
 def test_the_platform_has_what_the_settings_say(read: Read) -> None:
-    platform = read({variable: text for variable, (text, _) in GIVEN.items()}).platform(license_jwks="keys")
+    platform = read({variable: text for variable, (text, _) in GIVEN.items()}).platform()
 
-    assert platform.license_jwks == "keys"
     assert platform.images["mqttExporter"] == "registry.example.com/mqtt:1"
     assert platform.ingress_annotations == {"example.com/size": "50m"}
 

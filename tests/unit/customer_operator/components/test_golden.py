@@ -75,7 +75,7 @@ CASES: dict[str, tuple[Callable[[Context], list[Manifest]], Context]] = {
         ),
     ),
     "api-granted": (api.build, make_context(features={"alerting": True}, limits={"devices": None, "messages": -1})),
-    "api-unlicensed": (api.build, make_context(license_key=None, platform=make_platform(license_jwks=None))),
+    "api-unlicensed": (api.build, make_context(license_key=None, license_jwks=None)),
     "dashboard": (dashboard.build, make_context()),
     "dashboard-local": (dashboard.build, make_context(platform=LOCAL)),
     "dashboard-professional": (dashboard.build, make_context(make_instance(plan="professional"))),

@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 import jwt
@@ -217,7 +218,7 @@ class MountedKeys:
         link.rename(self._folder / "..data")
 
 
-def document(*keys: dict[str, object]) -> str:
+def document(*keys: Mapping[str, object]) -> str:
     return json.dumps({"keys": keys})
 
 
@@ -300,6 +301,44 @@ def test_keys_that_cannot_be_read_are_told_of_until_they_can(tmp_path: Path, cap
     # The very same file: neither inode nor time nor size are others.
     away.rename(path)
     assert (keys.trusted, keys.unreadable) == (1, False)
+
+
+def kids(text: str | None) -> list[str]:
+    return [key["kid"] for key in json.loads(text or "{}").get("keys", [])]
+
+
+def test_who_asks_for_it_is_told_when_the_keys_have_become_others_and_only_then(tmp_path: Path) -> None:
+    mounted = MountedKeys(tmp_path, jwk("k1"))
+    keys, told = KeySet(mounted.path), []
+    keys.on_change(lambda: told.append(kids(keys.document())))
+    keys.refresh()
+    mounted.swap(document(jwk("k1")))
+    mounted.swap("{")
+    keys.refresh()
+    assert told == []
+
+    mounted.swap(document(jwk("k1"), jwk("k2")))
+    keys.refresh()
+    keys.refresh()
+    assert told == [["k1", "k2"]]
+    mounted.swap(document(jwk("k2")))
+    assert keys.get("k1") is None, "found by somebody who asks for a key"
+    assert len(told) == 2
+
+
+def test_a_file_that_stays_away_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = write_jwks(tmp_path / "jwks.json", jwk("k1"))
+    keys = KeySet(path)
+    path.unlink()
+    for _ in range(3):
+        keys.refresh()
+    assert caplog.text.count("cannot be read, those known before stay") == 1
+
+    write_jwks(path, jwk("k1"))
+    keys.refresh()
+    path.unlink()
+    keys.refresh()
+    assert caplog.text.count("cannot be read, those known before stay") == 2
 
 
 def test_without_a_file_there_are_no_keys() -> None:

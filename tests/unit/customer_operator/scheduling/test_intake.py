@@ -7,6 +7,7 @@ from prometheus_client import CollectorRegistry
 
 from customer_operator import naming
 from customer_operator.metrics import Metrics
+from customer_operator.naming import Manifest
 from customer_operator.observed.cache import Key, ObjectCache
 from customer_operator.scheduling.intake import Intake, instance_of
 from customer_operator.scheduling.queue import Priority, WorkQueue
@@ -222,3 +223,20 @@ async def test_the_queue_of_a_standby_stays_empty_and_its_cache_true(standby: Be
     assert await standby.queued(after=3600) == {}
     assert standby.cache.objects("acme") == {}
     assert tuple(standby.cache.names()) == ()
+
+
+# -- license keys ----------------------------------------------------------------------------------------------------
+
+
+def refused(version: int = 1) -> Manifest:
+    return {**instance(version, plan="starter"), "status": {"license": {"state": "Invalid"}}}
+
+
+async def test_when_the_license_keys_change_only_who_leads_tries_again(bench: Bench, standby: Bench) -> None:
+    for each in (bench, standby):
+        each.intake.upsert(refused())
+        await each.queued(after=1)
+        each.intake.keys_changed()
+
+    assert await bench.queued() == {"acme": Priority.STARTER}
+    assert await standby.queued() == {}

@@ -91,3 +91,42 @@ async def test_a_new_leader_compares_everything_in_full(bench: Bench) -> None:
     assert bench.resyncs == [True, True]
     assert await bench.due_after(10) is None, "what a former reign has left in the queue is forgotten"
     assert bench.workers.stalled_for() == 0
+
+
+# -- license keys ----------------------------------------------------------------------------------------------------
+
+
+async def test_when_the_license_keys_change_those_that_were_not_trusted_are_tried_at_once_and_in_full(
+    bench: Bench,
+) -> None:
+    for name, state in (("bravo", "Invalid"), ("charlie", "Expired"), ("delta", "None")):
+        body = make_body(license=state)
+        bench.cache.upsert_instance({**body, "metadata": {**body["metadata"], "name": name, "uid": name}})
+    bench.queue.add("bravo", Priority.TRIAL)
+    await bench.one_pass(Outcome("failed"))
+    assert await bench.due_after(1.0) is None
+
+    bench.workers.keys_changed()
+    item = await take(bench.queue)
+    assert item is not None
+    assert (item.name, item.priority) == ("bravo", Priority.STARTER)
+    assert await take(bench.queue) is None
+    bench.queue.done("bravo")
+    bench.workers.keys_changed()
+    await bench.one_pass(Outcome("ready"))
+    assert bench.resyncs == [True, True]
+
+
+async def test_one_that_is_just_being_refused_when_the_license_keys_change_is_tried_once_more(bench: Bench) -> None:
+    calls = []
+
+    async def reconcile(name: str) -> Outcome:
+        calls.append(name)
+        if len(calls) == 1:
+            bench.clock.now += 1
+            bench.workers.keys_changed()
+        return Outcome("failed")
+
+    bench.queue.add("acme", Priority.TRIAL)
+    await bench.run(reconcile, until=lambda: len(calls) == 2 and not bench.queue.in_flight())
+    assert bench.resyncs == [True, True]
