@@ -23,10 +23,15 @@ from billing_api.errors import (
 )
 from billing_api.http import problems
 from billing_api.http.connections import Connections
+from billing_api.http.intake import Intake
 from billing_api.http.lingering import LingeringTransport
+from billing_api.http.wire import Wire
 
 #: Room for a session, an idempotency key and what proxies add; a thousand half-sent heads are then 32 MiB.
 MAX_HEAD_BYTES = 32 * 1024
+#: A body of 64 KiB in parts of 30 bytes. Each part costs as much as a thousand bytes; of one byte each, a body would
+#: cost the time of many requests.
+MAX_FRAMING_BYTES = 16 * 1024
 
 
 class Phase(Enum):
@@ -43,17 +48,21 @@ class Connection(H11Protocol):
     """HTTP/1.1 with limits. `server_state` is always a Connections."""
 
     server_state: Connections
+    conn: Wire
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.conn = Wire(max_head_bytes=MAX_HEAD_BYTES)
         self._phase = Phase.HEAD
         self._since = self._stalled_since = 0.0
         self._heard = False
         self._of: RequestResponseCycle | None = None
+        self._intake: Intake
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin: a first request is expected."""
-        super().connection_made(LingeringTransport(transport, on_close=self._on_close))
+        self._intake = Intake(transport, self._take)
+        super().connection_made(LingeringTransport(transport, intake=self._intake, on_close=self._on_close))
         if self.server_state.admit(self):
             self._enter(Phase.HEAD)
         else:
@@ -68,13 +77,30 @@ class Connection(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Take what has come; of a connection that we have closed it is dropped."""
+        if not self.transport.is_closing():
+            self._intake.receive(data)
+
+    def _take(self, part: bytes) -> None:
         if self.transport.is_closing():
             return
         self._heard = True
         if self._phase is Phase.IDLE:
             self._enter(Phase.HEAD)
-        super().data_received(data)
+        super().data_received(part)
+        if self._phase is not Phase.CLOSING and self._is_mostly_framing():
+            self._refuse_framing()
         self._follow()
+
+    def _is_mostly_framing(self) -> bool:
+        return self.conn.their_state is h11.SEND_BODY and self.conn.framing > MAX_FRAMING_BYTES
+
+    def _refuse_framing(self) -> None:
+        self.server_state.count("malformed")
+        if self.cycle.response_complete:
+            self.transport.close()
+        else:
+            detail = "body must be sent in larger chunks"
+            self.answer(InvalidRequest(detail, errors=[FieldError("body", detail)]))
 
     def on_response_complete(self) -> None:
         """Go on to the next request."""
@@ -162,7 +188,7 @@ class Connection(H11Protocol):
         elif theirs is not h11.IDLE:
             self._enter(Phase.OURS)
         elif self._phase is not Phase.HEAD:
-            self._heard = bool(self.conn.trailing_data[0])
+            self._heard = bool(self._intake) or bool(self.conn.trailing_data[0])
             self._enter(Phase.HEAD if self._heard else Phase.IDLE)
 
     def _enter(self, phase: Phase) -> None:
@@ -172,8 +198,9 @@ class Connection(H11Protocol):
 
     def _on_close(self) -> bool:
         """Note that we close; return whether the client may still be sending."""
-        sending = self._phase in {Phase.HEAD, Phase.BODY} or self.flow.read_paused
+        sending = self._phase in {Phase.HEAD, Phase.BODY} or self.flow.read_paused or bool(self._intake)
         self.flow.resume_reading()
+        self._intake.drop()
         self._enter(Phase.CLOSING)
         return sending
 

@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+from billing_api.http.intake import Intake
+
 
 class LingeringTransport(asyncio.Transport):
     """Another transport, whose `close` ends only our side while the client may still be sending.
@@ -12,10 +14,17 @@ class LingeringTransport(asyncio.Transport):
     the answer that it has not read yet (RFC 9112 section 9.6). Whoever owns the transport aborts it in the end.
     """
 
-    def __init__(self, inner: asyncio.Transport, *, on_close: Callable[[], bool]) -> None:
-        """Wrap a transport; `on_close` is called once, before, and says whether the client may still be sending."""
+    def __init__(self, inner: asyncio.Transport, *, intake: Intake, on_close: Callable[[], bool]) -> None:
+        """Wrap a transport.
+
+        Args:
+            inner: the transport.
+            intake: what comes passes through it.
+            on_close: is called once, before, and says whether the client may still be sending.
+        """
         super().__init__()
         self._inner = inner
+        self._intake = intake
         self._on_close = on_close
         self._closing = False
 
@@ -50,11 +59,11 @@ class LingeringTransport(asyncio.Transport):
 
     def pause_reading(self) -> None:
         """Leave what comes to the kernel."""
-        self._inner.pause_reading()
+        self._intake.pause()
 
     def resume_reading(self) -> None:
         """Take what comes."""
-        self._inner.resume_reading()
+        self._intake.resume()
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """Return what is known of the connection."""

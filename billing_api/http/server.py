@@ -13,7 +13,7 @@ from starlette.types import ASGIApp
 
 from billing_api.errors import SettingsError
 from billing_api.http import listening
-from billing_api.http.connection import MAX_HEAD_BYTES, Connection
+from billing_api.http.connection import Connection
 from billing_api.http.connections import Connections, Limits
 from billing_api.http.exchange import Ending, Exchanges
 from billing_api.http.stopping import Stop
@@ -62,7 +62,6 @@ def run(
         port=settings.port,
         http=Connection,
         ws="none",
-        h11_max_incomplete_event_size=MAX_HEAD_BYTES,
         timeout_keep_alive=int(limits.keep_alive_seconds),
         proxy_headers=False,  # addresses.ClientAddress does it
         log_config=None,

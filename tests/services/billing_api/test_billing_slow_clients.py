@@ -227,6 +227,33 @@ async def test_who_does_not_take_the_answers_is_ended(environ: dict[str, str]) -
         assert await _metric(client, ended) == 1
 
 
+async def test_a_body_that_is_mostly_framing_is_refused_before_it_costs_much(environ: dict[str, str]) -> None:
+    chunked = _HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
+    storm = b"1\r\n \r\n" * 60_000
+    unread = b"GET /health/live HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    # As many chunks as a client that is only strange sends for the largest body.
+    strange = b"".join(b"1e\r\n%30d\r\n" % 7 for _ in range(65_536 // 30 - 1)) + b"0\r\n\r\n"
+    async with (
+        billing_process(environ | {"REQUEST_TIMEOUT": "5"}) as process,
+        await process.client() as client,
+        connections(client.base_url, 3) as (malicious, ignored, usual),
+    ):
+        await malicious.send(chunked + storm)
+        refused = await malicious.answer()
+        await ignored.send(unread + storm)
+        assert (await ignored.answer()).status == 200
+        assert await ignored.is_ended()
+        await usual.send(chunked + strange)
+        answer = await usual.answer()
+        assert (answer.status, answer.json["detail"]) == (400, "body must be JSON in UTF-8")
+        assert await _metric(client, 'billing_connections_ended_early_total{reason="malformed"}') == 2
+        assert await _metric(client, 'billing_connections_ended_early_total{reason="slow_body"}') == 0
+    assert (refused.status, refused.json["errors"]) == (
+        400,
+        [{"field": "body", "detail": "body must be sent in larger chunks"}],
+    )
+
+
 async def test_what_is_not_http_is_told_so_and_nothing_of_it_is_repeated(environ: dict[str, str]) -> None:
     async with (
         billing_process(environ) as process,
