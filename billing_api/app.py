@@ -36,7 +36,7 @@ from billing_api.http.health import Probes
 from billing_api.http.middleware import Observe
 from billing_api.kube.client import KubeClient
 from billing_api.kube.configuration import Configuration
-from billing_api.kube.subscriptions import Subscriptions
+from billing_api.kube.followers import Followers
 from billing_api.kube.watch import InstanceWatch
 from billing_api.licensing.commands import RENEW
 from billing_api.licensing.config_map import ConfigMapPublication
@@ -79,8 +79,8 @@ def create_app(
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
             services = Services()
-            subscriptions = Subscriptions(metrics, most=max(1, settings.max_connections // 2))
-            for made in (settings, metrics, Supervisor(metrics), subscriptions):
+            followers = Followers(metrics, most=max(1, settings.max_connections // 2))
+            for made in (settings, metrics, Supervisor(metrics), followers):
                 services.add(made)
             database = Database(dsn, size=settings.database_pool_size, answer_seconds=answer_seconds)
             services.add(await stack.enter_async_context(database))
@@ -172,12 +172,12 @@ async def _begin_tasks(stack: AsyncExitStack, services: Services, kubernetes: Co
     tasks.start("outbox", worker.run, stop=worker.stop)
     tasks.start("outbox-listener", partial(listener.listen, database, worker.wake))
     if client is not None:
-        subscriptions = services.get(Subscriptions)
+        followers = services.get(Followers)
         retry = partial(_retry_at_once, worker)
-        watch = InstanceWatch(client, subscriptions=subscriptions, metrics=metrics, on_connected=retry)
+        watch = InstanceWatch(client, followers=followers, metrics=metrics, on_connected=retry)
         tasks.start("watch", services.add(watch).run)
         tasks.start("config-map", services.get(ConfigMapPublication).run)
-    stack.callback(services.get(Subscriptions).close)
+    stack.callback(services.get(Followers).close)
 
 
 def _handlers(services: Services, client: KubeClient | None) -> dict[str, Handler]:

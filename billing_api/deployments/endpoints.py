@@ -14,8 +14,8 @@ from billing_api.http.access import admit, unknown_customer
 from billing_api.http.call import Call
 from billing_api.http.dispatch import Gate
 from billing_api.http.places import place_of
+from billing_api.kube.followers import Followers
 from billing_api.kube.instances import NO_SIGHT, Sight
-from billing_api.kube.subscriptions import Subscriptions
 from billing_api.kube.watch import InstanceWatch
 from billing_api.settings import Settings
 
@@ -33,7 +33,7 @@ async def deployment_events(call: Call) -> Response:
     events = DeploymentEvents(
         name=name,
         base_domain=call.get(Settings).base_domain,
-        subscription=call.get(Subscriptions).open(call.path("customer_id"), network=place_of(call.client).network),
+        follower=call.get(Followers).open(call.path("customer_id"), network=place_of(call.client).network),
         read=partial(_read_again, call),
         look=partial(_look, call, name),
     )

@@ -8,8 +8,8 @@ from billing_api.db.outbox import Progress
 from billing_api.deployments.models import DeploymentAnswer
 from billing_api.deployments.status import describe
 from billing_api.errors import DatabaseUnavailable, NotFound, Unauthenticated
+from billing_api.kube.followers import Follower
 from billing_api.kube.instances import Sight
-from billing_api.kube.subscriptions import Subscription
 
 #: The outbox is not watched, nor is the end of a session: both are looked at again after this time.
 _REFRESH_SECONDS = 15.0
@@ -24,7 +24,7 @@ class DeploymentEvents(AsyncIterator[DeploymentAnswer]):
     """The answers of one stream.
 
     It stays open when the deployment is completed, because the next change of the plan is a deployment as well. It ends
-    with the subscription (at shutdown), with the session, and when it is closed.
+    with the follower (at shutdown), with the session, and when it is closed.
     """
 
     def __init__(
@@ -32,7 +32,7 @@ class DeploymentEvents(AsyncIterator[DeploymentAnswer]):
         *,
         name: str,
         base_domain: str,
-        subscription: Subscription,
+        follower: Follower,
         read: Read,
         look: Look,
         seconds: float = math.inf,
@@ -43,14 +43,14 @@ class DeploymentEvents(AsyncIterator[DeploymentAnswer]):
         Args:
             name: the instance's name.
             base_domain: BASE_DOMAIN.
-            subscription: tells of its changes; it is closed with the stream.
+            follower: tells of its changes; it is closed with the stream.
             read: looks into the database.
             look: looks into the watch.
             seconds: how long the session lasts.
             refresh: seconds after which the database is looked into again.
         """
         self._name, self._base_domain = name, base_domain
-        self._subscription, self._read, self._look = subscription, read, look
+        self._follower, self._read, self._look = follower, read, look
         self._refresh = refresh
         now = asyncio.get_running_loop().time
         self._now, self._until, self._read_at = now, now() + seconds, -math.inf
@@ -71,14 +71,14 @@ class DeploymentEvents(AsyncIterator[DeploymentAnswer]):
         raise StopAsyncIteration
 
     async def aclose(self) -> None:
-        """Give up the subscription."""
-        self._subscription.close()
+        """Give up the follower."""
+        self._follower.close()
 
     async def _over(self) -> bool:
         """Wait for a change, or for the time to look again; tell whether the stream has come to its end instead."""
         try:
             async with asyncio.timeout_at(min(self._until, self._now() + self._refresh)):
-                await anext(self._subscription)
+                await anext(self._follower)
         except TimeoutError:
             return self._now() >= self._until
         except StopAsyncIteration:

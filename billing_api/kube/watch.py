@@ -8,9 +8,9 @@ from random import Random
 from billing_api.backoff import delay
 from billing_api.errors import ClusterRejected, ClusterUnavailable, WatchExpired
 from billing_api.kube.client import Event, KubeClient, version_number
+from billing_api.kube.followers import Followers
 from billing_api.kube.index import InstanceIndex
 from billing_api.kube.instances import Sight
-from billing_api.kube.subscriptions import Subscriptions
 from billing_api.metrics import Metrics
 
 #: A cluster that comes back is noticed within this time.
@@ -33,7 +33,7 @@ class InstanceWatch:
         self,
         client: KubeClient,
         *,
-        subscriptions: Subscriptions,
+        followers: Followers,
         metrics: Metrics,
         on_connected: Callable[[], None],
     ) -> None:
@@ -41,13 +41,13 @@ class InstanceWatch:
 
         Args:
             client: the API server.
-            subscriptions: told of every change.
+            followers: told of every change.
             metrics: counts the instances that cannot be read.
             on_connected: called whenever the cluster answers again after it did not.
         """
         self.connected = False
         self._client = client
-        self._subscriptions = subscriptions
+        self._followers = followers
         self._on_connected = on_connected
         self._index = InstanceIndex()
         self._skipped: dict[str, str] = {}
@@ -107,7 +107,7 @@ class InstanceWatch:
         self._index.keep(names)
         self._forget_skipped()
         self._resource_version = version
-        self._subscriptions.notify_all()
+        self._followers.notify_all()
 
     async def _follow(self) -> None:
         loop = asyncio.get_running_loop()
@@ -131,7 +131,7 @@ class InstanceWatch:
         self._forget_skipped()
         self._resource_version = event.version
         for customer_id in changed:
-            self._subscriptions.notify(customer_id)
+            self._followers.notify(customer_id)
 
     def _put(self, event: Event) -> set[str]:
         """Take in a state; one that cannot be read is logged once, however often it is listed."""
@@ -153,7 +153,7 @@ class InstanceWatch:
             log.info("Watching %d customer instances", len(self._index))
             self.connected = True
             self._on_connected()
-            self._subscriptions.notify_all()
+            self._followers.notify_all()
 
     def _expired(self) -> float:
         """Begin with a new list; only when the version of that is too old as well, something needs time."""
@@ -179,4 +179,4 @@ class InstanceWatch:
     def _disconnect(self) -> None:
         if self.connected:
             self.connected = False
-            self._subscriptions.notify_all()
+            self._followers.notify_all()

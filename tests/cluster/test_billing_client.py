@@ -16,7 +16,7 @@ from billing_api.errors import ClusterRejected, ClusterUnavailable
 from billing_api.kube import instances
 from billing_api.kube.client import KubeClient
 from billing_api.kube.configuration import configuration
-from billing_api.kube.subscriptions import Subscriptions
+from billing_api.kube.followers import Followers
 from billing_api.kube.watch import InstanceWatch
 from billing_api.metrics import Metrics
 from billing_api.settings import Settings
@@ -140,12 +140,12 @@ def _pem(user: dict[str, str], kind: str) -> str:
 
 async def test_a_subscriber_hears_of_the_real_status(api: Kubernetes, kubeconfig: Path) -> None:
     metrics = Metrics(CollectorRegistry())
-    subscriptions = Subscriptions(metrics, most=100)
+    followers = Followers(metrics, most=100)
     async with client_of(kubeconfig) as client:
         await client.apply(ORDER)
-        watch = InstanceWatch(client, subscriptions=subscriptions, metrics=metrics, on_connected=lambda: None)
+        watch = InstanceWatch(client, followers=followers, metrics=metrics, on_connected=lambda: None)
         running = asyncio.create_task(watch.run())
-        changes = subscriptions.open("cust-client", network="")
+        changes = followers.open("cust-client", network="")
         try:
             status = {**ORDER, "status": {"phase": "Provisioning", "progress": 40}}
             await asyncio.to_thread(api.apply, status, subresource="status", fieldManager="test-status")

@@ -10,7 +10,7 @@ from jsonschema import Draft202012Validator
 from starlette.types import Message
 
 from billing_api.http.docs import OpenApi
-from billing_api.kube.subscriptions import Subscription, Subscriptions
+from billing_api.kube.followers import Follower, Followers
 from tests.services.billing_api.harness import Billing
 from tests.support.billing import session_of
 
@@ -73,16 +73,16 @@ async def test_a_stream_begins_with_the_deployment_status_as_it_is_documented(bi
 async def test_a_stream_whose_reader_is_gone_does_not_count_any_more(
     billing: Billing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    subscriptions = billing.services.get(Subscriptions)
-    opened: list[Subscription] = []
-    usual = subscriptions.open
+    followers = billing.services.get(Followers)
+    opened: list[Follower] = []
+    usual = followers.open
 
-    def keep(customer_id: str, *, network: str) -> Subscription:
+    def keep(customer_id: str, *, network: str) -> Follower:
         # Else one that nobody has closed would not count either, as soon as nobody refers to it.
         opened.append(usual(customer_id, network=network))
         return opened[-1]
 
-    monkeypatch.setattr(subscriptions, "open", keep)
+    monkeypatch.setattr(followers, "open", keep)
     john = await billing.new_customer()
     url = john["deployment"]["check_status_url"].replace("/status", "/events")
     for _ in range(_MANY):

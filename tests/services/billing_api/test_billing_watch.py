@@ -19,8 +19,8 @@ from billing_api.deployments.stream import DeploymentEvents
 from billing_api.errors import DatabaseUnavailable, NotFound, ServiceUnavailable, TooManyStreams, Unauthenticated
 from billing_api.kube.client import KubeClient
 from billing_api.kube.configuration import configuration
+from billing_api.kube.followers import Followers
 from billing_api.kube.instances import Sight, manifest
-from billing_api.kube.subscriptions import Subscriptions
 from billing_api.kube.watch import InstanceWatch
 from billing_api.metrics import Metrics
 from billing_api.settings import Settings
@@ -44,7 +44,7 @@ class Watching:
 
     client: KubeClient
     watch: InstanceWatch
-    subscriptions: Subscriptions
+    followers: Followers
     registry: CollectorRegistry
 
     async def order(self, name: str, customer_id: str) -> None:
@@ -92,11 +92,11 @@ def watch(kubernetes: FakeKubernetes, tmp_path: Path) -> Watch:
         registry = CollectorRegistry()
         metrics = Metrics(registry)
         async with KubeClient.connect(found) as client:
-            subscriptions = Subscriptions(metrics, most=100)
-            watch = InstanceWatch(client, subscriptions=subscriptions, metrics=metrics, on_connected=lambda: None)
+            followers = Followers(metrics, most=100)
+            watch = InstanceWatch(client, followers=followers, metrics=metrics, on_connected=lambda: None)
             task = asyncio.create_task(watch.run())
             try:
-                yield Watching(client, watch, subscriptions, registry)
+                yield Watching(client, watch, followers, registry)
             finally:
                 assert not task.done()
                 task.cancel()
@@ -212,7 +212,7 @@ async def test_a_watch_that_failed_of_something_unknown_begins_with_a_new_list_w
 
     metrics = Metrics(CollectorRegistry())
     watch = InstanceWatch(
-        watching.client, subscriptions=Subscriptions(metrics, most=100), metrics=metrics, on_connected=on_connected
+        watching.client, followers=Followers(metrics, most=100), metrics=metrics, on_connected=on_connected
     )
     with pytest.raises(RuntimeError, match="a defect"):
         await watch.run()
@@ -226,7 +226,7 @@ async def test_a_watch_that_failed_of_something_unknown_begins_with_a_new_list_w
     assert not watch.connected
 
 
-# -- subscriptions ---------------------------------------------------------------------------------------------------
+# -- followers ---------------------------------------------------------------------------------------------------
 
 
 async def test_a_subscriber_hears_of_its_customer_and_of_nobody_else(
@@ -234,7 +234,7 @@ async def test_a_subscriber_hears_of_its_customer_and_of_nobody_else(
 ) -> None:
     await watching.order("c1", "cust-1")
     await watching.order("c2", "cust-2")
-    one, two = (watching.subscriptions.open(name, network="") for name in ("cust-1", "cust-2"))
+    one, two = (watching.followers.open(name, network="") for name in ("cust-1", "cust-2"))
     await anext(one)
     await anext(two)
     waiting_one, waiting_two = asyncio.ensure_future(anext(one)), asyncio.ensure_future(anext(two))
@@ -251,51 +251,51 @@ async def test_a_slow_subscriber_is_told_once_of_any_number_of_changes(
     watching: Watching, kubernetes: FakeKubernetes
 ) -> None:
     await watching.order("c1", "cust-1")
-    subscription = watching.subscriptions.open("cust-1", network="")
+    follower = watching.followers.open("cust-1", network="")
     for progress in range(1, 101):
         await kubernetes.set_status("c1", progress=progress)
     await until(lambda: watching.progress("c1", "cust-1") == 100)
-    await anext(subscription)
-    waiting = asyncio.ensure_future(anext(subscription))
+    await anext(follower)
+    waiting = asyncio.ensure_future(anext(follower))
     await asyncio.wait([waiting], timeout=0.05)
     assert not waiting.done()
-    subscription.close()
+    follower.close()
     with pytest.raises(StopAsyncIteration):
         await waiting
 
 
 async def test_shutdown_ends_all_subscriptions_and_takes_no_more(watching: Watching) -> None:
-    subscriptions = [watching.subscriptions.open(f"cust-{number}", network="") for number in range(3)]
+    followers = [watching.followers.open(f"cust-{number}", network="") for number in range(3)]
     waiting = []
-    for subscription in subscriptions:
-        await anext(subscription)
-        waiting.append(asyncio.ensure_future(anext(subscription, "ended")))
-    watching.subscriptions.close()
+    for follower in followers:
+        await anext(follower)
+        waiting.append(asyncio.ensure_future(anext(follower, "ended")))
+    watching.followers.close()
     async with asyncio.timeout(30):
         assert await asyncio.gather(*waiting) == 3 * ["ended"]
     with pytest.raises(ServiceUnavailable):
-        watching.subscriptions.open("cust-1", network="")
+        watching.followers.open("cust-1", network="")
 
 
 async def test_a_customer_may_have_eight_and_those_that_were_closed_or_dropped_do_not_count(
     watching: Watching,
 ) -> None:
-    kept = [watching.subscriptions.open("cust-1", network="") for _ in range(8)]
+    kept = [watching.followers.open("cust-1", network="") for _ in range(8)]
     with pytest.raises(TooManyStreams) as caught:
-        watching.subscriptions.open("cust-1", network="")
+        watching.followers.open("cust-1", network="")
     assert caught.value.headers == {"Retry-After": "60"}
-    other = watching.subscriptions.open("cust-2", network="")
+    other = watching.followers.open("cust-2", network="")
     assert watching.gauge("billing_event_streams") == 9
     kept[0].close()
     other.close()
-    kept.append(watching.subscriptions.open("cust-1", network=""))
+    kept.append(watching.followers.open("cust-1", network=""))
     with pytest.raises(TooManyStreams):
-        watching.subscriptions.open("cust-1", network="")
+        watching.followers.open("cust-1", network="")
     # Whoever holds one may be cancelled before the first answer, and never come to close it.
     del kept[1:]
     gc.collect()
     assert watching.gauge("billing_event_streams") == 0
-    assert watching.subscriptions.open("cust-1", network="")
+    assert watching.followers.open("cust-1", network="")
 
 
 # -- event streams ---------------------------------------------------------------------------------------------------
@@ -308,11 +308,11 @@ class Follower:
         self.progress: Progress | None = APPLIED
         self.error: Exception | None = None
         self.reads = 0
-        self.subscription = watching.subscriptions.open("cust-1", network="")
+        self.follower = watching.followers.open("cust-1", network="")
         self.events = DeploymentEvents(
             name="c1",
             base_domain="iotistic.cloud",
-            subscription=self.subscription,
+            follower=self.follower,
             read=self._read,
             look=lambda applied: watching.look("c1", "cust-1", applied=applied),
             seconds=seconds,
@@ -452,7 +452,7 @@ async def test_a_stream_ends_when_its_caller_may_not_see_it_any_more(watching: W
     await follower.next()
     follower.error = error
     assert await follower.next() is None
-    assert follower.subscription.closed
+    assert follower.follower.closed
 
 
 async def test_a_stream_that_cannot_begin_ends(watching: Watching) -> None:
@@ -475,29 +475,29 @@ async def test_a_stream_ends_at_shutdown(watching: Watching) -> None:
     await follower.next()
     waiting = asyncio.ensure_future(follower.next())
     await asyncio.sleep(0)
-    watching.subscriptions.close()
+    watching.followers.close()
     assert await waiting is None
 
 
 def test_event_streams_leave_connections_for_everything_else() -> None:
-    subscriptions = Subscriptions(Metrics(CollectorRegistry()), most=3)
-    held = [subscriptions.open(f"cust-{number}", network="") for number in range(3)]
+    followers = Followers(Metrics(CollectorRegistry()), most=3)
+    held = [followers.open(f"cust-{number}", network="") for number in range(3)]
     with pytest.raises(ServiceUnavailable):
-        subscriptions.open("cust-of-somebody-else", network="")
+        followers.open("cust-of-somebody-else", network="")
     held[0].close()
-    assert not subscriptions.open("cust-of-somebody-else", network="").closed
+    assert not followers.open("cust-of-somebody-else", network="").closed
 
 
 def test_many_customers_of_one_network_leave_streams_to_all_others() -> None:
     metrics = Metrics(CollectorRegistry())
-    subscriptions = Subscriptions(metrics, most=500)
-    held = [subscriptions.open(f"cust-{number // 8}", network="203.0.113.0/24") for number in range(50)]
+    followers = Followers(metrics, most=500)
+    held = [followers.open(f"cust-{number // 8}", network="203.0.113.0/24") for number in range(50)]
     with pytest.raises(TooManyStreams, match="At most 50 event streams may be open from one network"):
-        subscriptions.open("cust-of-another-trial", network="203.0.113.0/24")
+        followers.open("cust-of-another-trial", network="203.0.113.0/24")
     assert metrics.registry.get_sample_value("billing_limited_total", {"name": "stream", "per": "network"}) == 1
-    assert not subscriptions.open("cust-0-elsewhere", network="198.51.100.0/24").closed
+    assert not followers.open("cust-0-elsewhere", network="198.51.100.0/24").closed
     held[0].close()
-    assert not subscriptions.open("cust-of-somebody-else", network="203.0.113.0/24").closed
+    assert not followers.open("cust-of-somebody-else", network="203.0.113.0/24").closed
 
 
 async def test_a_watch_that_ends_as_soon_as_it_is_open_is_asked_for_ever_more_seldom() -> None:
@@ -518,9 +518,9 @@ async def test_a_watch_that_ends_as_soon_as_it_is_open_is_asked_for_ever_more_se
                 yield event
 
     server, metrics = EndsAtOnce(), Metrics(CollectorRegistry())
-    subscriptions = Subscriptions(metrics, most=1)
+    followers = Followers(metrics, most=1)
     client = cast("KubeClient", server)
-    watch = InstanceWatch(client, subscriptions=subscriptions, metrics=metrics, on_connected=lambda: None)
+    watch = InstanceWatch(client, followers=followers, metrics=metrics, on_connected=lambda: None)
     running = asyncio.create_task(watch.run())
     began = asyncio.get_running_loop().time()
     await until(lambda: server.opened >= 4)

@@ -1,6 +1,6 @@
 """Who wants to hear of changes: event streams, each of one customer's instance.
 
-A subscription holds no queue. It only remembers that something has changed since it was last asked, and its owner then
+A follower holds no queue. It only remembers that something has changed since it was last asked, and its owner then
 looks at the newest state: whoever reads slowly misses intermediate states, and memory stays bounded.
 """
 
@@ -17,7 +17,7 @@ _PER_CUSTOMER = 8
 _NETWORK_SHARE = 10
 
 
-class Subscription(AsyncIterator[None]):
+class Follower(AsyncIterator[None]):
     """Yields whenever something has changed since the last time; the first time at once. Ends when it is closed."""
 
     def __init__(self, network: str) -> None:
@@ -42,8 +42,8 @@ class Subscription(AsyncIterator[None]):
         self._changed.set()
 
 
-class Subscriptions:
-    """All subscriptions of this process. One that its owner has dropped without closing it is gone, too."""
+class Followers:
+    """All followers of this process. One that its owner has dropped without closing it is gone, too."""
 
     def __init__(self, metrics: Metrics, *, most: int) -> None:
         """Begin without any; `most` may be open at once, so that connections are left for everything else.
@@ -53,12 +53,12 @@ class Subscriptions:
         self._metrics = metrics
         self._most = most
         self._per_network = max(_PER_CUSTOMER, most // _NETWORK_SHARE)
-        self._by_customer: dict[str, WeakSet[Subscription]] = {}
+        self._by_customer: dict[str, WeakSet[Follower]] = {}
         self._closed = False
         metrics.event_streams.set_function(self._in_all)
 
-    def open(self, customer_id: str, *, network: str) -> Subscription:
-        """Return a new subscription to one customer's instance; the caller closes it.
+    def open(self, customer_id: str, *, network: str) -> Follower:
+        """Return a new follower to one customer's instance; the caller closes it.
 
         Args:
             customer_id: whose instance it is.
@@ -76,14 +76,14 @@ class Subscriptions:
             raise self._too_many("customer", f"At most {_PER_CUSTOMER} event streams of a customer may be open at once")
         if self._in_network(network) >= self._per_network:
             raise self._too_many("network", f"At most {self._per_network} event streams may be open from one network")
-        subscription = Subscription(network)
-        self._by_customer.setdefault(customer_id, WeakSet()).add(subscription)
-        return subscription
+        follower = Follower(network)
+        self._by_customer.setdefault(customer_id, WeakSet()).add(follower)
+        return follower
 
     def notify(self, customer_id: str) -> None:
         """Tell those who follow a customer."""
-        for subscription in self._by_customer.get(customer_id, ()):
-            subscription.notify()
+        for follower in self._by_customer.get(customer_id, ()):
+            follower.notify()
 
     def notify_all(self) -> None:
         """Tell everybody."""
@@ -91,11 +91,11 @@ class Subscriptions:
             self.notify(customer_id)
 
     def close(self) -> None:
-        """End all subscriptions, and take no more: the server waits for the streams before it stops."""
+        """End all followers, and take no more: the server waits for the streams before it stops."""
         self._closed = True
-        for subscriptions in self._by_customer.values():
-            for subscription in subscriptions:
-                subscription.close()
+        for followers in self._by_customer.values():
+            for follower in followers:
+                follower.close()
 
     def _too_many(self, per: str, detail: str) -> TooManyStreams:
         self._metrics.limited.labels("stream", per).inc()
@@ -107,14 +107,14 @@ class Subscriptions:
     def _in_network(self, network: str) -> int:
         return sum(each.network == network for each in self._open())
 
-    def _open(self) -> Iterator[Subscription]:
+    def _open(self) -> Iterator[Follower]:
         return (each for some in self._by_customer.values() for each in some if not each.closed)
 
     def _count(self, customer_id: str) -> int:
-        """Return how many are open; forget customers and subscriptions that are no more."""
-        for known, subscriptions in list(self._by_customer.items()):
-            for subscription in [each for each in subscriptions if each.closed]:
-                subscriptions.discard(subscription)
-            if not subscriptions:
+        """Return how many are open; forget customers and followers that are no more."""
+        for known, followers in list(self._by_customer.items()):
+            for follower in [each for each in followers if each.closed]:
+                followers.discard(follower)
+            if not followers:
                 del self._by_customer[known]
         return len(self._by_customer.get(customer_id, ()))
