@@ -2,8 +2,10 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route as StarletteRoute
@@ -16,7 +18,7 @@ from billing_api.http.call import Call, Services
 from billing_api.http.cookies import Cookies
 from billing_api.http.limits import Limiter
 from billing_api.http.models import QueryModel, RequestModel, parse, parse_query
-from billing_api.http.route import Route
+from billing_api.http.route import IDENTIFIER, Route
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +59,9 @@ class _Path:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive, send)
+        if not all(IDENTIFIER.fullmatch(value) for value in request.path_params.values()):
+            # As if no row had the path.
+            raise HTTPException(HTTPStatus.NOT_FOUND)
         row = self._rows.get(request.method)
         if row is None:
             raise self._not_allowed(request)

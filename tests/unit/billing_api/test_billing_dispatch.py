@@ -209,6 +209,18 @@ async def test_a_wrong_method_is_405_and_allow_names_all_the_right_ones(client: 
     assert (await client.head("/events")).headers["allow"] == "GET"
 
 
+@pytest.mark.parametrize("name", ["%00", "%ff", "a%0d%0aSet-Cookie:x", "x" * 65, "%3Cscript%3E", "j%C3%B6hn", "a%20b"])
+@pytest.mark.parametrize("method", ["GET", "PUT"])
+async def test_what_cannot_be_an_identifier_is_not_found_whoever_asks(
+    client: httpx.AsyncClient, method: str, name: str
+) -> None:
+    for headers in ({}, bearer("admin")):
+        response = await client.request(method, f"/customers/{name}", headers=headers)
+        assert response.status_code == 404
+        assert response.json()["detail"] == "There is nothing at this path; /openapi.json lists what there is"
+    assert (await client.get(f"/customers/{'x' * 64}", headers=bearer("admin"))).status_code == 200
+
+
 @pytest.mark.parametrize("headers", [{}, bearer("nobody"), {"Authorization": "Basic am9obg=="}, by_cookie("nobody")])
 async def test_who_has_no_session_is_refused_before_anything_of_the_body_is_read(
     client: httpx.AsyncClient, headers: dict[str, str]
