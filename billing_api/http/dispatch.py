@@ -64,13 +64,14 @@ class _Path:
             raise HTTPException(HTTPStatus.NOT_FOUND)
         row = self._rows.get(request.method)
         if row is None:
-            raise self._not_allowed(request)
+            raise self._not_allowed()
         response = await serve(request, row)
         await response(scope, receive, send)
 
-    def _not_allowed(self, request: Request) -> MethodNotAllowed:
+    def _not_allowed(self) -> MethodNotAllowed:
         allowed = ", ".join(sorted(self._rows))
-        detail = f"{request.url.path} answers {allowed}"
+        # The path itself is not repeated: it is the caller's own text, and part of a URL whose host may be none.
+        detail = f"this path answers {allowed}"
         return of_field(MethodNotAllowed, "method", detail, headers={"Allow": allowed})
 
 

@@ -205,7 +205,10 @@ def test_a_method_of_a_path_has_one_row() -> None:
 async def test_a_wrong_method_is_405_and_allow_names_all_the_right_ones(client: httpx.AsyncClient) -> None:
     response = await client.put("/notes")
     assert (response.status_code, response.headers["allow"]) == (405, "DELETE, GET, HEAD, POST")
-    assert response.json()["errors"] == [{"field": "method", "detail": "/notes answers DELETE, GET, HEAD, POST"}]
+    assert response.json()["errors"] == [{"field": "method", "detail": "this path answers DELETE, GET, HEAD, POST"}]
+    assert "notes" not in response.text
+    # A host that is none made a defect of it.
+    assert (await client.put("/notes", headers={"Host": "["})).status_code == 405
     assert (await client.head("/events")).headers["allow"] == "GET"
 
 
