@@ -210,7 +210,9 @@ class Settings(BaseSettings):
     )
     limit_window: Annotated[int, Field(ge=1, le=86400)] = Field(900, description="The time these are counted in")
     password_queue: Count = Field(
-        50, description="Passwords that may wait to be hashed, and as many to be verified; past it the answer is 503"
+        50,
+        description="Passwords that may wait to be hashed, and as many to be verified, a quarter of these from one "
+        "address; past it the answer is 503",
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least severe messages to log")
     log_format: Literal["text", "json"] = Field(

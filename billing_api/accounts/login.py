@@ -11,6 +11,7 @@ from billing_api.db import accounts as rows
 from billing_api.db.accounts import Account
 from billing_api.db.pool import Database
 from billing_api.errors import WrongCredentials, of_field
+from billing_api.http.places import place_of
 from billing_api.metrics import Metrics
 
 
@@ -49,7 +50,8 @@ class Logins:
         """
         async with self._database.transaction() as connection:
             customer = await rows.find_by_email(connection, request.email_key)
-        correct = await self._passwords.verify(request.password, customer.password_hash if customer else None)
+        password_hash = customer.password_hash if customer else None
+        correct = await self._passwords.verify(request.password, password_hash, address=place_of(client).address)
         if customer is None or not correct:
             self._metrics.logins.labels("wrong").inc()
             raise of_field(WrongCredentials, "password", "email or password is wrong")

@@ -16,6 +16,7 @@ from billing_api.db import accounts as rows
 from billing_api.db.idempotency import Claim
 from billing_api.db.pool import Database
 from billing_api.errors import KeyReused, of_field
+from billing_api.http.places import place_of
 
 OPERATION = "signup"
 
@@ -53,7 +54,8 @@ class Replays:
         password_hash = await self._password_hash(earlier.customer_id)
         mine = self.claim(request, key=earlier.key, customer_id=earlier.customer_id)
         same = hmac.compare_digest(mine.fingerprint, earlier.fingerprint)
-        if not await self._passwords.verify(request.password, password_hash if same else None):
+        address = place_of(client).address
+        if not await self._passwords.verify(request.password, password_hash if same else None, address=address):
             detail = "Idempotency-Key was used for a request with another body; send a new key"
             raise of_field(KeyReused, "Idempotency-Key", detail)
         return await self._logins.welcome(earlier.customer_id, email_key=request.email_key, client=client)

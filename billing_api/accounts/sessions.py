@@ -12,6 +12,8 @@ from billing_api.http import csrf
 from billing_api.http.access import Caller, Credential, unauthenticated
 
 _PARTY = "billing-api"
+#: Of one customer; more than one has browsers and scripts, and few enough to store for whoever logs in in a loop.
+_MOST = 50
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,9 +34,10 @@ class Sessions:
         self._lifetime = lifetime
 
     async def begin(self, connection: Connection, *, customer_id: str, now: datetime) -> Session:
-        """Store a new session as part of the caller's transaction and return its token."""
+        """Store a new session as part of the caller's transaction and return its token; the oldest may end for it."""
         jti, expires_at = uuid4(), now + self._lifetime
         await rows.insert(connection, jti=jti, customer_id=customer_id, created_at=now, expires_at=expires_at)
+        await rows.keep_newest(connection, customer_id, most=_MOST)
         payload = {
             "iss": _PARTY,
             "aud": _PARTY,

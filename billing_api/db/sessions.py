@@ -40,6 +40,18 @@ async def holder_of(connection: Connection, jti: UUID, *, revoked: bool) -> Hold
         return await cursor.fetchone()
 
 
+async def keep_newest(connection: Connection, customer_id: str, *, most: int) -> None:
+    """End all but a customer's newest sessions; those that were revoked do not count."""
+    await connection.execute(
+        """
+        DELETE FROM sessions WHERE jti IN (
+            SELECT jti FROM sessions WHERE customer_id = %s AND revoked_at IS NULL
+            ORDER BY created_at DESC, jti OFFSET %s)
+        """,
+        [customer_id, most],
+    )
+
+
 async def revoke(connection: Connection, jti: UUID) -> None:
     """End a session; ending it twice is no error."""
     await connection.execute("UPDATE sessions SET revoked_at = now() WHERE jti = %s AND revoked_at IS NULL", [jti])

@@ -2,8 +2,10 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route as StarletteRoute
@@ -16,7 +18,7 @@ from billing_api.http.call import Call, Services
 from billing_api.http.cookies import Cookies
 from billing_api.http.limits import Limiter
 from billing_api.http.models import QueryModel, RequestModel, parse, parse_query
-from billing_api.http.route import Route
+from billing_api.http.route import IDENTIFIER, Route
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,15 +59,19 @@ class _Path:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive, send)
+        if not all(IDENTIFIER.fullmatch(value) for value in request.path_params.values()):
+            # As if no row had the path.
+            raise HTTPException(HTTPStatus.NOT_FOUND)
         row = self._rows.get(request.method)
         if row is None:
-            raise self._not_allowed(request)
+            raise self._not_allowed()
         response = await serve(request, row)
         await response(scope, receive, send)
 
-    def _not_allowed(self, request: Request) -> MethodNotAllowed:
+    def _not_allowed(self) -> MethodNotAllowed:
         allowed = ", ".join(sorted(self._rows))
-        detail = f"{request.url.path} answers {allowed}"
+        # The path itself is not repeated: it is the caller's own text, and part of a URL whose host may be none.
+        detail = f"this path answers {allowed}"
         return of_field(MethodNotAllowed, "method", detail, headers={"Allow": allowed})
 
 

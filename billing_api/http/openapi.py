@@ -12,7 +12,7 @@ from billing_api.http import csrf, problems
 from billing_api.http.cookies import Cookies
 from billing_api.http.headers import ALWAYS, HEADERS, OF_ANSWERS, OF_PROBLEMS
 from billing_api.http.models import RequestModel
-from billing_api.http.route import Access, EventStream, RawBody, Route, media_type_of
+from billing_api.http.route import IDENTIFIER, Access, EventStream, RawBody, Route, media_type_of
 
 #: Of the API as its callers see it (https://semver.org).
 VERSION: Final = "1.1.0"
@@ -92,10 +92,8 @@ def _content_of(body: type[RequestModel] | RawBody) -> dict[str, Any]:
 
 
 def _parameters(route: Route) -> list[dict[str, Any]]:
-    in_path = [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
-        for name in route.parameters
-    ]
+    schema = {"type": "string", "pattern": f"^{IDENTIFIER.pattern}$"}
+    in_path = [{"name": name, "in": "path", "required": True, "schema": schema} for name in route.parameters]
     return [*in_path, *_in_query(route), *([dict(_IDEMPOTENCY_KEY)] if route.idempotent else [])]
 
 

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 SAFE_METHODS = frozenset({"GET", "HEAD"})
 _METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})
 _PARAMETER = re.compile(r"{([a-z_]+)}")
+#: What a parameter of a path may be; all identifiers of ours are. PostgreSQL, for one, takes no NUL.
+IDENTIFIER = re.compile(r"[A-Za-z0-9-]{1,64}")
 
 Handler = Callable[["Call"], Awaitable[Response]]
 
@@ -173,7 +175,8 @@ class Route:
         reads = (InvalidRequest,) if self.body or self.query or self.idempotent or self.takes_no_query else ()
         body = (RequestTimeout, BodyTooLarge, UnsupportedMediaType) if self.body else ()
         limits = (TooManyAttempts,) if self.limits else ()
-        kinds = {*self.problems, *reads, *body, *limits, *_ACCESS_PROBLEMS[self.access], InternalError}
+        path = (NotFound,) if self.parameters else ()
+        kinds = {*self.problems, *reads, *body, *limits, *path, *_ACCESS_PROBLEMS[self.access], InternalError}
         if self.access is not Access.PUBLIC and not self.safe:
             kinds.add(CsrfTokenMissing)
         return tuple(sorted(kinds, key=lambda kind: (kind.status, kind.slug)))

@@ -197,3 +197,24 @@ async def test_a_password_is_the_same_however_its_letters_are_composed(billing: 
     assert (await billing.log_in(password=decomposed)).status_code == 200
     assert (await billing.sign_up("jane@example.com", password=decomposed)).status_code == 201
     assert (await billing.log_in("jane@example.com", password=composed)).status_code == 200
+
+
+async def test_of_too_many_sessions_the_oldest_end(billing: Billing, query: Query) -> None:
+    john, jane = await billing.new_customer(), await billing.new_customer("jane@example.com")
+    customer, url = john["customer"]["customer_id"], john["deployment"]["check_status_url"]
+    query("UPDATE sessions SET created_at = now() - interval '1 hour'")
+    # One was ended by hand, and takes nobody's place.
+    query(
+        "INSERT INTO sessions SELECT gen_random_uuid(), %s, now() - interval '1 minute', now() + interval '1 hour', "
+        "CASE WHEN number = 0 THEN now() END FROM generate_series(0, 48) AS number",
+        customer,
+    )
+    newest = (await billing.log_in()).json()
+    live = "SELECT count(*) FROM sessions WHERE revoked_at IS NULL AND customer_id = %s"
+    assert query(live, customer) == [{"count": 50}]
+    assert (await billing.client.get(url, headers=session_of(john))).status_code == 200
+    assert (await billing.log_in()).status_code == 200
+    assert query(live, customer) == [{"count": 50}]
+    assert (await billing.client.get(url, headers=session_of(john))).status_code == 401
+    assert (await billing.client.get(url, headers=session_of(newest))).status_code == 200
+    assert query(live, jane["customer"]["customer_id"]) == [{"count": 1}]

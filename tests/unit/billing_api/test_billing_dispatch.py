@@ -205,8 +205,23 @@ def test_a_method_of_a_path_has_one_row() -> None:
 async def test_a_wrong_method_is_405_and_allow_names_all_the_right_ones(client: httpx.AsyncClient) -> None:
     response = await client.put("/notes")
     assert (response.status_code, response.headers["allow"]) == (405, "DELETE, GET, HEAD, POST")
-    assert response.json()["errors"] == [{"field": "method", "detail": "/notes answers DELETE, GET, HEAD, POST"}]
+    assert response.json()["errors"] == [{"field": "method", "detail": "this path answers DELETE, GET, HEAD, POST"}]
+    assert "notes" not in response.text
+    # A host that is none made a defect of it.
+    assert (await client.put("/notes", headers={"Host": "["})).status_code == 405
     assert (await client.head("/events")).headers["allow"] == "GET"
+
+
+@pytest.mark.parametrize("name", ["%00", "%ff", "a%0d%0aSet-Cookie:x", "x" * 65, "%3Cscript%3E", "j%C3%B6hn", "a%20b"])
+@pytest.mark.parametrize("method", ["GET", "PUT"])
+async def test_what_cannot_be_an_identifier_is_not_found_whoever_asks(
+    client: httpx.AsyncClient, method: str, name: str
+) -> None:
+    for headers in ({}, bearer("admin")):
+        response = await client.request(method, f"/customers/{name}", headers=headers)
+        assert response.status_code == 404
+        assert response.json()["detail"] == "There is nothing at this path; /openapi.json lists what there is"
+    assert (await client.get(f"/customers/{'x' * 64}", headers=bearer("admin"))).status_code == 200
 
 
 @pytest.mark.parametrize("headers", [{}, bearer("nobody"), {"Authorization": "Basic am9obg=="}, by_cookie("nobody")])

@@ -1,6 +1,7 @@
 import asyncio
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Coroutine
+from typing import Any
 
 import pytest
 
@@ -92,6 +93,24 @@ async def test_past_the_bound_of_a_lane_the_answer_is_at_once_that_there_is_no_r
         assert await passwords.hash("SecurePass123")
         assert await asyncio.gather(*tries[:3]) == [True] * 3
         assert passwords.waiting("verify") == 0
+
+
+async def test_one_address_fills_a_quarter_of_the_lane_at_most() -> None:
+    def verify(address: str) -> Coroutine[Any, Any, bool]:
+        return passwords.verify("SecurePass123", HASHED, address=address)
+
+    with Passwords(queue=8, threads=1) as passwords:
+        flood = [asyncio.create_task(verify("203.0.113.7/32")) for _ in range(20)]
+        await asyncio.sleep(0)
+        assert (sum(not attempt.done() for attempt in flood), passwords.waiting("verify")) == (3, 2)
+        others = [asyncio.create_task(verify(f"198.51.100.{number}/32")) for number in range(6)]
+        await asyncio.sleep(0)
+        assert passwords.waiting("verify") == 8
+        assert await asyncio.gather(*others) == [True] * 6
+        outcomes = await asyncio.gather(*flood, return_exceptions=True)
+        assert (outcomes.count(True), len(outcomes)) == (3, 20)
+        # Who has left the lane makes room.
+        assert await asyncio.gather(*(verify("203.0.113.7/32") for _ in range(3))) == [True] * 3
 
 
 @pytest.mark.parametrize(("threads", "seconds"), [(1, 6), (2, 3)])
