@@ -11,7 +11,7 @@ from pathlib import Path
 import aiohttp
 import yaml
 
-from customer_operator.kube.client import load_configuration
+from customer_operator.kube.configuration import load_configuration
 from customer_operator.kube.kinds import path_of
 from hack.bench.tenants import Manifest, Waves
 from hack.cluster import Client, LocalCluster
@@ -32,7 +32,7 @@ def load(cluster: LocalCluster, tenants: Sequence[Waves]) -> float:
     waiting = iter(_requests(tenants))
 
     async def run() -> float:
-        configuration = await load_configuration(cluster.kubeconfig)
+        configuration, _ = await load_configuration(cluster.kubeconfig)
         tls = ssl.create_default_context(cafile=configuration.ssl_ca_cert)
         if configuration.cert_file:
             tls.load_cert_chain(configuration.cert_file, configuration.key_file)

@@ -16,6 +16,7 @@ from customer_operator.credentials.references import ReferencedSecrets
 from customer_operator.credentials.store import CredentialStore
 from customer_operator.errors import ClusterError, SettingInvalid
 from customer_operator.kube.client import KubeClient, connect
+from customer_operator.kube.configuration import connection_of
 from customer_operator.kube.fence import Fence
 from customer_operator.kube.kinds import WATCHED
 from customer_operator.kube.leader import Leadership, Timing
@@ -130,6 +131,10 @@ class Operator:
         kinds = [reflector.kind for reflector in self._reflectors if not reflector.synced.is_set()]
         kinds += [] if self._swept.is_set() else [naming.KIND]
         return f"not listed yet: {', '.join(kinds)}; the log says why, if it cannot be" if kinds else None
+
+    async def connection(self) -> dict[str, Any]:
+        """Return how to reach the API server, as kopf takes it, with the token as it is now."""
+        return await connection_of(self._settings.kubeconfig)
 
     def instance_event(self, event: Mapping[str, Any]) -> None:
         """Take in a watch event of a CustomerInstance."""

@@ -58,9 +58,9 @@ async def stop(memo: kopf.Memo, **_: Any) -> None:
 
 
 @kopf.on.login()
-def log_in(**kwargs: Any) -> kopf.ConnectionInfo | None:
-    """Use the credentials that kube/client.py uses: a kubeconfig if one is named, else the pod's ServiceAccount."""
-    return kopf.login_with_kubeconfig(**kwargs) or kopf.login_with_service_account(**kwargs)
+async def log_in(memo: kopf.Memo, **_: Any) -> kopf.ConnectionInfo:
+    """Use the credentials that kube/client.py uses; kopf asks again when they are refused."""
+    return kopf.ConnectionInfo(**await memo.operator.connection())
 
 
 @kopf.on.event(naming.GROUP, naming.VERSION, naming.PLURAL)

@@ -4,8 +4,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
+import yaml
 
 from customer_operator import naming
 from customer_operator.naming import Manifest
@@ -135,3 +137,16 @@ def test_an_outage_is_tried_again_then_given_up_and_a_mistake_is_not_tried_at_al
         live = api.wait_for(naming.KIND, name, is_ready)
         assert live["status"]["attempts"] == 0
         assert condition_of(live, "Stalled")["status"] == "False"
+
+
+def test_an_operator_whose_kubeconfig_names_a_token_file_sees_and_builds(
+    operators: Operators, operator_kubeconfig: Path, tenants: Tenants, tmp_path: Path
+) -> None:
+    document = yaml.safe_load(operator_kubeconfig.read_text())
+    [user] = document["users"]
+    (tmp_path / "token").write_text(f"{user['user']['token']}\n")
+    user["user"] = {"tokenFile": "token"}
+    (tmp_path / "kubeconfig").write_text(yaml.safe_dump(document))
+    operators.stop()
+    operators.start("by-token-file", KUBECONFIG=str(tmp_path / "kubeconfig"))
+    tenants.ready()

@@ -6,7 +6,7 @@ import math
 import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager, nullcontext, suppress
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -14,12 +14,12 @@ from typing import ParamSpec, TypeVar
 from urllib.parse import urlencode
 
 import aiohttp
-from kubernetes.aio import config
-from kubernetes.aio.client import ApiClient, Configuration
+from kubernetes.aio.client import ApiClient
 from kubernetes.aio.config import ConfigException
 
 from customer_operator import naming
-from customer_operator.errors import ClusterError, ClusterUnreachable, PermissionMissing, SettingInvalid
+from customer_operator.errors import ClusterError, ClusterUnreachable, PermissionMissing
+from customer_operator.kube.configuration import Renewal, load_configuration
 from customer_operator.kube.fence import Fence, FencedRequest
 from customer_operator.kube.kinds import api_version, path_of
 from customer_operator.kube.responses import convert, convert_status
@@ -56,9 +56,21 @@ class Page:
 class KubeClient:
     """Access to the API server with the operator's own rights."""
 
-    def __init__(self, client: ApiClient, *, metrics: Metrics, fence: Fence, agent: str = naming.FIELD_MANAGER) -> None:
-        """Take a configured client, the metrics that count its requests, and the fence that its writes have to pass."""
+    def __init__(
+        self,
+        client: ApiClient,
+        *,
+        metrics: Metrics,
+        fence: Fence,
+        agent: str = naming.FIELD_MANAGER,
+        renewal: Renewal | None = None,
+    ) -> None:
+        """Take a configured client, the metrics that count its requests, and the fence that its writes have to pass.
+
+        The renewal is told of tokens that are refused.
+        """
         self._client = client
+        self._renewal = renewal
         self._metrics = metrics
         self._fence = fence
         self._agent = agent
@@ -195,12 +207,14 @@ class KubeClient:
         """Send a request, and count it as `what`; the caller reads the answer."""
         url = f"{self._client.configuration.host}{path}" + (f"?{urlencode(query)}" if query else "")
         headers = {"Accept": _JSON, "Content-Type": content_type, "User-Agent": self._agent}
-        await self._client.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
         try:
+            await self._client.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
             answer = await self._client.call_api(method, url, headers, body, _request_timeout=limits)
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        except (aiohttp.ClientError, TimeoutError, OSError, ConfigException) as error:
             raise self._unreachable(what, path, error) from error
         self._metrics.request(what, str(answer.status))
+        if answer.status == 401 and self._renewal is not None:
+            self._renewal.refused()
         response: aiohttp.ClientResponse = answer.response
         return response
 
@@ -264,35 +278,14 @@ async def connect(
 
     The API server's audit log shows the replica's identity as part of the User-Agent.
     """
-    configuration = await load_configuration(kubeconfig)
+    configuration, renewal = await load_configuration(kubeconfig)
     # The client would look for proxies in the environment, and for passwords in ~/.netrc, at every single request.
     configuration.client_session_kwargs = {"trust_env": False, "request_class": FencedRequest}
-    client = ApiClient(configuration)
-    try:
-        yield KubeClient(client, metrics=metrics, fence=fence, agent=user_agent(identity))
-    finally:
-        await client.close()
+    async with renewal, ApiClient(configuration) as client:
+        yield KubeClient(client, metrics=metrics, fence=fence, agent=user_agent(identity), renewal=renewal)
 
 
 def user_agent(identity: str) -> str:
     """Return the User-Agent of a replica: `customer-operator/0.1.0 (pod-name)`."""
     # What may not stand in a comment (RFC 9110, 5.6.5) without being escaped is replaced.
     return f"{naming.FIELD_MANAGER}/{version(_DISTRIBUTION)} ({_NO_COMMENT.sub('_', identity)})"
-
-
-async def load_configuration(kubeconfig: Path | None) -> Configuration:
-    """Return the client's configuration: the given file, else the pod's ServiceAccount, else the user's default.
-
-    Raises SettingInvalid when there is none that can be used.
-    """
-    configuration = Configuration()
-    if kubeconfig is None:
-        with suppress(ConfigException):
-            config.load_incluster_config(client_configuration=configuration)
-            return configuration
-    try:
-        await config.load_kube_config(kubeconfig and str(kubeconfig), client_configuration=configuration)
-    except (ConfigException, OSError) as error:
-        problem = f"must name a kubeconfig that can be used; {error}; it is {str(kubeconfig or '')!r}"
-        raise SettingInvalid({"KUBECONFIG": problem}) from error
-    return configuration

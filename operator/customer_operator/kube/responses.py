@@ -32,6 +32,9 @@ def convert_status(status: int, answer: Mapping[str, Any], *, what: str) -> Clus
     message, reason = str(answer.get("message", "")), str(answer.get("reason", ""))
     text = f"{what}: {status} {message or reason or 'no reason given'}"
     match status:
+        case 401:
+            # A token that has expired, and is being renewed: nobody's failure.
+            return ClusterUnreachable(text, status=status)
         case 403 if reason == "Forbidden" and "cannot" in message and "User " in message:
             return PermissionMissing(text, status=status)
         case 409 if reason == "AlreadyExists":
