@@ -63,7 +63,7 @@ async def test_without_kubernetes_the_job_waits_and_the_answer_says_so(
     async with start(connected) as billing:
         answer = await billing.status(await billing.new_customer())
     assert (answer["job"]["state"], answer["customer"]["deploymentStatus"]) == ("waiting", "pending")
-    assert "Kubernetes cannot be reached" in answer["message"]
+    assert "The state of the instance cannot be seen" in answer["message"]
 
 
 async def test_when_kubernetes_goes_away_the_last_picture_stays(

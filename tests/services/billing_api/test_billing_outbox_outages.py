@@ -86,7 +86,10 @@ async def test_a_server_that_turns_read_only_is_left_by_the_listener_until_it_ta
         await eventually(lambda: len(query(_LISTENERS)) == 1)
         await server.take_no_writes()
         await eventually(lambda: replica.restarts("outbox-listener") >= 3)
-        assert "outbox-listener is interrupted, and tried until it works: PostgreSQL is read-only" in caplog.text
+        assert (
+            "outbox-listener is interrupted, and tried until it works: DATABASE_URL: PostgreSQL is read-only"
+            in caplog.text
+        )
         await server.take_writes()
         await eventually(lambda: replica.tasks.down == () and len(query(_LISTENERS)) == 1)
         await add(attentive, "a")
@@ -100,7 +103,9 @@ async def test_while_the_server_takes_no_writes_the_worker_waits_and_then_goes_o
     await add(database, "a")
     await server.take_no_writes()
     async with Replica(database, {"dig": _dig}, settings).running() as replica:
-        await eventually(lambda: "The outbox waits for the database: PostgreSQL is read-only" in caplog.text)
+        await eventually(
+            lambda: "The outbox waits for the database: DATABASE_URL: PostgreSQL is read-only" in caplog.text
+        )
         assert states(query) == ["pending"]
         await server.take_writes()
         await eventually(lambda: states(query) == ["done"])
