@@ -128,10 +128,11 @@ def test_what_is_killed_comes_back_with_its_data(acme: Customer, cluster: NodeCl
 
 def kill(cluster: NodeCluster, customer: Customer, container: str) -> None:
     """End a container's first process without warning."""
-    crictl = cluster.inside(["ctr", "--namespace", "k8s.io", "tasks", "kill", "--signal", "SIGKILL"])
+    ctr = str(cluster.files.programs / "ctr")
+    command = cluster.inside([ctr, "--namespace", "k8s.io", "tasks", "kill", "--signal", "SIGKILL"])
     statuses = [status for pod in customer.pods() for status in pod["status"]["containerStatuses"]]
     identity = next(status["containerID"] for status in statuses if status["name"] == container)
-    subprocess.run([*crictl, identity.removeprefix("containerd://")], check=True)
+    subprocess.run([*command, identity.removeprefix("containerd://")], check=True)
 
 
 def attempt(customer: Customer, login: Login, topic: str, payload: str) -> bool:
