@@ -101,7 +101,10 @@ class AuditLog:
 
     def _read(self) -> Iterator[Request]:
         with self._path.open("rb") as file:
-            file.seek(self._start)
+            if self._start:
+                # A line may have been half written at the mark. It is of a request before it.
+                file.seek(self._start - 1)
+                file.readline()
             for line in file:
                 if line.endswith(b"\n"):  # else it is being written
                     yield Request.parse(line.decode())
