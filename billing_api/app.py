@@ -93,7 +93,7 @@ def create_app(
         routes=dispatch.routes(ROUTES),
         middleware=[
             Middleware(ClientAddress, trusted_proxies=settings.trusted_proxies),
-            Middleware(Observe, metrics=metrics),
+            Middleware(Observe, metrics=metrics, tls=settings.tls),
         ],
         exception_handlers=dict(problems.HANDLERS),
         lifespan=lifespan,
@@ -148,8 +148,8 @@ class _Shared(TypedDict):
 
 
 def _add_doorways(services: Services) -> None:
-    """Add what the route table needs. On localhost there is no TLS, and browsers would drop a Secure cookie."""
-    cookies = services.add(Cookies(secure=services.get(Settings).base_domain != "localhost"))
+    """Add what the route table needs. Without TLS browsers would drop a Secure cookie."""
+    cookies = services.add(Cookies(secure=services.get(Settings).tls))
     services.add(Gate(authenticator=services.get(Sessions), cookies=cookies, limiter=services.get(Limits)))
     services.add(Probes(services.get(Database)))
     services.add(OpenApi(openapi.build(ROUTES, cookies=cookies)))

@@ -219,6 +219,11 @@ class Settings(BaseSettings):
         "text", description="json writes one object per line, for log collectors"
     )
 
+    @property
+    def tls(self) -> bool:
+        """Whether browsers reach the API by TLS; not on localhost, where there is none."""
+        return self.base_domain != "localhost"
+
     @model_validator(mode="before")
     @classmethod
     def _without_blanks(cls, values: dict[str, Any]) -> dict[str, Any]:

@@ -38,6 +38,7 @@ HEADERS: Mapping[str, Mapping[str, Any]] = {
     "Set-Cookie": _text(
         "The session, for browsers, and the CSRF token, for their scripts.", "billing_session=...; HttpOnly; Path=/"
     ),
+    "Strict-Transport-Security": _text("Where there is TLS: never try without.", "max-age=31536000"),
     "WWW-Authenticate": _text("How to prove who is asking.", 'Bearer realm="billing"'),
     "X-Accel-Buffering": _text("Proxies must not hold events back.", "no", const="no"),
     "X-Content-Type-Options": _text("The content is what Content-Type says.", "nosniff", const="nosniff"),
@@ -47,8 +48,8 @@ HEADERS: Mapping[str, Mapping[str, Any]] = {
     ),
 }
 
-#: What every answer has.
-ALWAYS = ("Cache-Control", "X-Content-Type-Options", "X-Request-ID")
+#: What every answer has; the second only where there is TLS.
+ALWAYS = ("Cache-Control", "Strict-Transport-Security", "X-Content-Type-Options", "X-Request-ID")
 
 #: What the answers of a kind have.
 OF_ANSWERS: Mapping[type, tuple[str, ...]] = {

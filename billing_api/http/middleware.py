@@ -19,6 +19,8 @@ log = logging.getLogger("billing_api.access")
 
 #: Asked every few seconds by machines; their log lines would bury the others.
 _QUIET = frozenset({"/health/live", "/health/ready", "/metrics"})
+#: A year, of this host alone: those below it are the customers'.
+_ONLY_TLS = "max-age=31536000"
 #: A client can make up others, and a metric's labels must not be without number.
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
@@ -26,9 +28,17 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 class Observe:
     """ASGI middleware. Logs the route, never the query, headers or bodies."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, *, tls: bool = False) -> None:
+        """Wrap an application.
+
+        Args:
+            app: the application.
+            metrics: where requests are measured.
+            tls: whether browsers reach it by TLS; they are then told never to try without (RFC 6797).
+        """
         self._app = app
         self._metrics = metrics
+        self._tls = tls
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -47,6 +57,8 @@ class Observe:
                 headers = MutableHeaders(scope=message)
                 headers["X-Request-ID"] = request_id
                 headers["X-Content-Type-Options"] = "nosniff"
+                if self._tls:
+                    headers["Strict-Transport-Security"] = _ONLY_TLS
             await send(message)
 
         try:

@@ -109,6 +109,18 @@ async def test_on_localhost_the_cookies_work_without_tls(start: Start, settings:
         assert not any("secure" in attributes for _, attributes in cookies.values())
 
 
+async def test_where_tls_is_browsers_are_told_never_to_try_without(
+    billing: Billing, start: Start, settings: Settings
+) -> None:
+    paths = ("/health/live", "/docs", "/nothing", "/api/customers/cust-1/deployment/status")
+    for path in paths:
+        answer = await billing.client.get(path)
+        assert answer.headers["strict-transport-security"] == "max-age=31536000", answer.status_code
+    async with start(changed(settings, base_domain="localhost")) as local:
+        for path in paths:
+            assert "strict-transport-security" not in (await local.client.get(path)).headers
+
+
 async def test_a_browser_logs_out_with_the_csrf_token_of_its_cookie_and_not_without(billing: Billing) -> None:
     cookies = _cookies(await billing.sign_up())
     customer_id = (await billing.log_in()).json()["customer_id"]
