@@ -1,7 +1,6 @@
 """Requests to the API server: about customerinstances, and the one ConfigMap of the license keys."""
 
 import json
-import re
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import aiohttp
 from kubernetes.aio import client
 
 from billing_api.errors import ClusterRejected, ClusterUnavailable, WatchExpired
+from billing_api.kube import refusals
 from billing_api.kube.configuration import Configuration
 from billing_api.kube.credentials import Credential, Credentials, load_certificate
 from billing_api.kube.instances import FIELD_MANAGER, GROUP, PLURAL, VERSION
@@ -28,9 +28,6 @@ _WATCH_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=100
 _WATCH_SECONDS = 300
 #: These answers are about the object itself; all others (rights, load, outage, CRD not installed) can change.
 _PERMANENT = frozenset({400, 413, 422})
-#: The API server repeats bad values in its messages, and a license must not end up in a log.
-_JWT = re.compile(r"eyJ[A-Za-z0-9_.-]+")
-_MAX_MESSAGE = 500
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,7 +184,8 @@ class KubeClient:
                 if response.status == HTTPStatus.UNAUTHORIZED:
                     self._credentials.refused(credential)
                 if not response.ok:
-                    raise _error(response.status, _reason(await response.read()), what=what)
+                    why = refusals.reason(await response.read(), sent=body)
+                    raise _error(response.status, why, what=what)
                 yield response
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise ClusterUnavailable(f"Kubernetes does not answer ({type(error).__name__})") from error
@@ -227,7 +225,7 @@ async def _events(response: aiohttp.ClientResponse) -> AsyncIterator[Event]:
 def _event(document: Mapping[str, Any]) -> Event:
     kind, item = document["type"], document["object"]
     if kind == "ERROR":
-        raise _error(item.get("code", 500), item.get("message", ""), what="the watch")
+        raise _error(item.get("code", 500), refusals.shown(str(item.get("message", ""))), what="the watch")
     return Event(
         type=kind, item=item, name=item["metadata"].get("name", ""), version=item["metadata"]["resourceVersion"]
     )
@@ -247,16 +245,7 @@ def version_number(resource_version: str | None) -> int | None:
     return int(resource_version) if resource_version and resource_version.isdecimal() else None
 
 
-def _reason(body: bytes) -> str:
-    """Return the message of a metav1.Status."""
-    try:
-        return str(json.loads(body).get("message", ""))
-    except (ValueError, AttributeError):
-        return ""
-
-
 def _error(status: int, message: str, *, what: str) -> ClusterUnavailable | ClusterRejected | WatchExpired:
-    message = _JWT.sub("[license]", message)[:_MAX_MESSAGE]
     if status == HTTPStatus.GONE:  # "Resource versions" in the Kubernetes API concepts
         return WatchExpired(message)
     if status in _PERMANENT:
