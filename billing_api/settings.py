@@ -231,6 +231,10 @@ class Settings(BaseSettings):
         return {name: value for name, value in values.items() if not isinstance(value, str) or value.strip()}
 
 
+#: Variables that nobody else should see.
+SECRETS: Final = frozenset(name.upper() for name, field in Settings.model_fields.items() if not field.repr)
+
+
 def from_environment(
     *, serving: bool = False, check_database_url: Callable[[str], None] = lambda _url: None
 ) -> Settings:

@@ -16,6 +16,7 @@ from typing import Any, Literal, Protocol
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from billing_api.errors import ClusterUnavailable
+from billing_api.settings import SECRETS
 
 #: client-go's period (transport/token_source.go); the kubelet renews a pod's token well before its end.
 _TOKEN_FILE_SECONDS = 60.0
@@ -23,6 +24,8 @@ _TOKEN_FILE_SECONDS = 60.0
 _PLUGIN_SECONDS = 20.0
 #: A plugin that has just failed is not started again for each waiting request.
 _AFTER_FAILURE_SECONDS = 5.0
+#: libpq's, which a DATABASE_URL may leave out, beside our own.
+_WITHHELD = SECRETS | {"PGPASSWORD"}
 #: What would expire on its way to the API server is renewed before.
 _EARLY = timedelta(seconds=10)
 
@@ -189,7 +192,7 @@ class ExecPlugin:
             async with asyncio.timeout(_PLUGIN_SECONDS):
                 process = await asyncio.create_subprocess_exec(
                     *self._arguments,
-                    env={**os.environ, **self._environment},
+                    env={**_passed_on(), **self._environment},
                     stdin=asyncio.subprocess.DEVNULL,
                     stdout=asyncio.subprocess.PIPE,
                 )
@@ -237,6 +240,11 @@ class ExecPlugin:
 
     def _failed(self, what: str) -> ClusterUnavailable:
         return ClusterUnavailable(f"the credential plugin {self._command} of the kubeconfig {what}")
+
+
+def _passed_on() -> dict[str, str]:
+    """Return what a plugin sees of our environment: all but secrets, which are no business of another's program."""
+    return {name: value for name, value in os.environ.items() if name.upper() not in _WITHHELD}
 
 
 def load_certificate(context: ssl.SSLContext, pair: tuple[str, str]) -> None:

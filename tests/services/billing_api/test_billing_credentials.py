@@ -180,6 +180,20 @@ async def test_a_plugin_is_run_once_for_all_requests_and_told_of_the_cluster(
     assert told["spec"] == {"interactive": False, "cluster": {"server": f"http://127.0.0.1:{kubernetes.port}"}}
 
 
+async def test_a_plugin_sees_the_environment_but_no_secret_of_ours(
+    connect: Connect, plugin: Plugin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plugin.does(f"env > {tmp_path / 'seen'}; " + _answer({"token": "first"}))
+    async with connect(**plugin.user) as client:
+        for name in ("DATABASE_URL", "SESSION_SECRET", "IDEMPOTENCY_SECRET", "idempotency_secret", "PGPASSWORD"):
+            monkeypatch.setenv(name, "topsecret")
+        monkeypatch.setenv("AWS_PROFILE", "billing")
+        await client.apply(ORDER)
+    seen = (tmp_path / "seen").read_text()
+    assert "topsecret" not in seen
+    assert {"AWS_PROFILE=billing", "GREETING=hello"} <= set(seen.splitlines())
+
+
 async def test_a_plugin_is_run_again_when_its_token_has_expired(
     connect: Connect, kubernetes: FakeKubernetes, plugin: Plugin
 ) -> None:
