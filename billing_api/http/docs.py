@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from importlib.resources import files
 from typing import Any
 
@@ -21,10 +21,15 @@ class OpenApi:
 
     document: Mapping[str, Any] = field(repr=False)
 
+    @cached_property
+    def text(self) -> bytes:
+        """The document in JSON, made once: it takes longer than any other answer, and anybody may ask for it."""
+        return json.dumps(self.document).encode()
+
 
 async def openapi(call: Call) -> Response:
     """GET /openapi.json."""
-    return call.text(json.dumps(call.get(OpenApi).document))
+    return call.text(call.get(OpenApi).text)
 
 
 async def page(call: Call) -> Response:

@@ -2,8 +2,10 @@
 
 import base64
 import hashlib
+import json
 import re
 
+from billing_api.http.docs import OpenApi
 from tests.services.billing_api.harness import Billing
 
 
@@ -22,3 +24,11 @@ async def test_the_page_needs_nothing_from_any_other_host(billing: Billing) -> N
     page = (await billing.client.get("/docs")).text
     assert not re.findall(r"(?:https?:)?//[\w.-]+\.\w+", page)
     assert re.findall(r"(?:src|href)=[\"']([^\"']+)", page) == ["/openapi.json", "/openapi.json"]
+
+
+async def test_the_document_is_written_once_for_all_who_ask(billing: Billing) -> None:
+    document = billing.services.get(OpenApi)
+    answers = [(await billing.client.get("/openapi.json")).content for _ in range(2)]
+    assert [json.loads(answer) for answer in answers] == [document.document] * 2
+    assert document.text is document.text
+    assert document.text == answers[0]
