@@ -4,6 +4,7 @@ Every limit is for the whole of a thing, so a byte now and then wins nobody any 
 """
 
 import asyncio
+import logging
 import sys
 from enum import Enum
 from http import HTTPStatus
@@ -33,6 +34,11 @@ MAX_HEAD_BYTES = 32 * 1024
 #: cost the time of many requests.
 MAX_FRAMING_BYTES = 16 * 1024
 
+#: uvicorn's own, without its warnings about what clients send: anybody could fill the log with them. What is not HTTP
+#: is counted, and told of once a minute.
+_log = logging.getLogger("uvicorn.error.connection")
+_log.setLevel(logging.ERROR)
+
 
 class Phase(Enum):
     """What the connection waits for."""
@@ -53,6 +59,7 @@ class Connection(H11Protocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.conn = Wire(max_head_bytes=MAX_HEAD_BYTES)
+        self.logger = _log
         self._phase = Phase.HEAD
         self._since = self._stalled_since = 0.0
         self._heard = False

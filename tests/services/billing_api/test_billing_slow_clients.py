@@ -272,6 +272,25 @@ async def test_what_is_not_http_is_told_so_and_nothing_of_it_is_repeated(environ
     assert "Traceback" not in process.log
 
 
+async def test_nobody_can_fill_the_log_with_what_is_no_request(environ: dict[str, str]) -> None:
+    upgrade = b"GET /health/live HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"
+    async with billing_process(environ) as process, await process.client() as client:
+        before = len(process.log.splitlines())
+        async with connections(client.base_url, 20) as clients:
+            for one in clients[:10]:
+                await one.send(upgrade)
+                assert (await one.answer()).status == 200
+            for one in clients[10:]:
+                await one.send(b"garbage\r\n\r\n")
+                assert (await one.answer()).status == 400
+        assert await _metric(client, 'billing_connections_ended_early_total{reason="malformed"}') == 10
+        assert await process.end() == 0
+    # At the end it is told in one line how many there were.
+    assert "10 malformed" in process.log
+    about_clients = [line for line in process.log.splitlines()[before:] if "WARNING" in line]
+    assert len(about_clients) == 1, about_clients
+
+
 async def test_more_connections_than_the_system_allows_are_refused_with_the_cure(environ: dict[str, str]) -> None:
     async with billing_process(environ | {"MAX_CONNECTIONS": "2000000000"}) as process:
         await process.until("MAX_CONNECTIONS: needs .* open files.* set MAX_CONNECTIONS to at most")
