@@ -208,6 +208,9 @@ class Settings(BaseSettings):
         description="Trials of customers without a verified e-mail address that were begun from one address (IPv6: its "
         "/64); ten times that from a network",
     )
+    unverified_stacks_in_all: Count = Field(
+        5000, description="Such trials in all, beyond which nobody can sign up; what the cluster has room for"
+    )
     limit_window: Annotated[int, Field(ge=1, le=86400)] = Field(900, description="The time these are counted in")
     password_queue: Count = Field(
         50,

@@ -116,8 +116,10 @@ async def hold_network(connection: Connection, network: bytes) -> None:
     await connection.execute("SELECT pg_advisory_xact_lock(%s)", [key])
 
 
-async def seconds_without_room(connection: Connection, origin: Origin, *, per_address: int, per_network: int) -> int:
-    """Return how long no stack more may come from there, in seconds; 0 when one may come now.
+async def seconds_without_room(
+    connection: Connection, origin: Origin, *, per_address: int, per_network: int, in_all: int
+) -> tuple[int, int]:
+    """Return how long no stack more may come from there, and from anywhere, in seconds; 0 when one may come now.
 
     Counted are trials that have not ended, of customers whose e-mail address is not verified.
 
@@ -126,25 +128,32 @@ async def seconds_without_room(connection: Connection, origin: Origin, *, per_ad
         origin: where the signup comes from.
         per_address: how many stacks there may be from one address.
         per_network: how many stacks there may be from one network.
+        in_all: how many there may be.
     """
     cursor = await connection.execute(
         """
-        WITH trials AS (
-            SELECT signup_address, trial_ends_at FROM customers JOIN subscriptions USING (customer_id)
-            WHERE signup_network = %(network)s AND email_verified_at IS NULL
-                  AND status = 'trialing' AND trial_ends_at > now()
+        WITH trials AS NOT MATERIALIZED (
+            SELECT signup_address, signup_network, trial_ends_at FROM customers JOIN subscriptions USING (customer_id)
+            WHERE email_verified_at IS NULL AND status = 'trialing' AND trial_ends_at > now()
         ), last AS (
-            (SELECT trial_ends_at FROM trials WHERE signup_address = %(address)s
+            (SELECT true AS near, trial_ends_at FROM trials
+             WHERE signup_network = %(network)s AND signup_address = %(address)s
              ORDER BY trial_ends_at DESC OFFSET %(per_address)s - 1 LIMIT 1)
             UNION ALL
-            (SELECT trial_ends_at FROM trials ORDER BY trial_ends_at DESC OFFSET %(per_network)s - 1 LIMIT 1)
+            (SELECT true, trial_ends_at FROM trials WHERE signup_network = %(network)s
+             ORDER BY trial_ends_at DESC OFFSET %(per_network)s - 1 LIMIT 1)
+            UNION ALL
+            (SELECT false, trial_ends_at FROM trials ORDER BY trial_ends_at DESC OFFSET %(in_all)s - 1 LIMIT 1)
+        ), seconds AS (
+            SELECT near, ceil(extract(epoch FROM trial_ends_at - now()))::bigint AS "left" FROM last
         )
-        SELECT coalesce(ceil(extract(epoch FROM max(trial_ends_at) - now())), 0)::bigint FROM last
+        SELECT coalesce(max("left") FILTER (WHERE near), 0), coalesce(max("left") FILTER (WHERE NOT near), 0)
+        FROM seconds
         """,
-        {**vars(origin), "per_address": per_address, "per_network": per_network},
+        {**vars(origin), "per_address": per_address, "per_network": per_network, "in_all": in_all},
     )
     row = await cursor.fetchone()
-    return int(row[0]) if row else 0
+    return (int(row[0]), int(row[1])) if row else (0, 0)
 
 
 async def insert_subscription(connection: Connection, *, customer: Customer, subscription: Subscription) -> None:

@@ -39,6 +39,7 @@ _MANY = {
     "signups_per_address": 10**6,
     "signups_in_all": 10**6,
     "unverified_stacks_per_address": 10**6,
+    "unverified_stacks_in_all": 10**6,
 }
 #: The same requests every time; one app for all of a row's.
 _SETTINGS = hypothesis.settings(

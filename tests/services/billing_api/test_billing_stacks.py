@@ -84,6 +84,24 @@ async def test_a_network_has_ten_times_the_room_of_an_address(start: Start, sett
         assert await _sign_up(billing.at("2001:db8:1::1"), 11) == 201
 
 
+async def test_in_all_there_is_room_for_so_many_and_who_runs_out_first_is_told(
+    start: Start, settings: Settings, query: Query
+) -> None:
+    async with start(changed(settings, unverified_stacks_in_all=3, unverified_stacks_per_address=2)) as billing:
+        home, elsewhere, far = billing.at(HOME), billing.at(ELSEWHERE), billing.at("192.0.2.1")
+        assert [await _sign_up(home, number) for number in range(3)] == [201, 201, 429]
+        assert await _sign_up(elsewhere, 4) == 201
+        refused = await far.sign_up("5@example.com")
+        assert (refused.status_code, refused.json()["type"]) == (429, "urn:iotistic:problem:too-many-stacks")
+        assert "too many trials run already, whose" in refused.json()["detail"]
+        assert 13.9 * 86400 < int(refused.headers["retry-after"]) <= 14 * 86400
+        metrics = (await billing.client.get("/metrics")).text
+        for per in ("address", "all"):
+            assert f'billing_limited_total{{name="stack",per="{per}"}} 1.0' in metrics
+        query("UPDATE customers SET email_verified_at = now() WHERE email_key = '0@example.com'")
+        assert await _sign_up(far, 6) == 201
+
+
 async def test_a_refused_signup_leaves_its_key_free_and_an_earlier_one_is_answered_past_the_bound(
     start: Start, two: Settings, query: Query
 ) -> None:
