@@ -27,12 +27,16 @@ class OwnSecrets:
         Raises:
             SettingsError: a file cannot be read or written, or holds too little.
         """
+        sessions, idempotency = paths(settings)
         return cls(
-            sessions=_secret(settings.session_secret, name="SESSION_SECRET", path=settings.data_dir / "session-secret"),
-            idempotency=_secret(
-                settings.idempotency_secret, name="IDEMPOTENCY_SECRET", path=settings.data_dir / "idempotency-secret"
-            ),
+            sessions=_secret(settings.session_secret, name="SESSION_SECRET", path=sessions),
+            idempotency=_secret(settings.idempotency_secret, name="IDEMPOTENCY_SECRET", path=idempotency),
         )
+
+
+def paths(settings: Settings) -> tuple[Path, Path]:
+    """Return the files of the secrets of sessions and of idempotency, which are there unless the settings have them."""
+    return settings.data_dir / "session-secret", settings.data_dir / "idempotency-secret"
 
 
 def _secret(configured: str, *, name: str, path: Path) -> bytes:

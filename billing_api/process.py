@@ -10,6 +10,7 @@ from tempfile import TemporaryFile
 
 from prometheus_client import CollectorRegistry
 
+from billing_api import files, own_secrets
 from billing_api.app import create_app
 from billing_api.db import embedded
 from billing_api.db.migrate import migrate
@@ -18,7 +19,7 @@ from billing_api.errors import SettingsError
 from billing_api.http import listening, server
 from billing_api.http.stopping import Stop
 from billing_api.kube.configuration import configuration
-from billing_api.licensing.keys import KeyRing
+from billing_api.licensing.keys import KeyFiles, KeyRing
 from billing_api.licensing.publication import admit
 from billing_api.own_secrets import OwnSecrets
 from billing_api.settings import Settings
@@ -49,6 +50,7 @@ def _serve(settings: Settings, stop: Stop, sockets: Sequence[socket.socket]) -> 
     kubernetes = asyncio.run(configuration(settings))
     OwnSecrets.load(settings)
     signing_keys = KeyRing.open(settings)
+    _require_own(settings)
     with _database(settings, stop) as dsn:
         migrate(dsn)
         asyncio.run(_admit(dsn, signing_keys, settings))
@@ -70,6 +72,23 @@ def _make_folder(settings: Settings) -> None:
             f"DATA_DIR: {path} cannot be used as a folder of our own ({error.strerror}); make it, owned by the user "
             "that runs the billing API, or choose another"
         ) from error
+
+
+def _require_own(settings: Settings) -> None:
+    """Refuse secrets that others could have written, and tell of a DATA_DIR in which they could replace them."""
+    sessions, idempotency = own_secrets.paths(settings)
+    keys = KeyFiles.of(settings)
+    found = {
+        "SESSION_SECRET": () if settings.session_secret else (sessions,),
+        "IDEMPOTENCY_SECRET": () if settings.idempotency_secret else (idempotency,),
+        "LICENSE_PRIVATE_KEY_PATH": keys.paths(),
+    }
+    for name, paths in found.items():
+        for path in paths:
+            files.require_own(path, name=name)
+    in_folder = any(path.is_relative_to(settings.data_dir) for paths in found.values() for path in paths)
+    if in_folder or not settings.database_url:
+        files.warn_of_others(settings.data_dir)
 
 
 async def _admit(dsn: str, signing_keys: KeyRing, settings: Settings) -> None:

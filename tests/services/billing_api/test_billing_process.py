@@ -13,6 +13,7 @@ from tests.support.billing import (
     PASSWORD,
     billing_process,
     built_in_server,
+    private_key_pem,
     replica_environment,
     session_of,
     shared_secrets,
@@ -182,3 +183,24 @@ async def test_the_built_in_database_ends_with_a_process_that_is_killed(folder: 
         server = built_in_server(folder)
         await process.end(signal.SIGKILL)
         assert await asyncio.to_thread(server.wait, timeout=30)
+
+
+def _write(path: Path, content: bytes, *, mode: int) -> None:
+    path.write_bytes(content)
+    path.chmod(mode)
+
+
+@pytest.mark.parametrize("name", ["session-secret", "license-signing-key.pem"])
+async def test_a_secret_that_anybody_could_have_written_is_refused(folder: Path, name: str) -> None:
+    path = folder / name
+    _write(path, private_key_pem() if name.endswith(".pem") else b"s" * 64, mode=0o666)
+    async with billing_process({"DATA_DIR": str(folder)}) as process:
+        await process.until(rf"{path} may be written by everybody.* chmod go-w {path}")
+        assert await process.ended() == 78
+
+
+async def test_a_folder_with_secrets_that_others_may_write_is_told(folder: Path) -> None:
+    await asyncio.to_thread(folder.chmod, 0o777)
+    async with billing_process({"DATA_DIR": str(folder)}) as process:
+        await process.until(rf"WARNING .*{folder} may be written by everybody")
+        await process.address()
