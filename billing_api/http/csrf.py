@@ -55,5 +55,9 @@ def require_token(
 
 
 def _from_form(body: bytes) -> str:
-    fields = parse_qs(body.decode("ascii", "replace"), max_num_fields=1000)
+    try:
+        fields = parse_qs(body.decode("ascii", "replace"), max_num_fields=1000)
+    except ValueError:
+        # Too many fields: none of them is the token.
+        return ""
     return fields.get(FORM_FIELD, [""])[0]

@@ -116,7 +116,7 @@ def row(method: str, path: str, handler: Any = tell, *, access: Access = Access.
 
 
 RAW = RawBody(media_types=("application/octet-stream",), max_bytes=1000)
-FORM = RawBody(media_types=(csrf.FORM,), max_bytes=1000)
+FORM = RawBody(media_types=(csrf.FORM,), max_bytes=4000)
 TABLE = (
     row("GET", "/notes", query=Page),
     row("POST", "/notes", body=Note, access=Access.CUSTOMER),
@@ -286,6 +286,12 @@ async def test_a_form_without_a_script_carries_the_token_as_a_field(
 ) -> None:
     response = await client.post("/form", data={"csrf_token": field, "a": "1"}, headers=by_cookie("john"))
     assert response.status_code == status
+
+
+async def test_a_form_of_too_many_fields_has_no_token(client: httpx.AsyncClient) -> None:
+    crowded = f"csrf_token={token('john')}{'&a' * 1000}"
+    headers = {**by_cookie("john"), "Content-Type": csrf.FORM}
+    assert (await client.post("/form", content=crowded, headers=headers)).status_code == 403
 
 
 async def test_query_parameters_are_checked_and_typed(client: httpx.AsyncClient) -> None:
