@@ -1,4 +1,4 @@
-"""The first process of a node's namespace, `python -m hack.node.init COMMAND...`: ends when its command does.
+"""The first process of a node's namespace, `python init.py COMMAND...`: ends when its command does.
 
 It collects the processes that have lost their parent, which the kernel gives to it; and its end is the end of all.
 """

@@ -23,6 +23,8 @@ from hack.node.namespaces import enter_network, process_namespace, python_comman
 from hack.node.relay import LOOPBACK, open_listener, port_of, serve
 from hack.paths import PROJECT_ROOT
 
+# Started by its path: as a module it would load all others before, and keep them in memory.
+INIT = Path(__file__).with_name("init.py")
 ENDING_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 # Seconds for the supervisor to end the node itself.
 GRACE = 15.0
@@ -41,7 +43,7 @@ class Keeper:
         arguments = (str(files.base), files.name, "audit" if audit else "", *map(str, self._listeners))
         supervisor = python_command("hack.node.supervisor", *arguments)
         self._holder = subprocess.Popen(
-            unshare_command(files.outside / "unshare", python_command("hack.node.init", *supervisor)),
+            unshare_command(files.outside / "unshare", [sys.executable, str(INIT), *supervisor]),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             cwd=PROJECT_ROOT,

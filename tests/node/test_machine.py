@@ -15,6 +15,8 @@ from hack.node import NodeCluster, missing_requirements
 from hack.node.__main__ import main
 from hack.node.cluster import ensure_programs
 from hack.node.images import BUSYBOX
+from hack.node.namespaces import process_namespace, processes_in
+from hack.node.programs import PROGRAMS
 from hack.paths import PROJECT_ROOT
 from hack.processes import ProcessIdentity, find_programs, identify
 from tests.support import workloads
@@ -56,11 +58,12 @@ def run_something(node: NodeCluster) -> None:
     node.kubectl("rollout", "status", "statefulset/keeper", PATIENCE)
 
 
-def nothing_is_left(before: Footprint, node: NodeCluster) -> None:
-    """Wait a moment for those who clean up, and fail with what is left."""
+def nothing_is_left(before: Footprint, node: NodeCluster, *, inside: str) -> None:
+    """Wait a moment for those who clean up, and fail with what is left, also of the processes `inside` the node."""
 
     def left() -> dict[str, list[str]]:
-        return Footprint.take(node.files).left_since(before)
+        alive = [Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8") for pid in processes_in(inside)]
+        return Footprint.take(node.files).left_since(before) | ({"inside": alive} if alive else {})
 
     try:
         wait_until(lambda: not left())
@@ -112,18 +115,20 @@ def test_nothing_is_left_of_a_node_that_was_taken_down_or_has_crashed(
     assert "keeper-0" in capsys.readouterr().out
     assert Footprint.take(node.files).left_since(before).keys() >= {"processes", "cgroups"}
 
-    holder = identify(node.holder)
+    holder, inside = identify(node.holder), process_namespace(node.holder)
     assert holder
+    assert len(processes_in(inside)) > len(PROGRAMS)
     holder.send_signal(SIGKILL)  # the node is gone with it, and its keeper cleans up
-    nothing_is_left(before, node)
+    nothing_is_left(before, node, inside=inside)
     assert main(["status", "--name", "stays"]) == 1
 
     assert main(["up", "--name", "stays"]) == 0  # what has crashed is no obstacle, and nothing of it is taken over
     assert "keeper-0" not in node.kubectl("get", "pods", "--all-namespaces")
     assert main(["up", "--name", "stays"]) == 0
     assert "was up already" in capsys.readouterr().out
+    inside = process_namespace(node.holder)
     assert main(["down", "--name", "stays"]) == 0
-    nothing_is_left(before, node)
+    nothing_is_left(before, node, inside=inside)
     assert [entry.name for entry in node.files.directory.iterdir()] == ["logs"]
 
 
@@ -137,10 +142,11 @@ def test_nothing_is_left_of_a_node_whose_starter_or_keeper_was_killed(base: Path
             assert starter.stdout is not None
             assert starter.stdout.readline() == b"up\n"
             run_something(node)
+            inside = process_namespace(node.holder)
             if kill_keeper:
                 keeper_of(node).send_signal(signal.SIGKILL)
             starter.kill()
-        nothing_is_left(before, node)
+        nothing_is_left(before, node, inside=inside)
 
 
 def test_a_node_in_use_cannot_be_started_or_ended_by_another(node: NodeCluster) -> None:
