@@ -29,6 +29,8 @@ _ROUND: Final = 0.5  # seconds at most from one look at `stopping` to the next
 # Seconds. Mosquitto before 2.0.16 retains a value for 60.
 REFRESH: Final = 50.0
 _CONNECT_TIMEOUT: Final = 5.0  # seconds, for TCP and again for TLS
+# Reasons of a refusal (MQTT 5, 3.2.2.2): bad user name or password, not authorized.
+_BAD_LOGIN: Final = (0x86, 0x87)
 # Reasons of a disconnection (MQTT 5, 3.14.2.1); the second is what paho says, too, when it misses answers.
 _TAKEN_OVER: Final = 0x8E
 _SILENT: Final = 0x8D
@@ -84,8 +86,8 @@ class Connection:
                 if client.loop(_ROUND) != MQTTErrorCode.MQTT_ERR_SUCCESS or self._reason:
                     raise BrokerUnavailable(self._reason or self._lost())
         finally:
-            client.disconnect()
             self._statistics.disconnected()
+            client.disconnect()
 
     def _make_client(self) -> _Client:
         client = _Client(
@@ -134,10 +136,11 @@ class Connection:
         self._reason = self._reason or reason
 
     def _on_connect(self, client: paho.Client, _data: Any, _flags: Any, code: ReasonCode, _properties: Any) -> None:
-        if code.is_failure:
-            self._fail(
-                f"it refuses the login: {code}; check MQTT_USERNAME and MQTT_PASSWORD, or the files in their stead"
-            )
+        if code.value in _BAD_LOGIN:
+            cure = "check MQTT_USERNAME and MQTT_PASSWORD, or the files in their stead"
+            self._fail(f"it refuses the login: {code}; {cure}")
+        elif code.is_failure:
+            self._fail(f"it refuses the connection: {code}")
         else:
             client.subscribe(SUBSCRIPTION, qos=0)
 

@@ -20,7 +20,7 @@ from exporters.mqtt.errors import ListenFailed
 
 log = logging.getLogger(__name__)
 
-MOST_CONNECTIONS: Final = 16
+MOST_CONNECTIONS: Final = 8
 LONGEST_CONNECTION: Final = 10.0  # seconds
 
 _Connection: TypeAlias = socket.socket | tuple[bytes, socket.socket]

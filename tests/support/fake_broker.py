@@ -8,22 +8,28 @@ from typing import Final, Self
 
 from tests.support.servers import PATIENCE
 
-_CONNACK: Final = b"\x20\x03\x00\x00\x00"
+_NO_PROPERTIES: Final = b"\x00"
 
 
 class FakeBroker:
     """Lets each client in and grants its subscription, then does with the connection what it is told."""
 
     def __init__(
-        self, behave: Callable[[socket.socket], None], *, handshake: bool = True, suback: bytes = b"\x00"
+        self,
+        behave: Callable[[socket.socket], None],
+        *,
+        handshake: bool = True,
+        connack: bytes = b"\x00",
+        suback: bytes = b"\x00",
     ) -> None:
         """Take what to do; without the handshake it begins as soon as there is a connection.
 
-        `suback` is the reason code of the answer to the subscription (3.9.3).
+        `connack` and `suback` are the reason codes of the answers to login and subscription (3.2.2.2, 3.9.3).
         """
         self._behave = behave
         self._handshake = handshake
-        self._suback = suback
+        self._connack = b"\x20\x03\x00" + connack + _NO_PROPERTIES
+        self._suback = _NO_PROPERTIES + suback
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self._thread = threading.Thread(target=self._serve, daemon=True)
@@ -51,9 +57,9 @@ class FakeBroker:
         try:
             if self._handshake:
                 connection.recv(65536)
-                connection.sendall(_CONNACK)
+                connection.sendall(self._connack)
                 packet_id = connection.recv(65536)[2:4]
-                connection.sendall(b"\x90\x04" + packet_id + b"\x00" + self._suback)
+                connection.sendall(b"\x90\x04" + packet_id + self._suback)
             self._behave(connection)
             while connection.recv(65536):
                 pass
