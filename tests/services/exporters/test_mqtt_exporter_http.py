@@ -90,7 +90,8 @@ def test_a_thread_that_makes_no_round_for_five_minutes_hangs() -> None:
     assert (before, subscriber.problem()) == ("", HANGS)
 
 
-async def test_idle_connections_are_bounded_in_number() -> None:
+async def test_idle_connections_are_bounded_in_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "LONGEST_CONNECTION", 3600.0)
     with serving() as port, ExitStack() as idle:
         for _ in range(server.MOST_CONNECTIONS):
             idle.enter_context(socket.create_connection(("127.0.0.1", port)))
