@@ -1,8 +1,8 @@
 """The statistics of Mosquitto and the metric that each becomes: one table, in the order of docs/mqtt-metrics.md.
 
 Topics and meanings are those of mosquitto(8) and of src/sys_tree.c, versions 2.0 and 2.1. A name is the topic with
-underscores, behind `mosquitto_`; counters end with `_total`, and where the rule gives no good name for Prometheus
-(a gauge that ends with _total, a size without its unit) there is another.
+underscores, behind `mosquitto_`; counters end with `_total`. A last `count` is left out, for to Prometheus it means a
+histogram. Where the rule gives no good name (a gauge that ends with _total, a size without its unit) there is another.
 """
 
 from collections.abc import Iterator, Mapping
@@ -56,7 +56,8 @@ _INTERVALS: Final = (1, 5, 15)  # minutes
 
 def _statistic(topic: str, kind: Kind, unit: str, meaning: str) -> Statistic:
     suffix = "_total" if kind is Kind.COUNTER else ""
-    name = _OTHER_NAMES.get(topic) or f"mosquitto_{topic.removeprefix(ROOT).translate(_SEPARATORS)}{suffix}"
+    words = topic.removeprefix(ROOT).removesuffix("/count").translate(_SEPARATORS)
+    name = _OTHER_NAMES.get(topic) or f"mosquitto_{words}{suffix}"
     return Statistic(topic=topic, name=name, kind=kind, unit=unit, meaning=meaning)
 
 
