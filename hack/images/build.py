@@ -40,9 +40,13 @@ class Workshop:
         _remove(self._folder)
         self._folder.mkdir(mode=0o700, parents=True)
         self._store.log.unlink(missing_ok=True)
-        self._sandbox = Sandbox(log=self._store.log, environment=environment(self._folder))
-        self._buildah = Buildah(self._folder, sandbox=self._sandbox)
-        self._mounts = machine.mounts(self._folder / "machine")
+        try:
+            self._mounts = machine.mounts(self._folder / "machine")
+            self._sandbox = Sandbox(log=self._store.log, environment=environment(self._folder))
+            self._buildah = Buildah(self._folder, sandbox=self._sandbox)
+        except BaseException:
+            _remove(self._folder)
+            raise
         return self
 
     def __exit__(
@@ -66,6 +70,7 @@ class Workshop:
         self._buildah.save(image.reference, saved)
         rename(saved, image.reference, complete)
         shutil.rmtree(context)
+        self._loaded.add(image.name)
         return self._store.publish(image, self._recipes[image.name], complete)
 
     def _load_base(self, name: str) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from customer_operator.settings import Settings
+from hack.images.machine import codename
 from hack.images.programs import read_programs
 from hack.paths import PROJECT_ROOT
 
@@ -165,6 +166,8 @@ def recipe(image: Image, catalogue: Mapping[str, Image]) -> str:
     programs = read_programs()
     for name in image.programs:
         result.update(programs[name].recipe.encode())
+    if image.bootstrap:
+        result.update(codename().encode())
     for base in image.bases.values():
         result.update(recipe(catalogue[base], catalogue).encode())
     return result.hexdigest()

@@ -2,13 +2,16 @@
 
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
+from hack.binaries import ensure_binaries
 from hack.errors import ImageError
 from hack.images.archive import read_references
 from hack.images.build import Workshop
 from hack.images.catalogue import Image, read_catalogue, recipe
+from hack.images.programs import read_programs
 from hack.images.store import ArchiveStore
 from hack.lock import FileLock
 from hack.progress import Progress
@@ -68,23 +71,32 @@ def _build_all(
     if os.geteuid() != 0:
         names = ", ".join(image.name for image in missing)
         raise ImageError(f"building images ({names}) needs root: sudo make images, or give archives by IMAGES_DIR")
+    asked = time.time()
+
+    def is_there(image: Image) -> bool:
+        archive = store.path(image, recipes[image.name])
+        return store.has(image, recipes[image.name]) and not (rebuild and archive.stat().st_mtime < asked)
+
+    # The longest part, with a lock and a progress of its own.
+    ensure_binaries({name: None for image in missing for name in image.programs}, catalogue=read_programs())
     store.root.mkdir(parents=True, exist_ok=True)
-    lock, asked = FileLock(store.root / "lock"), time.time()
-    with Progress() as progress:
-        if not lock.acquire():
-            progress.step("waiting for another process that is building images")
-            lock.acquire(wait=True)
-
-        def is_there(image: Image) -> bool:
-            newest = store.path(image, recipes[image.name])
-            return store.has(image, recipes[image.name]) and not (rebuild and newest.stat().st_mtime < asked)
-
-        try:
+    with Progress() as progress, _locked(store, progress):
+        if needed := _with_bases(missing, images, is_there=is_there):
             with Workshop(store, catalogue=images, recipes=recipes, progress=progress) as workshop:
-                for image in _with_bases(missing, images, is_there=is_there):
+                for image in needed:
                     workshop.build(image)
-        finally:
-            lock.release()
+
+
+@contextmanager
+def _locked(store: ArchiveStore, progress: Progress) -> Iterator[None]:
+    lock = FileLock(store.root / "lock")
+    if not lock.acquire():
+        progress.step("waiting for another process that is building images")
+        lock.acquire(wait=True)
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _with_bases(

@@ -157,6 +157,14 @@ def test_whatever_an_image_is_made_from_decides_its_recipe(image: Image, change:
     assert recipe(change(image), CATALOGUE) != before
 
 
+def test_another_release_of_the_machine_is_another_base(monkeypatch: pytest.MonkeyPatch) -> None:
+    recipes = set()
+    for release in ("bookworm", "trixie"):
+        monkeypatch.setattr("hack.images.catalogue.codename", lambda release=release: release)
+        recipes.add(recipe(CATALOGUE["haproxy"], CATALOGUE))
+    assert len(recipes) == 2
+
+
 def test_a_change_of_its_base_changes_an_image(image: Image, tmp_path: Path) -> None:
     base = replace(image, name="debian", folder=tmp_path / "debian")
     base.folder.mkdir()
