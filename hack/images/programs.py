@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from hack.binaries.catalogue import ARCHITECTURES, GO_MODULES, Download, Program
 from hack.versions import read_versions
 
+# Whom to scrape is written down, or asked of Kubernetes: the SDKs of two dozen clouds double the time of a build.
+_PROMETHEUS_TAGS = ("remove_all_sd", "enable_kubernetes_sd")
 _VERSION_VARIABLE = "github.com/prometheus/common/version.Version"
 
 
@@ -35,13 +37,21 @@ def _prometheus(version: str) -> list[Program]:
             module="prometheus",
             build_seconds=seconds,
             archive="prometheus",
+            tags=_PROMETHEUS_TAGS,
         )
         for name, seconds in {"prometheus": 420, "promtool": 30}.items()
     ]
 
 
 def _program(
-    *, name: str, version: str, repository: str, module: str, build_seconds: int, archive: str | None = None
+    *,
+    name: str,
+    version: str,
+    repository: str,
+    module: str,
+    build_seconds: int,
+    archive: str | None = None,
+    tags: tuple[str, ...] = (),
 ) -> Program:
     number, architecture = version.removeprefix("v"), ARCHITECTURES.get(platform.machine(), platform.machine())
     release = f"https://github.com/{repository}/releases/download/{version}"
@@ -54,6 +64,7 @@ def _program(
         # Without it they would call themselves by no version at all.
         linker_flags=f"-s -w -X {_VERSION_VARIABLE}={number}",
         build_seconds=build_seconds,
+        tags=tags,
         download=Download(
             url=f"{release}/{folder}.tar.gz", checksum_url=f"{release}/sha256sums.txt", member=f"{folder}/{name}"
         ),

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 
@@ -106,6 +107,15 @@ def test_a_build_is_reproducible_and_free_of_the_users_go_settings(
     call = (fake_go / "calls").read_text(encoding="utf-8")
     assert call.startswith("build -v -trimpath -mod=readonly -buildvcs=false -ldflags -s -w -o ")
     assert call.endswith(" ./cmd/stand-in\n")
+
+
+def test_build_tags_are_handed_over_and_are_part_of_the_recipe(
+    program: Program, store: BinaryStore, fake_go: Path
+) -> None:
+    tagged = replace(program, tags=("one", "two"))
+    ensure(tagged, store)
+    assert " -tags one,two -ldflags " in (fake_go / "calls").read_text(encoding="utf-8")
+    assert tagged.recipe != program.recipe
 
 
 def test_what_was_built_is_not_built_again(program: Program, store: BinaryStore, fake_go: Path) -> None:
