@@ -162,3 +162,8 @@ def rows(database: Database, device: str) -> list[tuple[str, float]]:
     """Return names and values of a device's rows, the earliest first."""
     found = database.execute("SELECT name, value FROM public.readings WHERE device = %s ORDER BY time", [device])
     return [(str(name), float(value)) for name, value in found]
+
+
+def waiting_for_locks(database: Database) -> int:
+    """Return how many of the API's sessions wait for a lock."""
+    return database.execute("SELECT FROM pg_stat_activity WHERE usename = 'api' AND wait_event_type = 'Lock'").rowcount

@@ -6,8 +6,10 @@ from typing import Any
 import bcrypt
 import pytest
 
-from tests.services.reference.conftest import Database, MakeApi
+from tests.services.reference.conftest import Database, MakeApi, waiting_for_locks
 from tests.support.reference import OpenBroker, ReferenceApi
+from tests.support.tenant_database import TenantDatabase
+from tests.support.waiting import eventually
 
 
 def problem(answer: Any) -> tuple[int, str]:
@@ -145,21 +147,25 @@ def test_the_license_limits_the_devices_and_the_refusal_says_so(
     assert users(own_database) == ["api", "exporter", "first"]
 
 
-def test_of_registrations_at_once_no_more_succeed_than_there_are_places(make_api: MakeApi, broker: OpenBroker) -> None:
-    api = make_api(broker, features={"maxDevices": 3})
+async def test_of_registrations_at_once_no_more_succeed_than_there_are_places(
+    make_api: MakeApi, broker: OpenBroker, own_database: Database, own_server: TenantDatabase
+) -> None:
+    api = make_api(broker, features={"maxDevices": 2})
     api.start()
     api.register("first")
 
-    def register(number: int) -> int:
-        """Come again as long as the API is too busy, as it asks for."""
-        while (status := api.call("POST", "/api/devices", json={"name": f"d.{number}"}).status_code) == 503:
-            pass
-        return status
+    def register(name: str) -> int:
+        return api.call("POST", "/api/devices", json={"name": name}).status_code
 
-    with ThreadPoolExecutor(8) as threads:
-        answers = threads.map(register, range(8))
+    with ThreadPoolExecutor(3) as threads:
+        # All of them have looked how many there are, or wait to look, before one of them can go on.
+        with own_server.superuser() as locker, locker.transaction():
+            locker.execute("LOCK TABLE mqtt.mqtt_users IN SHARE MODE")
+            answers = [threads.submit(register, name) for name in ("a", "b", "c")]
+            await eventually(lambda: waiting_for_locks(own_database) == 3)
 
-    assert sorted(answers) == [201, 201] + [403] * 6
+        assert sorted(answer.result() for answer in answers) == [201, 403, 403]
+    assert len(users(own_database)) == 4
 
 
 @pytest.mark.parametrize(

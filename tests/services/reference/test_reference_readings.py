@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.services.reference.conftest import Database, MakeApi, rows
+from tests.services.reference.conftest import Database, MakeApi, rows, waiting_for_locks
 from tests.support.mqtt import MqttClient
 from tests.support.network import Link
 from tests.support.reference import OpenBroker, ReferenceApi
@@ -108,7 +108,7 @@ async def test_a_reading_outlives_an_api_killed_between_receiving_and_committing
     with own_server.superuser() as locker, locker.transaction():
         locker.execute("LOCK TABLE public.readings")
         publish(broker, ("t/meter/x", payload))
-        await eventually(lambda: waits_for_a_lock(own_database))
+        await eventually(lambda: waiting_for_locks(own_database) == 1)
         api.kill()
 
     assert rows(own_database, "meter") == []
@@ -243,11 +243,6 @@ async def test_readings_older_than_the_license_keeps_them_go(
     api.start()
 
     await eventually(lambda: rows(own_database, "meter") == [("x", 2.0), ("x", 1.0)])
-
-
-def waits_for_a_lock(database: Database) -> bool:
-    waiting = "SELECT FROM pg_stat_activity WHERE usename = 'api' AND wait_event_type = 'Lock'"
-    return database.execute(waiting).rowcount > 0
 
 
 async def settled(api: ReferenceApi, broker: OpenBroker, database: Database) -> None:
