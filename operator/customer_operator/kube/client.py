@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
+from http import HTTPStatus
 from importlib.metadata import version
 from pathlib import Path
 from typing import ParamSpec, TypeVar
@@ -39,7 +40,7 @@ _LIST_CHUNK = 250
 # (k8s.io/apiserver, storage/cacher/cacher.go: bookmarkFrequency).
 _SILENCE = 150.0
 # Seconds after an outage in which an API server that has just started may refuse everything: it answers before its
-# authorizer has read the roles.
+# authorizer has read the roles, and before its allocator has seen the ranges of addresses, which it then calls full.
 _WAKING = 10.0
 _DISTRIBUTION = "customer-instance-operator"  # as pyproject.toml calls it
 _NO_COMMENT = re.compile(r"[^!#-'*-\[\]-~ ]")
@@ -224,10 +225,11 @@ class KubeClient:
         return ClusterUnreachable(f"{what} {path}: no answer ({type(error).__name__})")
 
     def _in_context(self, error: ClusterError) -> ClusterError:
-        """Return the error as it is to be taken: just after an outage a missing right is part of it."""
+        """Return the error as it is to be taken: just after an outage a refusal that may pass is part of it."""
+        may_pass = isinstance(error, PermissionMissing) or error.status == HTTPStatus.INTERNAL_SERVER_ERROR
         if isinstance(error, ClusterUnreachable):
             self._away_at = time.monotonic()
-        elif isinstance(error, PermissionMissing) and time.monotonic() - self._away_at < _WAKING:
+        elif may_pass and time.monotonic() - self._away_at < _WAKING:
             return ClusterUnreachable(f"the API server has just come back: {error}", status=error.status)
         return error
 

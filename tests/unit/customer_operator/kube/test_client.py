@@ -1,4 +1,4 @@
-"""An API server that has just come back answers before its authorizer has read the roles."""
+"""An API server that has just come back answers before it has read the roles, and before it knows its own ranges."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -9,7 +9,7 @@ from aiohttp.test_utils import TestServer
 from kubernetes.aio.client import ApiClient, Configuration
 from prometheus_client import CollectorRegistry
 
-from customer_operator.errors import ClusterUnreachable, PermissionMissing
+from customer_operator.errors import ClusterError, ClusterUnreachable, PermissionMissing
 from customer_operator.kube.client import KubeClient
 from customer_operator.kube.fence import Fence
 from customer_operator.metrics import Metrics
@@ -20,6 +20,12 @@ Answer = Callable[[web.Request], web.Response]
 
 def refusal(_: web.Request) -> web.Response:
     return web.json_response({"kind": "Status", "reason": "Forbidden", "message": MESSAGE}, status=403)
+
+
+def full(_: web.Request) -> web.Response:
+    """What the allocator of addresses says before it has seen its ranges; and when they are full."""
+    message = 'Internal error occurred: failed to allocate a serviceIP for Service "postgres": range is full'
+    return web.json_response({"kind": "Status", "reason": "InternalError", "message": message}, status=500)
 
 
 def starting(_: web.Request) -> web.Response:
@@ -60,16 +66,27 @@ async def test_a_missing_right_is_one() -> None:
             await cluster.get("Namespace", "x")
 
 
+async def test_a_failure_within_the_api_server_is_one() -> None:
+    async with connected(Script(full)) as cluster:
+        with pytest.raises(ClusterError, match="range is full") as refused:
+            await cluster.get("Namespace", "x")
+    assert not isinstance(refused.value, ClusterUnreachable)
+
+
+@pytest.mark.parametrize(("answer", "status"), [(refusal, 403), (full, 500)])
 @pytest.mark.parametrize("outage", [silence, starting])
-async def test_a_missing_right_just_after_an_outage_is_part_of_the_outage(outage: Answer) -> None:
+async def test_a_refusal_just_after_an_outage_is_part_of_the_outage(
+    outage: Answer, answer: Answer, status: int
+) -> None:
     script = Script(outage)
     async with connected(script) as cluster:
         with pytest.raises(ClusterUnreachable):
             await cluster.get("Namespace", "x")
-        script.answer = refusal
-        with pytest.raises(ClusterUnreachable, match="has just come back: GET /api/v1/namespaces/x: 403 ") as refused:
+        script.answer = answer
+        text = f"has just come back: GET /api/v1/namespaces/x: {status} "
+        with pytest.raises(ClusterUnreachable, match=text) as refused:
             await cluster.get("Namespace", "x")
-    assert refused.value.status == 403
+    assert refused.value.status == status
 
 
 async def test_what_does_not_exist_just_after_an_outage_is_believed() -> None:
