@@ -35,12 +35,14 @@ demo: setup ## Show a signup becoming a Ready customer stack; stays until Ctrl-C
 
 # What needs root, and images or the programs of a real node, half an hour to build, runs when it is asked for.
 HEAVY := tests/images tests/node
+# Half of the time a test waits for a cluster. The rooms with clusters come first, and take the longest.
+ON_TWO_WORKERS := --numprocesses=2 --dist=loadgroup --no-loadscope-reorder
 
 .PHONY: test
 test: setup ## Run all the tests but those of images and of a real node, say which cannot run; ARGS="tests/unit" for a part
 	@.ci/system-packages --check
 	@$(if $(ARGS),,echo "not run: $(HEAVY); see make images-test and make node-test")
-	@$(PYTHON) -m pytest $(or $(ARGS),$(HEAVY:%=--ignore=%))
+	@$(PYTHON) -m pytest $(or $(ARGS),$(HEAVY:%=--ignore=%) $(ON_TWO_WORKERS))
 
 .PHONY: check
 check: environment ## Check format, style, types and architecture; runs no test
