@@ -57,10 +57,17 @@ class Customer:
         """Return the pods of the stack."""
         return self.api.items("Pod", namespace=self.namespace)
 
+    def containers(self) -> list[Manifest]:
+        """Return the statuses of the stack's containers."""
+        return [status for pod in self.pods() for status in pod["status"]["containerStatuses"]]
+
     def restarts(self) -> dict[str, int]:
         """Return how often each container of the stack has been started again."""
-        statuses = [status for pod in self.pods() for status in pod["status"]["containerStatuses"]]
-        return {status["name"]: status["restartCount"] for status in statuses}
+        return {status["name"]: status["restartCount"] for status in self.containers()}
+
+    def all_ready(self) -> bool:
+        """Tell whether every container is, as the kubelet sees it; the instance's status comes a moment later."""
+        return all(status["ready"] for status in self.containers())
 
     def secret(self, name: str) -> dict[str, str]:
         """Return a Secret's values."""
