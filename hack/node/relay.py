@@ -38,7 +38,9 @@ async def serve(listener: socket.socket, *, host: str, port: int) -> asyncio.Ser
         except OSError:
             _reset(writer)
             return
-        await asyncio.gather(_copy(reader, there_writer), _copy(there_reader, writer))
+        # At the end of the process; asyncio would write it down as the error of a callback.
+        with suppress(asyncio.CancelledError):
+            await asyncio.gather(_copy(reader, there_writer), _copy(there_reader, writer))
         for one in (writer, there_writer):
             one.close()
 

@@ -14,7 +14,7 @@ from hack.node.images import BUSYBOX
 from hack.platform import install
 from tests.support.clusters import Cluster
 from tests.support.kubernetes import Kubernetes, administrator
-from tests.support.platform import Platform
+from tests.support.platform import Customer, Platform, SignUp
 
 # The operator's own, and all that it names by default.
 IMAGES = ("iotistic/customer-instance-operator:0.1.0", *Settings().images.values())
@@ -56,6 +56,22 @@ def platform(cluster: Cluster, api: Kubernetes) -> Platform:
     return Platform(cluster=cluster, api=api)
 
 
+@pytest.fixture(scope="module")
+def sign_up(platform: Platform) -> Iterator[SignUp]:
+    """Signs customers up, who are deleted at the end of the module: the node has room for two."""
+    customers: list[Customer] = []
+
+    def sign_up(email: str) -> Customer:
+        customers.append(platform.sign_up(email))
+        return customers[-1]
+
+    yield sign_up
+    for customer in customers:
+        customer.delete()
+    for customer in customers:
+        customer.wait_gone()
+
+
 @pytest.fixture
 def namespace(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[str]:
     """A namespace as restricted as a customer's; what is in it ends with the test."""
@@ -64,3 +80,10 @@ def namespace(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[str]
     cluster.kubectl("label", "namespace", name, "pod-security.kubernetes.io/enforce=restricted")
     yield name
     cluster.kubectl("delete", "namespace", name, "--wait=false")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what the tests have measured, which they give to `record_property`."""
+    for report in terminalreporter.getreports("passed"):
+        for name, value in report.user_properties:
+            terminalreporter.write_line(f"{name}: {value:.1f}")

@@ -18,13 +18,13 @@ from hack.node.images import BUSYBOX
 from hack.node.namespaces import process_namespace, processes_in
 from hack.node.programs import PROGRAMS
 from hack.paths import PROJECT_ROOT
-from hack.processes import ProcessIdentity, find_programs, identify
+from hack.processes import ProcessIdentity, identify
 from tests.support import workloads
+from tests.support.failures import kill_daemon
 from tests.support.footprint import Footprint
 from tests.support.waiting import wait_until
 
 PATIENCE = "--timeout=120s"
-TIMEOUT = 30.0
 STARTER = textwrap.dedent("""
     import sys, time
     from pathlib import Path
@@ -89,16 +89,7 @@ def test_what_was_killed_is_started_again_and_pods_live_on(name: str, node: Node
     )
     node.kubectl("rollout", "status", "deployment/client", "--namespace", namespace, PATIENCE)
     since = node.kubectl(*pods)
-    folders = (node.files.programs, node.files.control_plane.programs)
-
-    def running() -> ProcessIdentity | None:
-        return next((found for folder in folders if (found := find_programs(folder).get(name))), None)
-
-    before = running()
-    assert before
-    before.send_signal(SIGKILL)
-    assert before.wait(timeout=TIMEOUT)
-    wait_until(lambda: running() is not None)
+    kill_daemon(node, name)
     node.kubectl("rollout", "restart", "deployment/client", "--namespace", namespace)
     node.kubectl("rollout", "status", "deployment/client", "--namespace", namespace, PATIENCE)
     assert node.kubectl(*pods) >= since

@@ -28,9 +28,22 @@ class Refused(Exception):
     """The broker did not let the client in; the text is the reason it gave."""
 
 
+class ClosingSocket(ssl.SSLSocket):
+    """Closes itself when its handshake fails, for paho leaves that to the garbage collector when it connects again."""
+
+    def do_handshake(self, block: bool = False) -> None:
+        """Shake hands as the base does."""
+        try:
+            super().do_handshake(block)
+        except OSError:
+            self.close()
+            raise
+
+
 class NamedContext(ssl.SSLContext):
     """Verifies, and asks for, a host name that no DNS knows here."""
 
+    sslsocket_class = ClosingSocket
     server_name = ""
 
     def wrap_socket(self, *arguments: Any, **options: Any) -> ssl.SSLSocket:

@@ -2,7 +2,7 @@
 
 import base64
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +13,7 @@ from customer_operator import naming
 from customer_operator.naming import Manifest
 from hack.demo.signup import sign_up
 from tests.support.clusters import Cluster
-from tests.support.kubernetes import Kubernetes, in_phase
+from tests.support.kubernetes import Kubernetes, in_phase, is_gone
 from tests.support.mqtt import Login, MqttClient, NamedContext
 
 # From nothing to Ready on a machine that has other things to do; a healthy one takes half a minute.
@@ -44,9 +44,30 @@ class Customer:
         """Wait until the instance is Ready; return it."""
         return self.api.wait_for(naming.KIND, self.name, in_phase("Ready"), timeout=PATIENCE)
 
+    def delete(self) -> None:
+        """Ask for the deletion of the instance, and so of the stack."""
+        self.api.delete(naming.KIND, self.name)
+
+    def wait_gone(self) -> None:
+        """Wait until nothing is left of the instance and its stack."""
+        self.api.wait_for(naming.KIND, self.name, is_gone, timeout=PATIENCE)
+        self.api.wait_for("Namespace", self.namespace, is_gone, timeout=PATIENCE)
+
     def pods(self) -> list[Manifest]:
         """Return the pods of the stack."""
         return self.api.items("Pod", namespace=self.namespace)
+
+    def containers(self) -> list[Manifest]:
+        """Return the statuses of the stack's containers."""
+        return [status for pod in self.pods() for status in pod["status"]["containerStatuses"]]
+
+    def restarts(self) -> dict[str, int]:
+        """Return how often each container of the stack has been started again."""
+        return {status["name"]: status["restartCount"] for status in self.containers()}
+
+    def all_ready(self) -> bool:
+        """Tell whether every container is, as the kubelet sees it; the instance's status comes a moment later."""
+        return all(status["ready"] for status in self.containers())
 
     def secret(self, name: str) -> dict[str, str]:
         """Return a Secret's values."""
@@ -81,17 +102,24 @@ class Customer:
         ):
             yield client
 
-    @contextmanager
-    def broker(self, login: Login, **options: Any) -> Iterator[MqttClient]:
-        """Connect a device by TLS, to the broker's own name, trusting the customer's CA alone."""
+    def trusting(self) -> ssl.SSLContext:
+        """Return what a device connects with: it asks for the broker's own name and trusts the customer's CA alone."""
         context = NamedContext(ssl.PROTOCOL_TLS_CLIENT)
         context.load_verify_locations(cadata=self.secret("mosquitto-tls")["ca.crt"])
         context.server_name = f"mqtt.{self.host}"
+        return context
+
+    @contextmanager
+    def broker(self, login: Login, **options: Any) -> Iterator[MqttClient]:
+        """Connect a device by TLS, once."""
         with (
             self.cluster.reach(self.namespace, "mqtt", 8883) as (_, port),
-            MqttClient(port, login, tls=context, **options) as client,
+            MqttClient(port, login, tls=self.trusting(), **options) as client,
         ):
             yield client
+
+
+SignUp = Callable[[str], Customer]  # given an email address that has no account yet
 
 
 @dataclass(frozen=True, kw_only=True)

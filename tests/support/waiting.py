@@ -14,13 +14,13 @@ async def eventually(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.005)
 
 
-def wait_until(condition: Callable[[], object], *, timeout: float = PATIENCE) -> None:
+def wait_until(condition: Callable[[], object], *, timeout: float = PATIENCE, interval: float = 0.05) -> None:
     """Return once a condition holds, as `eventually` does where nothing else has to go on meanwhile.
 
-    Raises TimeoutError when it does not hold in time.
+    `interval` is how long to wait between two looks (seconds). Raises TimeoutError when it does not hold in time.
     """
     deadline = time.monotonic() + timeout
     while not condition():
         if time.monotonic() > deadline:
             raise TimeoutError(f"waited {timeout:g} s")
-        time.sleep(0.05)
+        time.sleep(interval)
