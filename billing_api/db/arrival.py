@@ -1,4 +1,4 @@
-"""A PostgreSQL that is about to come: a platform's first start begins all its parts at once, and this is not the first."""
+"""A PostgreSQL that is about to come: a platform's first start begins all parts at once, and none is there at first."""
 
 import logging
 import time
