@@ -158,7 +158,12 @@ class NodeCluster:
         address = self.kubectl("get", "service", service, "--namespace", namespace, path)
         command = python_command("hack.node.relay", str(self.holder), address, str(port))
         with subprocess.Popen(
-            command, cwd=PROJECT_ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            command,
+            cwd=PROJECT_ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,  # Ctrl-C in the terminal reaches this process only
         ) as relay:
             said = relay.stdout.readline() if relay.stdout else ""
             if not said:

@@ -1,7 +1,6 @@
 """What a container really uses: memory and processor time, as its control group counts them."""
 
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,12 +36,12 @@ def read_usage(group: str, container: str, *, mount: Path = MOUNT) -> Usage:
     read = _unified if unified else _separate
     try:
         return read(mount, group.lstrip("/"), container)
-    except (FileNotFoundError, StopIteration) as error:
+    except FileNotFoundError as error:
         raise NodeError(f"container {container} has no control group below {group}") from error
 
 
 def _unified(mount: Path, group: str, container: str) -> Usage:
-    folder = next(_folders(mount / group, container))
+    folder = _folder(mount / group, container)
     memory, cpu = _table(folder / "memory.stat"), _table(folder / "cpu.stat")
     peak = folder / "memory.peak"  # since Linux 5.19
     return Usage(
@@ -57,7 +56,7 @@ def _unified(mount: Path, group: str, container: str) -> Usage:
 def _separate(mount: Path, group: str, container: str) -> Usage:
     """Of cgroup v1, where each controller has a hierarchy of its own."""
     memory, cpu, accounts = (
-        next(_folders(mount / controller / group, container)) for controller in ("memory", "cpu", "cpuacct")
+        _folder(mount / controller / group, container) for controller in ("memory", "cpu", "cpuacct")
     )
     inactive = _table(memory / "memory.stat")["total_inactive_file"]
     return Usage(
@@ -69,9 +68,11 @@ def _separate(mount: Path, group: str, container: str) -> Usage:
     )
 
 
-def _folders(root: Path, container: str) -> Iterator[Path]:
+def _folder(root: Path, container: str) -> Path:
     """Find it by its id, around which systemd's names have more; how deep it is depends on its pod's class."""
-    return root.rglob(f"*{container}*")
+    for folder in root.rglob(f"*{container}*"):
+        return folder
+    raise FileNotFoundError(container)
 
 
 def _number(file: Path) -> int:
