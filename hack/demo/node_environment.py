@@ -12,7 +12,7 @@ from hack.errors import NodeError
 from hack.files import log_tail
 from hack.images import ensure_images
 from hack.node import NodeCluster, ensure_programs, missing_requirements
-from hack.platform import IMAGES, install
+from hack.platform import IMAGES, hand_over_keys, install
 from hack.progress import Progress
 
 
@@ -72,5 +72,6 @@ def _start(folder: Path, images: Mapping[str, Path], *, stack: ExitStack, progre
         progress.step(f"loading image {reference}")
         node.load_images([archive])
     install(node, report=progress.step)
+    hand_over_keys(node, report=progress.step)
     host, port = stack.enter_context(node.reach("billing", "billing-api", 80))
     return NodeEnvironment(node=node, billing_url=f"http://{host}:{port}")

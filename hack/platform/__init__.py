@@ -7,5 +7,6 @@ from hack.platform.cluster import Cluster, RunningCluster
 from hack.platform.customer import CustomerStack
 from hack.platform.images import IMAGES
 from hack.platform.install import install
+from hack.platform.license_keys import hand_over_keys
 
-__all__ = ["IMAGES", "Cluster", "CustomerStack", "RunningCluster", "install"]
+__all__ = ["IMAGES", "Cluster", "CustomerStack", "RunningCluster", "hand_over_keys", "install"]
