@@ -4,6 +4,7 @@ A node looks after ConfigMaps once a minute or so, for which time new customers'
 """
 
 import hashlib
+import json
 import time
 from collections.abc import Callable
 from typing import Final
@@ -14,7 +15,8 @@ from hack.platform.cluster import Cluster
 _NAMESPACE: Final = "iotistic-system"
 _CONFIG_MAP: Final = "license-jwks"
 _OPERATOR: Final = "app.kubernetes.io/name=customer-operator"
-_MOUNTED: Final = "/etc/license-jwks/jwks.json"
+_METRICS_PORT: Final = 8080
+_METRIC: Final = "customer_operator_license_keys"
 _ANNOTATION: Final = "iotistic.cloud/license-jwks"
 #: Seconds; the billing API publishes its keys a moment after its start.
 _PATIENCE, _PAUSE = 120.0, 0.3
@@ -32,8 +34,9 @@ def hand_over_keys(cluster: Cluster, *, report: Callable[[str], None]) -> None:
         _pause(deadline, "the billing API has not published its keys")
     version = f"{_ANNOTATION}={hashlib.sha256(keys.encode()).hexdigest()[:12]}"
     cluster.kubectl("annotate", "pods", "--namespace", _NAMESPACE, "--selector", _OPERATOR, "--overwrite", version)
+    count = len(json.loads(keys)["keys"])
     for pod in _replicas(cluster):
-        while _mounted(cluster, pod) != keys:
+        while _trusted(cluster, pod) < count:
             _pause(deadline, f"pod {pod} has not got the license keys")
 
 
@@ -53,8 +56,8 @@ def _replicas(cluster: Cluster) -> list[str]:
     return cluster.kubectl("get", "pods", "--namespace", _NAMESPACE, "--selector", _OPERATOR, names).split()
 
 
-def _mounted(cluster: Cluster, pod: str) -> str:
-    """Return what the pod sees of the ConfigMap; "" while there is nothing."""
-    # The folder is there in any case, and the file is not.
-    command = ("find", _MOUNTED.rpartition("/")[0], "-name", "jwks.json", "-exec", "cat", "{}", ";")
-    return cluster.kubectl("exec", pod, "--namespace", _NAMESPACE, "--", *command)
+def _trusted(cluster: Cluster, pod: str) -> int:
+    """Return how many keys a replica says it trusts."""
+    path = f"/api/v1/namespaces/{_NAMESPACE}/pods/{pod}:{_METRICS_PORT}/proxy/metrics"
+    metrics = cluster.kubectl("get", "--raw", path)
+    return next(int(float(line.split()[-1])) for line in metrics.splitlines() if line.startswith(f"{_METRIC} "))
