@@ -128,7 +128,7 @@ async def _look_at_dashboard(demo: Demo, tmp_path: Path) -> None:
         await page.screenshot(path=pictures / "node-dashboard.png", full_page=True)
         await page.get_by_role("link", name="thermometer").click()
         await expect(page.get_by_role("cell", name="21.5", exact=True).first).to_be_visible()
-        await page.screenshot(path=pictures / "node-device.png", full_page=True)
+        await page.screenshot(path=pictures / "node-device.png")
 
 
 def _access_token(demo: Demo) -> str:
