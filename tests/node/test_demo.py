@@ -1,5 +1,6 @@
 """The demo on a real node as a user starts it, looks at the dashboard, and ends it by Ctrl-C: nothing is left."""
 
+import asyncio
 import os
 import re
 import shlex
@@ -14,9 +15,11 @@ from pathlib import Path
 import pytest
 from playwright.async_api import expect
 
+from hack.images import ensure_images
 from hack.node import missing_requirements
 from hack.node.files import NodeFiles
 from hack.paths import PROJECT_ROOT
+from hack.platform import IMAGES
 from tests.support.browser import new_page
 from tests.support.footprint import Footprint
 
@@ -28,17 +31,10 @@ PATIENCE = 600.0
 class Demo:
     """A demo that runs, and what it has said."""
 
-    def __init__(self, folder: Path) -> None:
-        self._log = (folder / "errors.log").open("w+", encoding="utf-8")
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "hack.demo", "--node"],
-            cwd=PROJECT_ROOT,
-            env={**os.environ, "TMPDIR": str(folder)},
-            stdout=subprocess.PIPE,
-            stderr=self._log,
-            text=True,
-        )
+    def __init__(self, process: "subprocess.Popen[str]", *, errors: Path) -> None:
+        self.process = process
         self.said = ""
+        self._errors = errors
 
     def read_until(self, text: str) -> None:
         """Read what it says until a line has the text."""
@@ -52,8 +48,7 @@ class Demo:
                     return
         finally:
             watchdog.cancel()
-        self._log.seek(0)
-        raise AssertionError(f"the demo has ended without {text!r}:\n{self.said}\n{self._log.read()}")
+        raise AssertionError(f"the demo has ended without {text!r}:\n{self.said}\n{self._errors.read_text()}")
 
     def found(self, pattern: str) -> str:
         """Return what the group of a pattern matches in what it has said."""
@@ -71,27 +66,46 @@ class Demo:
 @contextmanager
 def running_demo(folder: Path) -> Iterator[Demo]:
     """A demo with its files in a folder, until it has ended or the block does."""
-    demo = Demo(folder)
-    try:
-        yield demo
-    finally:
-        if demo.process.poll() is None:
-            demo.end()
+    errors = folder / "errors.log"
+    with (
+        errors.open("w") as log,
+        subprocess.Popen(
+            [sys.executable, "-m", "hack.demo", "--node"],
+            cwd=PROJECT_ROOT,
+            env={**os.environ, "TMPDIR": str(folder)},
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        ) as process,
+    ):
+        demo = Demo(process, errors=errors)
+        try:
+            yield demo
+        finally:
+            if process.poll() is None:
+                demo.end()
 
 
-async def test_the_demo_shows_a_reading_in_the_dashboard_and_leaves_nothing(tmp_path: Path) -> None:
-    """One run for all of it: a node, a platform and a stack take most of a minute."""
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Where the demo has its files; what takes long at the first time is there."""
     if missing := missing_requirements():
         pytest.skip(missing)
-    folder = tmp_path / "demo"
-    folder.mkdir()
+    ensure_images(IMAGES)
+    made = tmp_path / "demo"
+    made.mkdir()
+    return made
+
+
+def test_the_demo_shows_a_reading_in_the_dashboard_and_leaves_nothing(folder: Path, tmp_path: Path) -> None:
+    """One run for all of it: a node, a platform and a stack take more than a minute."""
     before = Footprint.take(NodeFiles(folder, "none"))
     with running_demo(folder) as demo:
         demo.read_until("Everything stays up until Ctrl-C.")
         files = NodeFiles(next(folder.glob("iotistic-demo-*")), f"demo-{demo.process.pid}")
         assert Footprint.take(files).left_since(before)
         _assert_told(demo)
-        await _look_at_dashboard(demo, tmp_path)
+        asyncio.run(_look_at_dashboard(demo, tmp_path))
         assert demo.end() == 0
 
     assert Footprint.take(files).left_since(before) == {}
