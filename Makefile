@@ -14,6 +14,8 @@ ARGS ?=
 # make demo ONCE=1 ends by itself; SET="QUEUE_CONCURRENCY=2" gives further settings to operator and billing API
 ONCE ?=
 SET ?=
+# make demo NODE=1, as root
+NODE ?=
 # make bench N=40
 N ?= 40
 # make bench-billing SECONDS_EACH=30, of each of its measurements
@@ -30,8 +32,8 @@ help: ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: setup ## Show a signup becoming a Ready customer stack; stays until Ctrl-C, with ONCE=1 until it is Ready
-	@$(PYTHON) -m hack.demo $(if $(ONCE),--once) $(SET:%=--set %)
+demo: setup ## Show a signup becoming a Ready customer stack; NODE=1 with pods that truly run; stays until Ctrl-C, ONCE=1 not
+	@$(PYTHON) -m hack.demo $(if $(NODE),--node) $(if $(ONCE),--once) $(SET:%=--set %)
 
 # What needs root, and images or the programs of a real node, half an hour to build, runs when it is asked for.
 HEAVY := tests/images tests/node

@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 
 from billing_api import files, own_secrets
 from billing_api.app import create_app
-from billing_api.db import embedded
+from billing_api.db import arrival, embedded
 from billing_api.db.migrate import migrate
 from billing_api.db.pool import OTHER_CONNECTIONS, Database, connections_allowed
 from billing_api.errors import SettingsError
@@ -111,6 +111,7 @@ async def _admit(dsn: str, signing_keys: KeyRing, settings: Settings) -> None:
 @contextmanager
 def _database(settings: Settings, stop: Stop) -> Iterator[str]:
     if settings.database_url:
+        arrival.wait_until_there(settings.database_url, seconds=settings.database_wait)
         yield settings.database_url
         return
     log.info("DATABASE_URL is empty: starting the built-in PostgreSQL in %s", settings.data_dir)

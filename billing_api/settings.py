@@ -129,6 +129,11 @@ class Settings(BaseSettings):
     database_pool_size: Annotated[int, Field(ge=1, le=200)] = Field(
         10, description="Connections to PostgreSQL kept for the requests of one process; it needs three more"
     )
+    database_wait: Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)] = Field(
+        0.0,
+        description="How long a start waits for PostgreSQL to take connections; 120 suits a database that is installed "
+        "at the same time",
+    )
     data_dir: Folder = Field(
         default_factory=_default_data_dir,
         description="Folder for the built-in database, the license signing key and jwks.json; "

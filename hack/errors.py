@@ -7,7 +7,8 @@ HackError
 │   ├── DamagedDataError   what an earlier cluster left cannot be used again
 │   ├── Refused            the API server refused a request
 │   └── Unreachable        the API server did not answer
-└── NodeError      the real node could not be started, stopped or used
+├── NodeError      the real node could not be started, stopped or used
+└── PlatformError  the product on a cluster does not do what it should
 """
 
 
@@ -45,3 +46,7 @@ class Unreachable(ClusterError):
 
 class NodeError(HackError):
     """The real node could not be started, stopped or used."""
+
+
+class PlatformError(HackError):
+    """The product on a cluster does not do what it should."""

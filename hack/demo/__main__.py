@@ -1,4 +1,4 @@
-"""Command line: `python -m hack.demo [--once] [--set NAME=VALUE]`."""
+"""Command line: `python -m hack.demo [--node] [--once] [--set NAME=VALUE]`."""
 
 import argparse
 import shutil
@@ -12,6 +12,7 @@ from typing import NoReturn
 
 from rich.console import Console
 
+from hack.demo.node_run import run_on_node
 from hack.demo.run import run
 from hack.errors import HackError
 
@@ -20,13 +21,20 @@ ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the demo and return the exit code: 0 for done, 1 for failed, 130 when it was interrupted."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.node and options.set:
+        parser.error("--set is for the demo without --node; on a node settings are those of manifests/overlays/node")
     for number in ENDING_SIGNALS:
         signal.signal(number, _interrupt)
     # Short, and not in the cache: PostgreSQL's socket has a path of 107 bytes at most.
     folder = Path(tempfile.mkdtemp(prefix="iotistic-demo-"))
     try:
-        run(folder, console=Console(soft_wrap=True), once=options.once, extra=dict(options.set))
+        console = Console(soft_wrap=True)
+        if options.node:
+            run_on_node(folder, console=console, once=options.once)
+        else:
+            run(folder, console=console, once=options.once, extra=dict(options.set))
     except HackError as error:
         print(f"error: {error}", file=sys.stderr)
         print(f"all files of this run are kept in {folder}", file=sys.stderr)
@@ -57,6 +65,11 @@ def _setting(text: str) -> tuple[str, str]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m hack.demo", description="From a signup to a customer's Ready stack, on this machine."
+    )
+    parser.add_argument(
+        "--node",
+        action="store_true",
+        help="on a real node, whose pods truly run, instead of simulated ones; needs root",
     )
     parser.add_argument("--once", action="store_true", help="end when the stack is Ready, instead of at Ctrl-C")
     parser.add_argument(

@@ -11,15 +11,11 @@ from rich.table import Table
 from rich.text import Text
 
 from hack.demo.instance import Snapshot, Stage
+from hack.demo.text import say
 
 REFRESH_PER_SECOND = 8
 BAR_WIDTH = 40
 MARKS = {"Pending": ("·", "dim"), "Active": ("▸", "cyan"), "Done": ("✔", "green"), "Failed": ("✘", "red")}
-
-
-def say(console: Console, text: str, *, style: str = "") -> None:
-    """Print `text` as it stands, so that commands can be copied: no wrapping, no markup, no highlighting."""
-    console.print(Text(text, style=style), soft_wrap=True)
 
 
 class ProgressDisplay:

@@ -3,6 +3,7 @@
 from collections.abc import Generator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Self
 
 from urllib3.exceptions import HTTPError, ReadTimeoutError
@@ -23,6 +24,19 @@ class Stage:
     name: str
     state: str
     message: str
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+
+    @classmethod
+    def parse(cls, stage: Mapping[str, Any]) -> Self:
+        """Read a stage of the status."""
+        return cls(
+            name=stage["name"],
+            state=stage["state"],
+            message=stage.get("message", ""),
+            started_at=_moment(stage.get("startedAt")),
+            finished_at=_moment(stage.get("finishedAt")),
+        )
 
 
 @dataclass(frozen=True)
@@ -48,13 +62,14 @@ class Snapshot:
             progress=status.get("progress", 0),
             message=status.get("message", ""),
             namespace=status.get("namespace", ""),
-            stages=tuple(
-                Stage(name=stage["name"], state=stage["state"], message=stage.get("message", ""))
-                for stage in status.get("stages", ())
-            ),
+            stages=tuple(map(Stage.parse, status.get("stages", ()))),
             urls=status.get("urls", {}),
             time_to_ready=status.get("timeToReadySeconds"),
         )
+
+
+def _moment(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None
 
 
 def watch(cluster: LocalCluster, name: str) -> Generator[Snapshot]:

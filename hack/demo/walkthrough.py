@@ -1,16 +1,15 @@
 """What there is to see once a customer's stack is Ready."""
 
-from collections.abc import Iterable
 from pathlib import Path
 
 from rich.console import Console
 
 from hack.binaries import ensure_binaries
 from hack.cluster import LocalCluster
-from hack.demo.display import say
 from hack.demo.environment import Environment
 from hack.demo.instance import Snapshot
 from hack.demo.signup import EMAIL, Signup
+from hack.demo.text import say, section
 from hack.versions import read_versions
 
 OBJECTS = (
@@ -44,12 +43,12 @@ def show_objects(console: Console, cluster: LocalCluster, *, namespace: str) -> 
 
 def show_addresses(console: Console, snapshot: Snapshot) -> None:
     """Print where the customer's stack answers."""
-    _section(console, "Addresses", [f"{name:<10} {url}" for name, url in snapshot.urls.items()])
+    section(console, "Addresses", [f"{name:<10} {url}" for name, url in snapshot.urls.items()])
 
 
 def show_what_to_try(console: Console, environment: Environment, *, signup: Signup, snapshot: Snapshot) -> None:
     """Print where everything runs, and commands to copy."""
-    _section(
+    section(
         console,
         "Running here",
         [
@@ -58,18 +57,15 @@ def show_what_to_try(console: Console, environment: Environment, *, signup: Sign
             f"{'logs':<10} {environment.cluster.files.logs}",
         ],
     )
-    as_json = "-H 'Content-Type: application/json'"
-    login = f'{{"email": "{EMAIL}", "password": "{signup.password}"}}'
-    _section(
+    section(
         console,
         "Try, in another terminal",
         [
-            f"export KUBECONFIG={environment.cluster.kubeconfig} PATH={_kubectl_folder()}:$PATH",
+            f"export KUBECONFIG={environment.cluster.kubeconfig} PATH={kubectl_folder()}:$PATH",
             "kubectl explain customerinstance.spec.mqtt",
             f"kubectl delete deployment dashboard --namespace {snapshot.namespace}   # is back at once",
             f"kubectl delete customerinstance {signup.instance}   # takes everything along",
-            f"curl -sc cookies {as_json} -d '{login}' {environment.billing_url}/api/customers/login",
-            f"curl -sb cookies {environment.billing_url}{signup.status_path}",
+            *try_billing(signup, environment.billing_url),
         ],
     )
 
@@ -77,15 +73,37 @@ def show_what_to_try(console: Console, environment: Environment, *, signup: Sign
 def show_what_is_real(console: Console) -> None:
     """Print what of all this is real, and what is simulated."""
     version = read_versions()["KUBERNETES_VERSION"]
-    _section(console, "Real", [line.format(version=version) for line in REAL])
-    _section(console, "Simulated", SIMULATED)
+    section(console, "Real", [line.format(version=version) for line in REAL])
+    section(console, "Simulated", SIMULATED)
 
 
-def _kubectl_folder() -> Path:
+def show_signup(console: Console, url: str) -> None:
+    """Print who signs up where."""
+    say(console, f"\nSigning up {EMAIL} at {url}", style="bold")
+
+
+def show_answer(console: Console, signup: Signup) -> None:
+    """Print what the billing API has answered."""
+    answer = f"customer {signup.customer_id}, instance {signup.instance}"
+    say(console, f"answered in {signup.seconds * 1000:.0f} ms: {answer}\n")
+
+
+def show_seconds(console: Console, snapshot: Snapshot, *, seconds: float) -> None:
+    """Print how long it took from the signup until the stack was Ready."""
+    clock = f"{snapshot.time_to_ready} s by the resource's own clock, status.timeToReadySeconds"
+    say(console, f"\nFrom signup to Ready: {seconds:.1f} s ({clock})", style="bold green")
+
+
+def try_billing(signup: Signup, url: str) -> list[str]:
+    """Return commands that log in at the billing API and ask how far the stack is."""
+    as_json = "-H 'Content-Type: application/json'"
+    login = f'{{"email": "{EMAIL}", "password": "{signup.password}"}}'
+    return [
+        f"curl -sc cookies {as_json} -d '{login}' {url}/api/customers/login",
+        f"curl -sb cookies {url}{signup.status_path}",
+    ]
+
+
+def kubectl_folder() -> Path:
+    """Return the folder of kubectl, for a PATH."""
     return ensure_binaries(("kubectl",))["kubectl"].parent
-
-
-def _section(console: Console, title: str, lines: Iterable[str]) -> None:
-    say(console, f"\n{title}", style="bold")
-    for line in lines:
-        say(console, f"  {line}")

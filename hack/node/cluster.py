@@ -15,9 +15,9 @@ from hack.errors import NodeError
 from hack.files import log_tail
 from hack.lock import FileLock
 from hack.node import cgroups, messages
+from hack.node.addresses import LOOPBACK
 from hack.node.files import NodeFiles
 from hack.node.namespaces import nsenter_command, process_namespace, python_command, wait_for_end
-from hack.node.relay import LOOPBACK
 from hack.node.requirements import missing_requirements, unshare_program
 from hack.node.runtime import import_image
 from hack.paths import PROJECT_ROOT, cache_root
@@ -158,7 +158,12 @@ class NodeCluster:
         address = self.kubectl("get", "service", service, "--namespace", namespace, path)
         command = python_command("hack.node.relay", str(self.holder), address, str(port))
         with subprocess.Popen(
-            command, cwd=PROJECT_ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            command,
+            cwd=PROJECT_ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,  # Ctrl-C in the terminal reaches this process only
         ) as relay:
             said = relay.stdout.readline() if relay.stdout else ""
             if not said:

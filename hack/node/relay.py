@@ -11,10 +11,10 @@ import struct
 import sys
 from contextlib import suppress
 
+from hack.node.addresses import LOOPBACK
 from hack.node.namespaces import enter_network
 
 CHUNK = 1 << 16
-LOOPBACK = "127.0.0.1"
 
 
 def open_listener() -> socket.socket:
@@ -33,6 +33,11 @@ async def serve(listener: socket.socket, *, host: str, port: int) -> asyncio.Ser
     """Carry every connection to `listener` on to `host`:`port`, until the server that is returned is closed."""
 
     async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # At the relay's own end; asyncio would take a connection that is cancelled for a defect, and write it down.
+        with suppress(asyncio.CancelledError):
+            await carry_on(reader, writer)
+
+    async def carry_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             there_reader, there_writer = await asyncio.open_connection(host, port)
         except OSError:

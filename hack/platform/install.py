@@ -3,10 +3,11 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 from hack.paths import PROJECT_ROOT
 from hack.platform import secrets
+from hack.platform.cluster import Cluster
 
 OVERLAYS: Final = PROJECT_ROOT / "manifests" / "overlays"
 _NAMESPACE_FILE: Final = PROJECT_ROOT / "manifests" / "base" / "namespace-billing.yaml"
@@ -17,13 +18,6 @@ _PROGRAMS: Final = (
     ("billing", "deployment/billing-api"),
     ("iotistic-system", "deployment/customer-operator"),
 )
-
-
-class Cluster(Protocol):
-    """What is asked of a cluster; it has the images already."""
-
-    def kubectl(self, *arguments: str, input: str | None = None) -> str:  # noqa: A002 - as subprocess.run calls it
-        """Run kubectl as administrator; return its standard output."""
 
 
 def install(cluster: Cluster, *, overlay: Path = OVERLAYS / "node", report: Callable[[str], None]) -> None:

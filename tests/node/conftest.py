@@ -7,17 +7,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from customer_operator.settings import Settings
 from hack.images import ensure_images
 from hack.node import NodeCluster, missing_requirements
 from hack.node.images import BUSYBOX
-from hack.platform import install
+from hack.platform import IMAGES, hand_over_keys, install
 from tests.support.clusters import Cluster
 from tests.support.kubernetes import Kubernetes, administrator
 from tests.support.platform import Customer, Platform, SignUp
-
-# The operator's own, and all that it names by default.
-IMAGES = ("iotistic/customer-instance-operator:0.1.0", *Settings().images.values())
 
 
 @pytest.fixture(scope="session")
@@ -53,6 +49,7 @@ def platform(cluster: Cluster, api: Kubernetes) -> Platform:
     """Operator, billing API and its database as pods, and the images of what they deploy."""
     cluster.load_images(sorted(set(ensure_images(IMAGES).values())))
     install(cluster, report=print)
+    hand_over_keys(cluster, report=print)
     return Platform(cluster=cluster, api=api)
 
 

@@ -67,7 +67,7 @@ def served_certificate(customer: Customer) -> x509.Certificate:
     with (
         customer.cluster.reach(customer.namespace, "mqtt", 8883) as address,
         socket.create_connection(address) as plain,
-        customer.trusting().wrap_socket(plain) as connection,
+        customer.trust().wrap_socket(plain) as connection,
     ):
         shown = connection.getpeercert(binary_form=True)
     assert shown

@@ -13,6 +13,7 @@ import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
+from hack.platform import customer as stacks
 from tests.support.mqtt import Login
 from tests.support.platform import Customer
 from tests.support.waiting import wait_until
@@ -26,15 +27,13 @@ _MOST_READINGS = "1000"  # that the API returns at once
 def register(customer: Customer, name: str) -> Login:
     """Register a device by the API; return what it logs in with."""
     with customer.devices() as client:
-        answer = client.post("/api/devices", json={"name": name})
-    assert answer.status_code == httpx.codes.CREATED, answer.text
-    return Login(answer.json()["username"], answer.json()["password"])
+        return stacks.register(client, name)
 
 
 def readings(customer: Customer, device: str) -> list[float]:
     """Return what the API has stored of a device, the latest first."""
     with customer.devices() as client:
-        return _values(client.get(f"/api/devices/{device}/readings"))
+        return stacks.readings(client, device)
 
 
 class Device:
@@ -106,7 +105,7 @@ def connect(customer: Customer, name: str) -> Iterator[Device]:
     with (
         customer.devices() as api,
         customer.cluster.reach(customer.namespace, "mqtt", 8883) as (_, port),
-        Device(name, port=port, login=login, tls=customer.trusting(), api=api) as device,
+        Device(name, port=port, login=login, tls=customer.trust(), api=api) as device,
     ):
         yield device
 

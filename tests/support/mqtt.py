@@ -2,7 +2,6 @@
 
 import queue
 import ssl
-from dataclasses import dataclass
 from typing import Any, Literal, Self
 
 import paho.mqtt.client as paho
@@ -11,44 +10,15 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
+from hack.platform.device import Login as Login
+from hack.platform.device import NamedContext as NamedContext
 from tests.support.servers import PATIENCE
 
 _FOREVER = 0xFFFFFFFF  # a session that never expires (MQTT 5, 3.1.2.11.2)
 
 
-@dataclass(frozen=True)
-class Login:
-    """A user name and a password; without a password the client sends none."""
-
-    username: str
-    password: str | None = None
-
-
 class Refused(Exception):
     """The broker did not let the client in; the text is the reason it gave."""
-
-
-class ClosingSocket(ssl.SSLSocket):
-    """Closes itself when its handshake fails, for paho leaves that to the garbage collector when it connects again."""
-
-    def do_handshake(self, block: bool = False) -> None:
-        """Shake hands as the base does."""
-        try:
-            super().do_handshake(block)
-        except OSError:
-            self.close()
-            raise
-
-
-class NamedContext(ssl.SSLContext):
-    """Verifies, and asks for, a host name that no DNS knows here."""
-
-    sslsocket_class = ClosingSocket
-    server_name = ""
-
-    def wrap_socket(self, *arguments: Any, **options: Any) -> ssl.SSLSocket:
-        """Wrap as the base does, with our name instead of the address that is connected to."""
-        return super().wrap_socket(*arguments, **{**options, "server_hostname": self.server_name})
 
 
 class MqttClient:

@@ -66,6 +66,6 @@ def publishing(customer: Customer, name: str) -> Iterator[SteadyDevice]:
     with (
         customer.devices() as api,
         customer.cluster.reach(customer.namespace, "mqtt", 8883) as (_, port),
-        SteadyDevice(name, customer=customer, port=port, login=login, tls=customer.trusting(), api=api) as device,
+        SteadyDevice(name, customer=customer, port=port, login=login, tls=customer.trust(), api=api) as device,
     ):
         yield device

@@ -9,6 +9,7 @@ import pytest
 
 from hack.processes import ProcessIdentity
 from tests.services.billing_api.harness import Query
+from tests.services.billing_api.relay import Relay
 from tests.support.billing import (
     PASSWORD,
     billing_process,
@@ -176,6 +177,38 @@ async def test_a_broken_kubeconfig_and_a_missing_database_are_told_in_a_line(tmp
     async with billing_process(replica_environment(nowhere, tmp_path)) as process:
         await process.until("DATABASE_URL: PostgreSQL does not answer")
         assert await process.child.wait() == 69
+
+
+async def test_a_database_that_comes_later_is_waited_for(dsn: str, tmp_path: Path) -> None:
+    """As at a platform's first start, which begins database and billing API at once."""
+    relay = Relay(dsn)
+    await relay.start()
+    await relay.fail("refused")
+    environ = replica_environment(relay.dsn, tmp_path) | {"DATABASE_WAIT": "60"}
+    async with billing_process(environ) as process:
+        await process.until("Waiting for the database, 60 s at most .*Connection refused")
+        await relay.start()
+        await process.until(r"The database is there, after \d")
+        async with await process.client() as client:
+            assert (await client.get("/health/ready")).status_code == 200
+        await process.end()
+    await relay.stop()
+    assert process.log.count("Waiting for the database") == 1
+
+
+async def test_a_database_that_does_not_come_is_not_waited_for_longer_than_told(tmp_path: Path) -> None:
+    nowhere = "postgresql://billing@127.0.0.1:1/billing"
+    async with billing_process(replica_environment(nowhere, tmp_path) | {"DATABASE_WAIT": "0.5"}) as process:
+        await process.until("Waiting for the database")
+        await process.until("DATABASE_URL: PostgreSQL does not answer")
+        assert await process.child.wait() == 69
+
+
+async def test_a_start_that_waits_for_the_database_ends_on_sigterm(tmp_path: Path) -> None:
+    nowhere = "postgresql://billing@127.0.0.1:1/billing"
+    async with billing_process(replica_environment(nowhere, tmp_path) | {"DATABASE_WAIT": "600"}) as process:
+        await process.until("Waiting for the database")
+        assert await process.end(signal.SIGTERM) == 0
 
 
 async def test_the_built_in_database_ends_with_a_process_that_is_killed(folder: Path) -> None:
