@@ -110,10 +110,30 @@ def test_scripts_run_once_in_order_and_out_of_reach(postgres: StartPostgres) -> 
     assert query(again, "SELECT count(*) FROM seen") == "1"
 
 
-def test_a_script_that_fails_ends_the_start(postgres: StartPostgres) -> None:
+@pytest.mark.parametrize(
+    "moment",
+    ["creating configuration files", "performing post-bootstrap", "Success", READY],
+    ids=["before the bootstrap", "within it", "before remote logins", "before the database"],
+)
+def test_killed_during_its_first_start_it_begins_anew(postgres: StartPostgres, moment: str) -> None:
+    """Otherwise what is there passes for a cluster at every later start: with nothing to start, or no way in."""
+    names = {"POSTGRES_USER": "billing", "POSTGRES_DB": "billing"}
+    server = postgres(POSTGRES_INITDB_ARGS=INITDB_ARGS, **names)
+    server.wait_for(moment)
+    server.kill()
+    again = postgres(POSTGRES_INITDB_ARGS=INITDB_ARGS, **names)
+    wait_until_served(again)
+    assert query(again, "SELECT current_database()", database="billing", user="billing") == "billing"
+    assert query(again, "SELECT type FROM pg_hba_file_rules WHERE address = 'all'", user="billing") == "host"
+
+
+def test_a_script_that_fails_ends_the_start_and_runs_again_at_the_next(postgres: StartPostgres) -> None:
     server = postgres(files={"1.sql": "SELECT 1 / 0;"})
     assert server.wait() != 0
     assert "division by zero" in server.log
+    again = postgres(files={"1.sql": "CREATE TABLE seen (step text);"})
+    wait_until_served(again)
+    assert query(again, "SELECT count(*) FROM seen") == "0"
 
 
 def test_interrupted_it_shuts_down_fast_and_in_order_although_somebody_is_connected(postgres: StartPostgres) -> None:
