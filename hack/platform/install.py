@@ -36,11 +36,9 @@ def install(cluster: Cluster, *, overlay: Path = OVERLAYS / "node", report: Call
 
 
 def _make_secrets(cluster: Cluster) -> None:
-    """Make them unless they are complete: a new password would lock the billing API out of its database."""
-    complete = cluster.kubectl(
-        "get", "secret", secrets.BILLING, "--namespace", secrets.NAMESPACE, "--output=name", "--ignore-not-found"
-    )
-    if not complete:
-        documents = {"apiVersion": "v1", "kind": "List", "items": secrets.generate()}
-        # By standard input: arguments are for everybody to read.
-        cluster.kubectl("apply", "--server-side", "--filename=-", input=json.dumps(documents))
+    """Make those that are not there: each of them, made anew, would lock somebody out or void every license."""
+    options = ("--namespace", secrets.NAMESPACE, "--output=json", "--ignore-not-found")
+    found = json.loads(cluster.kubectl("get", "secret", *secrets.NAMES, *options) or '{"items": []}')
+    for secret in secrets.missing({item["metadata"]["name"]: item for item in found["items"]}):
+        # By standard input: arguments are for everybody to read. One by one, and never over one that is there.
+        cluster.kubectl("create", "--filename=-", input=json.dumps(secret))

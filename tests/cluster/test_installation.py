@@ -1,6 +1,8 @@
 """What a platform installs: operator and billing API as pods that are admitted under the restricted profile."""
 
+import base64
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -65,6 +67,27 @@ def test_installing_again_keeps_every_secret(installed: list[Manifest], cluster:
     install(cluster, report=lambda _: None)
 
     assert {name: api.get("Secret", name, namespace="billing") for name in SECRETS} == before
+
+
+@pytest.mark.parametrize("lost", [SECRETS[:1], SECRETS[1:2], SECRETS[2:], SECRETS[:2]], ids="+".join)
+def test_what_was_left_half_done_is_completed_and_nothing_of_it_is_made_anew(
+    lost: tuple[str, ...], installed: list[Manifest], cluster: LocalCluster, api: Kubernetes
+) -> None:
+    def live() -> dict[str, Manifest]:
+        return {name: api.get("Secret", name, namespace="billing") for name in SECRETS}
+
+    before = live()
+    cluster.kubectl("delete", "secret", *lost, "--namespace", "billing")
+
+    install(cluster, report=lambda _: None)
+
+    after = live()
+    assert {name for name in SECRETS if after[name] != before[name]} == set(lost)
+    url, password = (
+        base64.b64decode(after[name]["data"][key]).decode()
+        for name, key in (("billing-api", "DATABASE_URL"), ("billing-postgres", "POSTGRES_PASSWORD"))
+    )
+    assert urlsplit(url).password == password
 
 
 @pytest.mark.parametrize("overlay", ["node", "production"])

@@ -2,12 +2,14 @@
 
 import signal
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from tests.images.conftest import Run
 from tests.support.image_roots import Container
+from tests.support.waiting import wait_until
 
 USER = 70
 PASSWORD = "correct-horse'\"$battery"
@@ -110,23 +112,42 @@ def test_scripts_run_once_in_order_and_out_of_reach(postgres: StartPostgres) -> 
     assert query(again, "SELECT count(*) FROM seen") == "1"
 
 
-def test_a_script_that_fails_ends_the_start(postgres: StartPostgres) -> None:
+@pytest.mark.parametrize(
+    "moment",
+    ["creating configuration files", "performing post-bootstrap", "Success", READY],
+    ids=["before the bootstrap", "within it", "before remote logins", "before the database"],
+)
+def test_killed_during_its_first_start_it_begins_anew(postgres: StartPostgres, moment: str) -> None:
+    """Otherwise what is there passes for a cluster at every later start: with nothing to start, or no way in."""
+    names = {"POSTGRES_USER": "billing", "POSTGRES_DB": "billing"}
+    server = postgres(POSTGRES_INITDB_ARGS=INITDB_ARGS, **names)
+    server.wait_for(moment)
+    server.kill()
+    again = postgres(POSTGRES_INITDB_ARGS=INITDB_ARGS, **names)
+    wait_until_served(again)
+    assert query(again, "SELECT current_database()", database="billing", user="billing") == "billing"
+    assert query(again, "SELECT type FROM pg_hba_file_rules WHERE address = 'all'", user="billing") == "host"
+
+
+def test_a_script_that_fails_ends_the_start_and_runs_again_at_the_next(postgres: StartPostgres) -> None:
     server = postgres(files={"1.sql": "SELECT 1 / 0;"})
     assert server.wait() != 0
     assert "division by zero" in server.log
+    again = postgres(files={"1.sql": "CREATE TABLE seen (step text);"})
+    wait_until_served(again)
+    assert query(again, "SELECT count(*) FROM seen") == "0"
 
 
 def test_interrupted_it_shuts_down_fast_and_in_order_although_somebody_is_connected(postgres: StartPostgres) -> None:
     server = postgres(POSTGRES_INITDB_ARGS=INITDB_ARGS)
     wait_until_served(server)
-    server.execute(
-        "sh",
-        "-c",
-        "psql -X -U postgres -c 'SELECT pg_sleep(600)' >/dev/null 2>&1 & "
-        "until psql -X -A -t -U postgres -c \"SELECT state FROM pg_stat_activity WHERE query LIKE '%sleep%'\""
-        " | grep -q active; do sleep 0.1; done",
-    )
-    assert server.end(signal.SIGINT) == 0
+    # Each a process of its own: one that lost its parent would be the server's to collect, which takes it for a crash.
+    active = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%sleep%' AND state = 'active' AND pid <> pg_backend_pid()"
+    with ThreadPoolExecutor() as pool:
+        connected = pool.submit(query, server, "SELECT pg_sleep(600)")
+        wait_until(lambda: query(server, active) == "1")
+        assert server.end(signal.SIGINT) == 0, server.log
+        assert "terminating connection" in str(connected.exception())
     assert "received fast shutdown request" in server.log
     assert "database system is shut down" in server.log
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tarfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ ln -s /proc/self/fd/1 "$root/dev/stdout"
 ln -s /proc/self/fd/2 "$root/dev/stderr"
 mkdir -m 1777 "$root/dev/shm"
 while [ "$1" != -- ]; do
-    mount --bind "$1" "$root$2"; shift 2
+    mkdir -p "$2"; mount --bind "$1" "$2"; shift 2
 done; shift
 mount -o remount,bind,ro "$root"
 ip link set lo up
@@ -141,7 +142,8 @@ class Container(Server):
         """Start it as uid and gid `user`, with `arguments` in place of its Cmd; `volumes` are folders by place."""
         self._environment = {**image.environment, **(environment or {})}
         self._user = user
-        pairs = [word for place, folder in (volumes or {}).items() for word in (str(folder), place)]
+        places = {_inside(image.root, place): folder for place, folder in (volumes or {}).items()}
+        pairs = [str(path) for place, folder in places.items() for path in (folder, place)]
         command = [*image.entrypoint, *(image.arguments if arguments is None else arguments)]
         # Whoever is not root has no capabilities; no file gives any back.
         drop = [_absolute("setpriv"), "--no-new-privs", "--inh-caps=-all"]
@@ -201,12 +203,29 @@ class Container(Server):
         return self.wait()
 
     def kill(self) -> None:
-        """End it and everything in it at once; no harm when it has ended."""
+        """End it and everything in it at once; no harm when it has ended.
+
+        The signal is for the first process itself: that dies with unshare no longer, once it has changed its user
+        (PR_SET_PDEATHSIG in prctl(2)).
+        """
+        with suppress(OSError, IndexError):  # it has ended, or has not begun
+            os.kill(self.first_process, signal.SIGKILL)
         self.stop(signal.SIGKILL)
 
     def _assign(self) -> list[str]:
         """Return the beginning of a command that gives what follows the container's environment and no other."""
         return [_absolute("env"), "-i", *(f"{name}={value}" for name, value in self._environment.items())]
+
+
+def _inside(root: Path, place: str) -> Path:
+    """Return where a place of the image is; /var/run there is a link to /run, which must not be this machine's."""
+    found = root
+    for part in Path(place).parts[1:]:
+        found /= part
+        if found.is_symlink():
+            target = found.readlink()
+            found = _inside(root, str(target)) if target.is_absolute() else found.parent / target
+    return found
 
 
 def _absolute(program: str) -> str:

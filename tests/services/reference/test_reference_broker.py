@@ -1,6 +1,7 @@
 """The whole way with logins: the API's own as generated, a device's as the API has told it, checked by the broker."""
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,8 @@ from tests.support.reference import ReferenceApi
 from tests.support.tenant_broker import Programs, TenantBroker
 from tests.support.tenant_database import TenantDatabase
 from tests.support.waiting import eventually
+
+_RIGHTS = "UPDATE mqtt.mqtt_users SET is_superuser = %s WHERE username = 'api'"
 
 
 @pytest.fixture
@@ -71,3 +74,31 @@ async def test_no_device_writes_readings_of_another(
 
     await eventually(lambda: rows(own_database, "first") == [("temperature", 21.5)])
     assert rows(own_database, "second") == []
+
+
+async def test_an_api_that_may_not_subscribe_does_so_as_soon_as_it_may(
+    tenant: Tenant, folder: Path, programs: Programs, own_server: TenantDatabase, own_database: Database
+) -> None:
+    """The broker says no once, and would never say yes by itself."""
+    with ExitStack() as cleanup:
+        broker = TenantBroker(
+            tenant.manifests,
+            root=new_root(folder),
+            programs=programs,
+            database_port=own_server.port,
+            changes={"auth_opt_cache true": "auth_opt_cache false"},
+        )
+        cleanup.callback(broker.close)
+        broker.start()
+        cleanup.callback(own_database.execute, _RIGHTS, ["true"])
+        own_database.execute(_RIGHTS, ["false"])
+        api = new_api(tenant, folder, own_server, broker_port=broker.plain)
+        cleanup.callback(api.close)
+        api.listen()
+        api.server.wait_for("the broker refuses the subscription to t/")
+        assert api.health["broker"] == "away"
+
+        own_database.execute(_RIGHTS, ["true"])
+
+        await eventually(lambda: api.health["broker"] == "subscribed")
+        assert api.server.log.count("refuses the subscription") == 1

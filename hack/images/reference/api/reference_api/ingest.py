@@ -188,10 +188,11 @@ class Ingest(threading.Thread):
         client.subscribe(TOPICS, options=options)
 
     def _on_subscribe(
-        self, _client: mqtt.Client, _data: Any, _id: int, codes: list[ReasonCode], _properties: Any
+        self, client: mqtt.Client, _data: Any, _id: int, codes: list[ReasonCode], _properties: Any
     ) -> None:
         if any(code.is_failure for code in codes):
             self._warn(f"the broker refuses the subscription to {TOPICS}: {codes[0]}")
+            client.disconnect()  # to ask again: the rights are rows of a table, which may come yet
         else:
             log.info("subscribed to %s", TOPICS)
             self._warning = ""
