@@ -1,7 +1,6 @@
 """The order of sources: a folder of archives the user gives, the cache, a build."""
 
 import os
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -50,8 +49,15 @@ def ensure_images(
 def given_archives() -> dict[str, Path]:
     """Return the archives in the folder IMAGES_DIR by the references each is tagged with; raises ImageError."""
     folder = os.environ.get("IMAGES_DIR", "")
-    archives = sorted(Path(folder).absolute().glob("*.tar")) if folder else []
-    return {reference: archive for archive in archives for reference in read_references(archive)}
+    if folder and not Path(folder).is_dir():
+        raise ImageError(f"IMAGES_DIR={folder}: there is no such folder")
+    archives = sorted(Path(folder).absolute().glob("*.tar*")) if folder else []
+    return {_familiar(reference): archive for archive in archives for reference in read_references(archive)}
+
+
+def _familiar(reference: str) -> str:
+    """Return the short form of a name that podman, other than docker, writes in full: `docker.io/library/postgres`."""
+    return reference.removeprefix("docker.io/").removeprefix("library/")
 
 
 def _is_for_clusters(reference: str) -> bool:
@@ -71,11 +77,9 @@ def _build_all(
     if os.geteuid() != 0:
         names = ", ".join(image.name for image in missing)
         raise ImageError(f"building images ({names}) needs root: sudo make images, or give archives by IMAGES_DIR")
-    asked = time.time()
 
     def is_there(image: Image) -> bool:
-        archive = store.path(image, recipes[image.name])
-        return store.has(image, recipes[image.name]) and not (rebuild and archive.stat().st_mtime < asked)
+        return not rebuild and store.has(image, recipes[image.name])
 
     # The longest part, with a lock and a progress of its own.
     ensure_binaries({name: None for image in missing for name in image.programs}, catalogue=read_programs())

@@ -9,6 +9,7 @@ import pytest
 
 from customer_operator.components import mosquitto, mqtt_exporter, stack
 from customer_operator.naming import Manifest
+from exporters.mqtt.settings import VARIABLES
 from tests.services.conftest import MakeBroker, Tenant
 from tests.services.exporters.conftest import StartBroker, StartExporter, scraped
 from tests.support.generate import make_context
@@ -19,14 +20,24 @@ from tests.support.servers import Server
 PROJECT = Path(__file__).parents[3]
 
 
-def run(**environment: str) -> tuple[int, str]:
+def run(*arguments: str, **environment: str) -> tuple[int, str]:
     """Exit status and output of an exporter that should not start."""
-    process = Server([sys.executable, "-m", "exporters.mqtt"], environment={"PYTHONPATH": str(PROJECT), **environment})
+    command = [sys.executable, "-m", "exporters.mqtt", *arguments]
+    process = Server(command, environment={"PYTHONPATH": str(PROJECT), **environment})
     return process.wait(), process.log
 
 
 def pod(manifests: list[Manifest], root: Path) -> Pod:
     return Pod(manifests, workload="mqtt-exporter", root=root)
+
+
+@pytest.mark.parametrize(("argument", "expected"), [("--help", 0), ("-h", 0), ("--port=9234", 64)])
+def test_an_argument_starts_nothing_and_is_answered_with_the_variables_there_are(argument: str, expected: int) -> None:
+    status, log = run(argument)
+
+    assert status == expected
+    assert [line.split()[0] for line in log.splitlines()[1:]] == [name for name, _, _ in VARIABLES]
+    assert "address to serve the metrics on; `::` for IPv6 (0.0.0.0)\n" in log
 
 
 def test_bad_settings_are_all_named_and_no_password_is() -> None:

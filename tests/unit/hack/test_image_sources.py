@@ -1,8 +1,10 @@
 """Where an image comes from: a folder the user gives, the cache, a build, which needs root."""
 
+import gzip
 import os
 import time
 from pathlib import Path
+from typing import Self
 
 import pytest
 
@@ -81,9 +83,79 @@ def test_a_given_archive_is_used_as_it_is(
     assert ensure_images(["tool:1"], catalogue=catalogue, store=store) == {"tool:1": given}
 
 
+@pytest.mark.parametrize(
+    ("file", "tag"),
+    [("any-name.tar.gz", "tool:1"), ("docker.tar", "docker.io/library/tool:1"), ("podman.tar", "docker.io/tool:1")],
+)
+def test_a_given_archive_may_be_compressed_and_name_its_image_in_full(
+    catalogue: dict[str, Image],
+    store: ArchiveStore,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    file: str,
+    tag: str,
+) -> None:
+    (tmp_path / "given").mkdir()
+    given = write_archive(tmp_path / "given" / file, reference=tag, command="tool")
+    if given.suffix == ".gz":
+        given.write_bytes(gzip.compress(given.read_bytes()))
+    monkeypatch.setenv("IMAGES_DIR", str(tmp_path / "given"))
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert ensure_images(["tool:1"], catalogue=catalogue, store=store) == {"tool:1": given}
+
+
+def test_a_folder_of_archives_that_is_not_there_is_told(
+    catalogue: dict[str, Image], store: ArchiveStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever gives real images must not be left with stand-ins."""
+    cache(store, catalogue["tool"], catalogue)
+    monkeypatch.setenv("IMAGES_DIR", str(tmp_path / "mistyped"))
+    with pytest.raises(ImageError, match=r"^IMAGES_DIR=.*mistyped: there is no such folder$"):
+        ensure_images(["tool:1"], catalogue=catalogue, store=store)
+
+
 def test_an_unknown_image_is_refused_with_those_there_are(catalogue: dict[str, Image], store: ArchiveStore) -> None:
     with pytest.raises(ImageError, match=r"unknown image nobody:1: there are localhost/debian:1, .*tool:1"):
         ensure_images(["app:1", "nobody:1"], catalogue=catalogue, store=store)
+
+
+class FakeWorkshop:
+    """Takes the place of a Workshop, which needs root and minutes: notes what would be built."""
+
+    def __init__(self) -> None:
+        self.built: list[str] = []
+
+    def __call__(self, _store: ArchiveStore, **_settings: object) -> Self:
+        return self
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        pass
+
+    def build(self, image: Image) -> None:
+        self.built.append(image.name)
+
+
+@pytest.mark.parametrize(("rebuild", "built"), [(False, []), (True, ["debian", "python", "app"])])
+@pytest.mark.parametrize("hours", [0, 2, 300])
+def test_a_rebuild_makes_an_image_and_its_bases_anew_however_old_they_are(
+    catalogue: dict[str, Image],
+    store: ArchiveStore,
+    monkeypatch: pytest.MonkeyPatch,
+    hours: int,
+    rebuild: bool,
+    built: list[str],
+) -> None:
+    workshop = FakeWorkshop()
+    monkeypatch.setattr(ensure, "Workshop", workshop)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    for name in ("debian", "python", "app"):
+        archive = cache(store, catalogue[name], catalogue)
+        os.utime(archive, (0, time.time() - hours * 3600))
+    ensure_images(["app:1"], catalogue=catalogue, store=store, rebuild=rebuild)
+    assert workshop.built == built
 
 
 @pytest.mark.parametrize(
