@@ -15,9 +15,9 @@ from hack.errors import NodeError
 from hack.files import log_tail
 from hack.lock import FileLock
 from hack.node import cgroups, messages
+from hack.node.addresses import LOOPBACK
 from hack.node.files import NodeFiles
 from hack.node.namespaces import nsenter_command, process_namespace, python_command, wait_for_end
-from hack.node.relay import LOOPBACK
 from hack.node.requirements import missing_requirements, unshare_program
 from hack.node.runtime import import_image
 from hack.paths import PROJECT_ROOT, cache_root

@@ -17,10 +17,10 @@ from pathlib import Path
 
 from hack.cluster.configuration import PORTS_NEEDED
 from hack.node import cgroups, messages
-from hack.node.addresses import INGRESS_ADDRESS, INGRESS_PORTS
+from hack.node.addresses import INGRESS_ADDRESS, INGRESS_PORTS, LOOPBACK
 from hack.node.files import NodeFiles
 from hack.node.namespaces import enter_network, process_namespace, python_command, unshare_command, wait_for_end
-from hack.node.relay import LOOPBACK, open_listener, port_of, serve
+from hack.node.relay import open_listener, port_of, serve
 from hack.paths import PROJECT_ROOT
 
 # Started by its path: as a module it would load all others before, and keep them in memory.

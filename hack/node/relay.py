@@ -11,10 +11,10 @@ import struct
 import sys
 from contextlib import suppress
 
+from hack.node.addresses import LOOPBACK
 from hack.node.namespaces import enter_network
 
 CHUNK = 1 << 16
-LOOPBACK = "127.0.0.1"
 
 
 def open_listener() -> socket.socket:

@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from hack.node.relay import LOOPBACK, open_listener, serve
+from hack.node.addresses import LOOPBACK
+from hack.node.relay import open_listener, serve
 
 TIMEOUT = 10.0
 
