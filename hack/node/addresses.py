@@ -1,6 +1,8 @@
 """The addresses of a node. They mean nothing outside of its network namespace, so every node has the same."""
 
+# Of this machine, where a node is reached from.
 LOOPBACK = "127.0.0.1"
+
 NODE_NAME = "node"
 NODE_ADDRESS = "10.10.0.1"
 NODE_NETWORK = f"{NODE_ADDRESS}/24"

@@ -45,9 +45,9 @@ def test_what_is_killed_comes_back_with_its_data(
     acme: Customer, device: Device, program: str, record_property: Record
 ) -> None:
     """Nothing else is started again. What the broker has not passed on ends with it; nothing else ends."""
-    before, connections, known = acme.restarts(), device.connections, set(device.acknowledged)
+    known = set(device.acknowledged)
     device.deliver()
-    promised = device.stored()
+    before, connections, promised = acme.restarts(), device.connections, device.stored()
 
     kill(first_process(acme.pods(), program))
     record_property(f"{program} killed, seconds to the next reading", device.deliver())
