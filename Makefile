@@ -32,7 +32,7 @@ help: ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: setup ## Show a signup becoming a Ready customer stack; NODE=1 with pods that truly run; stays until Ctrl-C, ONCE=1 not
+demo: setup ## Show a signup becoming a Ready customer stack, with NODE=1 one that truly runs; until Ctrl-C, or ONCE=1 once
 	@$(PYTHON) -m hack.demo $(if $(NODE),--node) $(if $(ONCE),--once) $(SET:%=--set %)
 
 # What needs root, and images or the programs of a real node, half an hour to build, runs when it is asked for.

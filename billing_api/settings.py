@@ -131,7 +131,7 @@ class Settings(BaseSettings):
     )
     database_wait: Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)] = Field(
         0.0,
-        description="How long a start waits for PostgreSQL to take connections; 120 suits a database that is installed "
+        description="How long a start waits for PostgreSQL to take connections; 240 suits a database that is installed "
         "at the same time",
     )
     data_dir: Folder = Field(

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from datetime import UTC
 from pathlib import Path
+from time import monotonic
 from typing import Any, Protocol
 
 from billing_api import files
@@ -30,6 +31,8 @@ JWKS_KEY = "jwks.json"
 _LONGEST_PAUSE_SECONDS = 10.0
 #: How long a cache may keep the set; five minutes are usual.
 _LONGEST_CACHE_SECONDS = 300.0
+#: Less than a process has for its end, so that it ends in time when it is told to meanwhile.
+_START_SECONDS, _START_PAUSE_SECONDS = 10.0, 0.2
 
 log = logging.getLogger(__name__)
 
@@ -80,14 +83,23 @@ class Publication:
         return int(min(_LONGEST_CACHE_SECONDS, self._overlap / 2))
 
     async def start(self) -> None:
-        """Publish for the first time.
+        """Publish for the first time; a database that is too slow for requests is asked again, for nobody waits yet.
 
         Raises:
             SettingsError: our keys are revoked, or the one that signs is missing; says what to do.
-            DatabaseUnavailable: PostgreSQL does not answer.
+            DatabaseUnavailable: PostgreSQL has not answered in time, again and again.
         """
-        await admit(self._database, self._ring)
-        await self.refresh()
+        deadline = monotonic() + _START_SECONDS
+        while True:
+            try:
+                await admit(self._database, self._ring)
+                await self.refresh()
+            except DatabaseUnavailable:
+                if monotonic() > deadline:
+                    raise
+                await asyncio.sleep(_START_PAUSE_SECONDS)
+            else:
+                return
 
     async def run(self) -> None:
         """Keep publishing until cancelled. While the database is away, what was published stays.

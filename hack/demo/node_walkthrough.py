@@ -66,7 +66,7 @@ def show_amounts(console: Console, measured: Measurement, *, stored: int) -> Non
     work = f"{measured.count} readings of one device in {measured.seconds:.0f} s, {pace:.0f} a second"
     for line in (
         f"idle: over {IDLE_SECONDS:.0f} s; publishing: {work}; {stored} are in Postgres now",
-        "peak: the most memory since the start, with files that would make room for other things",
+        "memory: without program files, which containerd has read first; peak: since the start, files included",
         "in all: since the start; held back: for how long its limit has kept it from the CPU",
     ):
         say(console, f"  {line}", style="dim")

@@ -32,7 +32,9 @@ from tests.services.billing_api.key_rotation import (
     publication_of,
     put,
 )
+from tests.services.billing_api.relay import Relay
 from tests.support.billing import instance_name
+from tests.support.waiting import eventually
 
 
 async def test_a_key_that_is_revoked_leaves_every_publication(
@@ -57,6 +59,24 @@ def _file(replicas: tuple[Settings, Settings]) -> Path:
 def blocked(replicas: tuple[Settings, Settings]) -> None:
     """Put a folder where jwks.json should be: no file can take its place, not even root's."""
     _file(replicas).mkdir()
+
+
+async def test_a_start_bears_a_database_that_is_too_slow_for_requests(
+    dsn: str, replicas: tuple[Settings, Settings], caplog: pytest.LogCaptureFixture
+) -> None:
+    """As on a machine on which everything starts at once."""
+    relay = Relay(dsn)
+    await relay.start()
+    await relay.fail("silent")
+    async with Database(relay.dsn, size=1) as database:
+        published = Publication(database, KeyRing.open(replicas[0]), settings=replicas[0], add=None)
+        starting = asyncio.create_task(published.start())
+        await eventually(lambda: "gave no connection within" in caplog.text)
+        assert not starting.done()
+        await relay.start()
+        await starting
+    await relay.stop()
+    assert published.jwks == [key("old").jwk]
 
 
 @pytest.mark.usefixtures("blocked")
