@@ -239,3 +239,20 @@ def test_metrics_tell_of_requests_by_endpoint_and_of_devices(reference_api: Refe
     assert [new - old for new, old in zip(after, before, strict=True)] == [1, 2]
     assert reference_api.metric("api_devices") == 1
     assert reference_api.metric("api_broker_subscribed") == 1
+
+
+def test_a_device_with_a_name_for_every_reading_makes_no_page_larger(
+    reference_api: ReferenceApi, shared_database: Database
+) -> None:
+    reference_api.register("chatty")
+    reference_api.register("meter")
+    shared_database.execute(
+        "INSERT INTO public.latest_readings SELECT 'chatty', 'n' || lpad(i::text, 4, '0'), now(), i"
+        "  FROM generate_series(1, 5000) AS i"
+    )
+    shared_database.execute("INSERT INTO public.latest_readings VALUES ('meter', 'x', now(), 1)")
+
+    chatty, meter = reference_api.call("GET", "/api/devices").json()["devices"]
+
+    assert [reading["name"] for reading in chatty["latest"]] == [f"n{number:04}" for number in range(1, 51)]
+    assert [reading["name"] for reading in meter["latest"]] == ["x"]

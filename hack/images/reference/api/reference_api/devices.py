@@ -25,7 +25,14 @@ _FULL_ACCESS: Final = 7  # read 1, write 2, subscribe 4
 _ADD_USER: Final = "INSERT INTO mqtt.mqtt_users (username, password_hash) VALUES (%s, %s)"
 _ADD_ACL: Final = "INSERT INTO mqtt.mqtt_acls (username, topic, access) VALUES (%s, %s, %s)"
 _LIST: Final = "SELECT name, created_at FROM devices WHERE name > %s ORDER BY name LIMIT %s"
-_LATEST: Final = "SELECT device, name, time, value FROM latest_readings WHERE device = ANY(%s) ORDER BY device, name"
+# A device gives its readings any names it likes, and so as many as it has sent messages.
+_MOST_LATEST: Final = 50
+_LATEST: Final = """
+    SELECT latest.* FROM unnest(%s::text[]) AS wanted (device) CROSS JOIN LATERAL (
+        SELECT device, name, time, value FROM latest_readings
+         WHERE latest_readings.device = wanted.device ORDER BY name LIMIT %s
+    ) AS latest
+"""
 _READINGS: Final = """
     SELECT name, time, value FROM readings WHERE device = %s AND time < %s ORDER BY time DESC, name LIMIT %s
 """
@@ -83,7 +90,7 @@ class Devices:
         return int(row[0]) if row else 0
 
     async def page(self, *, after: str, limit: int) -> list[dict[str, Any]]:
-        """Return the devices that follow upon a name, each with the latest of its readings by name.
+        """Return the devices that follow upon a name, each with the latest of its readings, by their first names.
 
         Raises InvalidRequest.
         """
@@ -91,7 +98,7 @@ class Devices:
             _require_name(after)
         async with self._database.transaction() as connection:
             rows = await (await connection.execute(_LIST, [after, limit])).fetchall()
-            latest = await (await connection.execute(_LATEST, [[name for name, _ in rows]])).fetchall()
+            latest = await (await connection.execute(_LATEST, [[name for name, _ in rows], _MOST_LATEST])).fetchall()
         found: dict[str, dict[str, Any]] = {
             name: {"name": name, "created_at": created_at.isoformat(), "latest": []} for name, created_at in rows
         }
