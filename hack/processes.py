@@ -4,7 +4,7 @@ import ctypes
 import os
 import select
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,6 +99,18 @@ def find_programs(folder: Path) -> dict[str, ProcessIdentity]:
             program = (entry / "cmdline").read_bytes().partition(b"\0")[0]
             if process and program.startswith(prefix) and _is_ours(entry):
                 found[os.fsdecode(program.removeprefix(prefix))] = process
+    return found
+
+
+def find_commands(arguments: Sequence[str]) -> list[ProcessIdentity]:
+    """Return our own running processes whose arguments, behind the program's name, begin with these."""
+    wanted, found = [os.fsencode(argument) for argument in arguments], []
+    for entry in Path("/proc").glob("[0-9]*"):
+        process = identify(int(entry.name))
+        with suppress(OSError):  # it has ended meanwhile
+            given = (entry / "cmdline").read_bytes().split(b"\0")[1 : len(wanted) + 1]
+            if process and given == wanted and _is_ours(entry):
+                found.append(process)
     return found
 
 

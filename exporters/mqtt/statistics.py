@@ -52,16 +52,16 @@ class Statistics:
         self._last: float | None = None
 
     def connected(self) -> None:
-        """Note a new connection that has been subscribed on; nothing is known of its broker yet."""
+        """Note a new connection that has been subscribed on; its first messages may have come before the word of it."""
         with self._lock:
-            self._forget()
             self._connections += 1
             self._last = self._clock() if self._last is None else self._last
 
     def disconnected(self) -> None:
         """Forget what the broker has told. Any number of times is as good as once."""
         with self._lock:
-            self._forget()
+            self._known.clear()
+            self._others.clear()
 
     def take(self, topic: str, payload: bytes, *, retained: bool = False) -> None:
         """Take in one message; one that says nothing changes nothing but its own count.
@@ -93,10 +93,6 @@ class Statistics:
                 messages=self._messages,
                 ignored=dict(self._ignored),
             )
-
-    def _forget(self) -> None:
-        self._known.clear()
-        self._others.clear()
 
     def _keep(self, reading: Reading, *, retained: bool) -> Ignored | None:
         if reading.statistic:

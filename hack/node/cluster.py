@@ -21,9 +21,12 @@ from hack.node.namespaces import nsenter_command, process_namespace, python_comm
 from hack.node.requirements import missing_requirements, unshare_program
 from hack.node.runtime import import_image
 from hack.paths import PROJECT_ROOT, cache_root
-from hack.processes import end_programs, find_programs
+from hack.processes import end_programs, find_commands, find_programs
 
 DEFAULT_NAME = "dev"
+KEEPER = "hack.node.keeper"
+# Seconds; it waits itself for the end of the node, and for that of the last process in its control groups.
+KEEPER_PATIENCE = 45.0
 Report = Callable[[str], None]
 
 
@@ -192,7 +195,7 @@ class NodeCluster:
         arguments = (str(self.files.base), self.name, *(["audit"] if self._audit else []))
         with log.open("ab") as errors:
             keeper = subprocess.Popen(
-                python_command("hack.node.keeper", *arguments),
+                python_command(KEEPER, *arguments),
                 cwd=PROJECT_ROOT,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -222,9 +225,17 @@ class NodeCluster:
         running = find_programs(self.files.outside).get("unshare")
         processes = process_namespace(running.pid) if running else ""
         end_programs(self.files.outside)
+        self._await_keepers()
         wait_for_end(processes)
         cgroups.remove(self.files.cgroup)
         self.files.discard()
+
+    def _await_keepers(self) -> None:
+        """Wait for the end of a keeper whose node has ended: it would remove the control group of the next one."""
+        own = python_command(KEEPER, str(self.files.base), self.name)[1:]
+        for keeper in find_commands(own):
+            if not keeper.wait(timeout=KEEPER_PATIENCE):
+                raise NodeError(f"the keeper of node {self.name!r}, process {keeper.pid}, does not end")
 
 
 def _detach(keeper: "subprocess.Popen[str]") -> None:

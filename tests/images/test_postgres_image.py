@@ -142,7 +142,7 @@ def test_interrupted_it_shuts_down_fast_and_in_order_although_somebody_is_connec
     server = postgres(POSTGRES_INITDB_ARGS=INITDB_ARGS)
     wait_until_served(server)
     # Each a process of its own: one that lost its parent would be the server's to collect, which takes it for a crash.
-    active = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%sleep%' AND state = 'active' AND pid <> pg_backend_pid()"
+    active = "SELECT count(*) FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(600)' AND state = 'active'"
     with ThreadPoolExecutor() as pool:
         connected = pool.submit(query, server, "SELECT pg_sleep(600)")
         wait_until(lambda: query(server, active) == "1")

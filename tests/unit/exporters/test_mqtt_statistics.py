@@ -74,6 +74,17 @@ def test_with_the_connection_goes_all_that_was_told_on_it() -> None:
     assert (back.up, back.known, back.others) == (True, {CONNECTED: 1.0}, {})
 
 
+def test_what_comes_before_the_subscription_is_acknowledged_is_not_lost() -> None:
+    """A server may send it first (MQTT 5, 3.8.4), and says it once."""
+    statistics = connected()
+    statistics.disconnected()
+    statistics.take(CONNECTED, b"1", retained=True)
+
+    statistics.connected()
+
+    assert statistics.snapshot().known == {CONNECTED: 1.0}
+
+
 def test_the_age_goes_on_while_the_broker_is_away() -> None:
     clock = Clock()
     statistics = Statistics(clock=clock)

@@ -99,7 +99,7 @@ class Devices:
         return int(row[0]) if row else 0
 
     async def page(self, *, after: str, limit: int) -> list[dict[str, Any]]:
-        """Return the devices that follow upon a name, each with the latest of its readings by name.
+        """Return the devices that follow upon a name, each with the latest of its readings, by their first names.
 
         Raises InvalidRequest.
         """
