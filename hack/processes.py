@@ -87,18 +87,29 @@ def end_process(process: ProcessIdentity, *, grace: float) -> None:
 
 
 def find_programs(folder: Path) -> dict[str, ProcessIdentity]:
-    """Return the running processes that were started from a file in `folder`, by the file's name.
+    """Return our own running processes that were started from a file in `folder`, by the file's name.
 
-    Nothing that is recorded anywhere decides, so nothing can be out of date, and no stranger is taken for ours.
+    Nothing that is recorded anywhere decides, so nothing can be out of date, and no stranger is taken for ours: what a
+    process calls itself is its own choice, so only those of this user count.
     """
     prefix, found = os.fsencode(folder) + b"/", {}
     for entry in Path("/proc").glob("[0-9]*"):
         process = identify(int(entry.name))
         with suppress(OSError):  # it has ended meanwhile
             program = (entry / "cmdline").read_bytes().partition(b"\0")[0]
-            if process and program.startswith(prefix):
+            if process and program.startswith(prefix) and _is_ours(entry):
                 found[os.fsdecode(program.removeprefix(prefix))] = process
     return found
+
+
+def _is_ours(process: Path) -> bool:
+    """Tell whether a process is this user's, and no program that changes its user and was started by another.
+
+    Not by the owner of its folder in /proc, which is root as soon as a process forbids dumps of its memory.
+    """
+    status = (process / "status").read_text(encoding="utf-8", errors="replace")
+    users = next(line for line in status.splitlines() if line.startswith("Uid:")).split()[1:]
+    return set(users) == {str(os.geteuid())}
 
 
 def end_programs(folder: Path) -> None:

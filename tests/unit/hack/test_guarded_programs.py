@@ -138,6 +138,19 @@ def test_only_what_runs_from_the_folder_belongs_to_it(folder: Path, tmp_path_fac
         stranger.kill()
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can start somebody else's process")
+def test_what_another_user_calls_by_our_program_s_name_is_not_ours(folder: Path) -> None:
+    """Root enters the namespaces of the process it finds, and runs what lies there."""
+    daemon = start_daemon(folder)
+    with subprocess.Popen([folder / "daemon", "60"], executable="/bin/sleep", user=65534, group=65534) as stranger:
+        command = Path(f"/proc/{stranger.pid}/cmdline")
+        wait_until(lambda: command.read_bytes().startswith(os.fsencode(folder)))
+        assert find_programs(folder) == {"daemon": daemon}
+        end_programs(folder)
+        assert stranger.poll() is None
+        stranger.kill()
+
+
 def test_a_paused_program_is_ended_too(folder: Path) -> None:
     daemon = start_daemon(folder)
     daemon.send_signal(signal.SIGSTOP)
