@@ -2,6 +2,7 @@
 
 import signal
 import socket
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
@@ -224,7 +225,29 @@ def raw_request(dashboard: ReferenceDashboard, path: str) -> bytes:
         return b"".join(iter(lambda: connection.recv(65536), b""))
 
 
-def test_a_body_that_nobody_would_send_is_not_passed_on(dashboard: ReferenceDashboard) -> None:
-    answer = httpx.post(f"{dashboard.url}/api/devices", content=b" " * 1_000_001, trust_env=False, timeout=30)
+@pytest.mark.parametrize("path", ["/sign-in", "/devices", "/api/devices"])
+def test_bodies_that_never_end_take_neither_the_page_nor_the_api_from_others(
+    dashboard: ReferenceDashboard, reference_api: ReferenceApi, path: str
+) -> None:
+    """More than there may be connections, to the dashboard as to the API."""
+    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n".encode()
+    with ExitStack() as cleanup:
+        slow = []
+        for _ in range(250):
+            slow.append(cleanup.enter_context(socket.create_connection(("127.0.0.1", dashboard.port), timeout=30)))
+            slow[-1].sendall(head)
 
-    assert answer.status_code == 413
+        # Who comes last is answered, so all have been looked at.
+        assert slow[-1].recv(12) == b"HTTP/1.1 503"
+        assert dashboard.request("GET", "/").status_code == 200
+        assert dashboard.visit("/", reference_api.token).status_code == 200
+        # And whoever was listened to is told in the end.
+        assert slow[0].recv(12) == b"HTTP/1.1 408"
+    assert dashboard.submit("/sign-in", token=reference_api.token).status_code == 303
+
+
+def test_a_body_that_nobody_would_send_is_not_passed_on(dashboard: ReferenceDashboard) -> None:
+    body = b" " * 1_000_001
+    for content in (body, iter([body])):  # with its length, and in chunks
+        answer = httpx.post(f"{dashboard.url}/api/devices", content=content, trust_env=False, timeout=30)
+        assert answer.status_code == 413

@@ -8,10 +8,12 @@ import httpx
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
+from reference_dashboard.bodies import Bodies, Refused
+
 _TIMEOUT: Final = httpx.Timeout(10.0, connect=3.0)
 _CONNECTIONS: Final = httpx.Limits(max_connections=50, max_keepalive_connections=10)
 #: What is passed on. Never the cookie: the API knows access tokens only, so no page of another site can use one there.
-_UP: Final = frozenset({"accept", "authorization", "content-type", "content-length"})
+_UP: Final = frozenset({"accept", "authorization", "content-type"})
 _DOWN: Final = frozenset(
     {"cache-control", "content-type", "content-length", "location", "retry-after", "www-authenticate"}
 )
@@ -22,18 +24,11 @@ class ApiAway(Exception):
     """The API does not answer, or says that it cannot."""
 
 
-class Refused(Exception):
-    """The API refuses: `status` is its answer's, the text is for people."""
-
-    def __init__(self, status: int, detail: str) -> None:
-        super().__init__(detail)
-        self.status = status
-
-
 class Api:
     """The connections to the API; closed by ``async with``."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, bodies: Bodies) -> None:
+        self._bodies = bodies
         # Not from the environment: no proxy lies between two pods.
         self._client = httpx.AsyncClient(base_url=url, timeout=_TIMEOUT, limits=_CONNECTIONS, trust_env=False)
 
@@ -69,22 +64,24 @@ class Api:
 
     async def pass_on(self, request: Request) -> Response:
         """Return the API's answer to a request, whatever it is."""
-        if int(request.headers.get("content-length", "0")) > _LONGEST_BODY:
-            return _problem(413, "The request is too large")
         if {".", ".."} & set(request.scope["path"].split("/")):
             # httpx would resolve these, and reach what is not below /api.
             return _problem(404, "There is nothing here")
         try:
+            # Whole, before there is a connection to the API: whoever sends it slowly keeps none from others.
+            body = await self._bodies.read(request, longest=_LONGEST_BODY)
             upstream = await self._client.send(
                 self._client.build_request(
                     request.method,
                     # The path as it came: decoded and encoded again it could be another one.
                     httpx.URL(path=request.scope["raw_path"].decode("latin-1"), query=request.scope["query_string"]),
                     headers=_only(_UP, request.headers),
-                    content=request.stream() if request.method in ("POST", "PUT", "PATCH") else None,
+                    content=body or None,
                 ),
                 stream=True,
             )
+        except Refused as refused:
+            return _problem(refused.status, str(refused))
         except httpx.HTTPError:
             return _problem(502, "The API does not answer")
         return StreamingResponse(

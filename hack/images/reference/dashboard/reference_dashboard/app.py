@@ -6,13 +6,15 @@ from typing import Any, Final
 from urllib.parse import parse_qs, quote
 
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from reference_dashboard import cookies
-from reference_dashboard.api import Api, ApiAway, Refused
+from reference_dashboard.api import Api, ApiAway
+from reference_dashboard.bodies import Bodies, HangUp, Refused
 from reference_dashboard.pages import FOLDER, HEADERS, Pages
 from reference_dashboard.settings import Settings
 
@@ -28,7 +30,8 @@ class Dashboard:
     def __init__(self, settings: Settings) -> None:
         """Make all parts; the API is asked only when somebody comes."""
         self._pages = Pages(company=settings.company)
-        self._api = Api(settings.api_url)
+        self._bodies = Bodies()
+        self._api = Api(settings.api_url, self._bodies)
         self.app = Starlette(
             routes=[
                 Route("/", self.home),
@@ -41,6 +44,7 @@ class Dashboard:
                 Route("/api/{path:path}", self._api.pass_on, methods=list(_METHODS)),
                 Mount("/static", StaticFiles(directory=FOLDER / "static")),
             ],
+            middleware=[Middleware(HangUp)],
             exception_handlers={ApiAway: self._on_api_away, Refused: self._on_refused},
             lifespan=self._lifespan,
         )
@@ -64,7 +68,7 @@ class Dashboard:
 
     async def sign_in(self, request: Request) -> Response:
         """Keep a token that the API takes."""
-        token = (await _form(request)).get("token", "").strip()
+        token = (await self._form(request)).get("token", "").strip()
         if not cookies.is_own(request):
             return self._foreign()
         if not token.isascii() or not token.isalnum():
@@ -84,7 +88,7 @@ class Dashboard:
 
     async def register(self, request: Request) -> Response:
         """A new device: its password is on the answer, and nowhere else."""
-        name = (await _form(request)).get("name", "")
+        name = (await self._form(request)).get("name", "")
         if not cookies.is_own(request):
             return self._foreign()
         token = cookies.token_of(request)
@@ -131,6 +135,11 @@ class Dashboard:
         devices = page["devices"]
         return {"devices": devices, "after": after, "next": devices[-1]["name"] if len(devices) == _PAGE_SIZE else ""}
 
+    async def _form(self, request: Request) -> dict[str, str]:
+        """Return the first value of each field of a form. Raises Refused."""
+        body = await self._bodies.read(request, longest=_LONGEST_FORM)
+        return {name: values[0] for name, values in parse_qs(body.decode("utf-8", "replace")).items()}
+
     def _foreign(self) -> Response:
         return self._pages.render("message.html", status=403, title="Refused", text="This form is not from this page.")
 
@@ -147,13 +156,3 @@ class Dashboard:
         )
         cookies.forget(response, request)
         return response
-
-
-async def _form(request: Request) -> dict[str, str]:
-    """Return the first value of each field of a form; Refused when it is too long."""
-    body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > _LONGEST_FORM:
-            raise Refused(413, "The form is too long.")
-    return {name: values[0] for name, values in parse_qs(body.decode("utf-8", "replace")).items()}
