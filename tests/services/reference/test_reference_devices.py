@@ -1,5 +1,6 @@
 """Devices through the reference API: what is in the broker's tables, what is refused, and why."""
 
+import socket
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -74,6 +75,55 @@ def test_a_deleted_device_is_gone_from_the_broker_and_its_name_is_free(
     assert users(shared_database) == ["api", "exporter"]
     assert problem(reference_api.call("GET", "/api/devices/meter/readings")) == (404, "device")
     reference_api.register("meter")
+
+
+def test_a_device_is_shut_out_whatever_holds_up_the_deletion_of_its_readings(
+    reference_api: ReferenceApi, shared_database: Database, shared_server: TenantDatabase
+) -> None:
+    reference_api.register("meter")
+    shared_database.execute("INSERT INTO public.readings VALUES ('meter', 'a', now(), 1)")
+
+    with shared_server.superuser() as locker, locker.transaction():
+        locker.execute("SELECT FROM public.readings FOR UPDATE")
+        assert problem(reference_api.call("DELETE", "/api/devices/meter")) == (503, "database")
+
+    assert users(shared_database) == ["api", "exporter"]
+    assert reference_api.call("DELETE", "/api/devices/meter").status_code == 204
+    assert problem(reference_api.call("GET", "/api/devices/meter/readings")) == (404, "device")
+
+
+def test_more_readings_than_one_statement_takes_go_with_their_device(
+    reference_api: ReferenceApi, shared_database: Database
+) -> None:
+    for name in ("meter", "other"):
+        reference_api.register(name)
+        shared_database.execute(
+            "INSERT INTO public.readings SELECT %s, 'a', now() - i * interval '1 second', 1"
+            " FROM generate_series(1, 10001) i",
+            [name],
+        )
+
+    assert reference_api.call("DELETE", "/api/devices/meter").status_code == 204
+
+    left = shared_database.execute("SELECT device, count(*) FROM public.readings GROUP BY device").fetchall()
+    assert left == [("other", 10001)]
+
+
+def test_a_device_that_sends_ever_new_names_fills_no_page(
+    reference_api: ReferenceApi, shared_database: Database
+) -> None:
+    for name in ("meter", "other"):
+        reference_api.register(name)
+    shared_database.execute(
+        "INSERT INTO public.latest_readings SELECT 'meter', lpad(i::text, 5, '0'), now(), i"
+        " FROM generate_series(1, 10000) i"
+    )
+    shared_database.execute("INSERT INTO public.latest_readings VALUES ('other', 'a', now(), 1)")
+
+    devices = reference_api.call("GET", "/api/devices").json()["devices"]
+
+    assert [reading["value"] for reading in devices[0]["latest"]] == list(range(1, 21))
+    assert [reading["name"] for reading in devices[1]["latest"]] == ["a"]
 
 
 @pytest.mark.parametrize("name", ["api", "exporter"])
@@ -185,6 +235,17 @@ def test_nothing_is_told_to_who_does_not_know_the_token(reference_api: Reference
     answers = [reference_api.request(method, path, headers=headers) for headers in wrong]
 
     assert [problem(answer) for answer in answers] == [(401, "access-token")] * 3
+
+
+def test_who_is_refused_is_not_listened_to_any_longer(reference_api: ReferenceApi) -> None:
+    """A body that comes byte by byte would keep the connection for ever, and there are only so many."""
+    with socket.create_connection(("127.0.0.1", reference_api.port), timeout=30) as connection:
+        connection.sendall(b"POST /api/devices HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))  # to the end of the connection
+
+    assert answer.startswith(b"HTTP/1.1 401")
+    assert b"\r\nconnection: close\r\n" in answer
 
 
 def test_a_device_is_registered_only_when_its_readings_would_arrive(make_api: MakeApi, broker: OpenBroker) -> None:

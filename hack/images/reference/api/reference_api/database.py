@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import Any, Final, LiteralString
 
 import psycopg
 from psycopg.rows import TupleRow
@@ -17,6 +17,7 @@ AsyncConnection = psycopg.AsyncConnection[TupleRow]
 
 _WAIT_SECONDS: Final = 2.0  # a probe waits five
 _RETRY_SECONDS: Final = 1.0
+_AT_ONCE: Final = 5000  # rows deleted by a statement, so that none takes long, whatever has gathered
 #: psycopg's pool waits ever longer between its tries. So it gives up at once, and each request makes it try anew.
 _RECONNECT_SECONDS: Final = 0.1
 #: The server has to find out soon when our node is gone: it holds our locks until then, by default for two hours.
@@ -83,6 +84,22 @@ class Database:
         except psycopg.OperationalError as error:  # PoolTimeout is one, too
             log.warning("a request fails because of the database: %s", type(error).__name__)
             raise _unavailable() from error
+
+    async def answers(self) -> bool:
+        """Tell whether the database answers."""
+        try:
+            async with self.transaction() as connection:
+                await connection.execute("SELECT")
+        except Unavailable:
+            return False
+        return True
+
+    async def delete_in_parts(self, sql: LiteralString, value: object) -> None:
+        """Run a deletion of `value`'s rows, so many at a time, until there are none left. Raises Unavailable."""
+        deleted = _AT_ONCE
+        while deleted == _AT_ONCE:
+            async with self.transaction() as connection:
+                deleted = (await connection.execute(sql, [value, _AT_ONCE])).rowcount
 
     def connect(self) -> psycopg.Connection[TupleRow]:
         """Return a connection of its own, for a thread. Raises psycopg.OperationalError."""

@@ -8,13 +8,14 @@ import re
 import secrets
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, LiteralString
 
 import bcrypt
 from psycopg import errors
 
 from reference_api.database import AsyncConnection, Database
 from reference_api.errors import Conflict, Forbidden, InvalidRequest, NotFound
+from reference_api.migrations import READING_TABLES
 from reference_api.readings import DEVICE_TOPICS
 
 #: Of the names that broker and database take, those that need no escaping in topics, paths and pages.
@@ -25,7 +26,18 @@ _FULL_ACCESS: Final = 7  # read 1, write 2, subscribe 4
 _ADD_USER: Final = "INSERT INTO mqtt.mqtt_users (username, password_hash) VALUES (%s, %s)"
 _ADD_ACL: Final = "INSERT INTO mqtt.mqtt_acls (username, topic, access) VALUES (%s, %s, %s)"
 _LIST: Final = "SELECT name, created_at FROM devices WHERE name > %s ORDER BY name LIMIT %s"
-_LATEST: Final = "SELECT device, name, time, value FROM latest_readings WHERE device = ANY(%s) ORDER BY device, name"
+# Of each device, no more than a page shows: a device may send as many names as it likes.
+_LATEST: Final = """
+    SELECT device, latest.* FROM unnest(%s::text[]) AS device CROSS JOIN LATERAL (
+        SELECT name, time, value FROM latest_readings WHERE latest_readings.device = device.device
+         ORDER BY name LIMIT %s) AS latest
+     ORDER BY device, name
+"""
+_MOST_LATEST: Final = 20
+_LOGIN_GOES: Final = "DELETE FROM mqtt.mqtt_users WHERE username = %s"
+_READINGS_GO: Final[LiteralString] = """
+    DELETE FROM {table} WHERE ctid = ANY(ARRAY(SELECT ctid FROM {table} WHERE device = %s LIMIT %s))
+"""
 _READINGS: Final = """
     SELECT name, time, value FROM readings WHERE device = %s AND time < %s ORDER BY time DESC, name LIMIT %s
 """
@@ -68,13 +80,17 @@ class Devices:
         return Login(name, password)
 
     async def delete(self, name: str) -> None:
-        """Remove a device, its login and its readings. Raises InvalidRequest, NotFound."""
+        """Remove a device's login, its readings, then the device; may be repeated. Raises InvalidRequest, NotFound."""
         _require_name(name)
+        # The login first, and by itself: nothing that holds up the rest may keep a device in.
         async with self._database.transaction() as connection:
-            gone = await connection.execute("DELETE FROM devices WHERE name = %s", [name])
-            if not gone.rowcount:
+            if not (await connection.execute("SELECT FROM devices WHERE name = %s", [name])).rowcount:
                 raise _no_device(name)
-            await connection.execute("DELETE FROM mqtt.mqtt_users WHERE username = %s", [name])
+            await connection.execute(_LOGIN_GOES, [name])
+        for table in READING_TABLES:
+            await self._database.delete_in_parts(_READINGS_GO.format(table=table), name)
+        async with self._database.transaction() as connection:
+            await connection.execute("DELETE FROM devices WHERE name = %s", [name])
 
     async def count(self) -> int:
         """Return how many there are."""
@@ -91,7 +107,7 @@ class Devices:
             _require_name(after)
         async with self._database.transaction() as connection:
             rows = await (await connection.execute(_LIST, [after, limit])).fetchall()
-            latest = await (await connection.execute(_LATEST, [[name for name, _ in rows]])).fetchall()
+            latest = await (await connection.execute(_LATEST, [[name for name, _ in rows], _MOST_LATEST])).fetchall()
         found: dict[str, dict[str, Any]] = {
             name: {"name": name, "created_at": created_at.isoformat(), "latest": []} for name, created_at in rows
         }

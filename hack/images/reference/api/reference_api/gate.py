@@ -4,6 +4,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -36,24 +37,33 @@ class Gate:
             await self._app(scope, receive, send)
             return
         began, status = time.monotonic(), 500
+        is_unread = not {"content-length", "transfer-encoding"}.isdisjoint(Headers(scope=scope))
+
+        async def read() -> Message:
+            nonlocal is_unread
+            message = await receive()
+            is_unread = is_unread and message.get("more_body", False)
+            return message
 
         async def watch(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+                if is_unread:  # the connection would wait for the end of the body, which may never come
+                    MutableHeaders(scope=message)["Connection"] = "close"
             await send(message)
 
         try:
             await self._admit(Request(scope))
-            await self._app(scope, receive, watch)
+            await self._app(scope, read, watch)
         except Problem as problem:
-            await ProblemAnswer(problem)(scope, receive, watch)
+            await ProblemAnswer(problem)(scope, read, watch)
         finally:
             self._count(scope, status, seconds=time.monotonic() - began)
 
     async def _admit(self, request: Request) -> None:
         """Return when the request may go on. Raises Unauthorized, TooManyRequests, Unavailable."""
-        if request.url.path in OPEN_PATHS:
+        if request.scope["path"] in OPEN_PATHS:
             return
         access.require(request.headers.get("Authorization", ""), self._token)
         if self._requests_per_day is None:

@@ -1,9 +1,11 @@
 """The API's own tables, in the schema `public` of its database; the broker's are the operator's."""
 
-from typing import Final
+from typing import Final, LiteralString
 
 import psycopg
 
+#: What grows with every reading, by device and time.
+READING_TABLES: Final[tuple[LiteralString, ...]] = ("readings", "latest_readings")
 #: Each runs once and is never changed afterwards; its number is its place.
 STEPS: Final = (
     """

@@ -8,10 +8,9 @@ import psycopg
 
 from reference_api.database import Database
 from reference_api.errors import Unavailable
+from reference_api.migrations import READING_TABLES
 
 _EVERY_SECONDS: Final = 3600
-_AT_ONCE: Final = 5000  # so that no statement takes long, whatever has gathered
-_TABLES: Final[tuple[LiteralString, ...]] = ("readings", "latest_readings")
 _OLD: Final[LiteralString] = """
     DELETE FROM {table} WHERE ctid = ANY(ARRAY(
         SELECT ctid FROM {table} WHERE time < now() - make_interval(days => %s) LIMIT %s))
@@ -34,8 +33,5 @@ async def keep_tidy(database: Database, *, days: int | None) -> None:
 async def _tidy(database: Database, days: int | None) -> None:
     async with database.transaction() as connection:
         await connection.execute(_USAGE)
-    for table in _TABLES if days is not None else ():
-        deleted = _AT_ONCE
-        while deleted == _AT_ONCE:
-            async with database.transaction() as connection:
-                deleted = (await connection.execute(_OLD.format(table=table), [days, _AT_ONCE])).rowcount
+    for table in READING_TABLES if days is not None else ():
+        await database.delete_in_parts(_OLD.format(table=table), days)
