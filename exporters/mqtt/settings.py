@@ -4,6 +4,7 @@ All bad values are reported together, each with the cure; none is repeated, for 
 """
 
 import re
+import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,7 +27,7 @@ VARIABLES: Final[tuple[tuple[str, str, str], ...]] = (
     ("MQTT_CA_FILE", "", "certificates (PEM) of the authorities to trust; empty trusts those of the system"),
     ("MQTT_CERT_FILE", "", "certificate (PEM) to show to a broker that asks for one"),
     ("MQTT_KEY_FILE", "", "private key (PEM) of that certificate"),
-    ("MQTT_CLIENT_ID", "mqtt-exporter", "must be no other client's at this broker: two would throw each other out"),
+    ("MQTT_CLIENT_ID", "", "must be no other client's at this broker; empty takes one that nobody can guess"),
     ("MQTT_KEEPALIVE", "15", "a broker that is silent for twice this long (seconds) counts as away"),
 )
 _DEFAULTS: Final = {name: default for name, default, _ in VARIABLES}
@@ -156,6 +157,9 @@ _NO_BROKER: Final = "must be mqtt://host:port, or mqtts://host:port for TLS"
 
 
 def _client_id(text: str) -> str:
+    # A broker ends the session of whoever has the client id that somebody else, who may log in, comes with.
+    if not text:
+        return f"mqtt-exporter-{secrets.token_hex(8)}"
     if not _CLIENT_ID.fullmatch(text):
         raise ValueError("must be 1 to 64 letters, digits, dots, dashes and underscores")
     return text

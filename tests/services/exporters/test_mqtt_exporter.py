@@ -146,7 +146,7 @@ async def test_the_age_of_the_last_message_grows_when_the_broker_falls_silent(
 
 async def test_sigterm_is_a_goodbye(start_broker: StartBroker, start_exporter: StartExporter) -> None:
     broker = start_broker()
-    exporter = start_exporter(broker.port)
+    exporter = start_exporter(broker.port, MQTT_CLIENT_ID="mqtt-exporter")
     await scraped(exporter, lambda found: found.up)
 
     assert exporter.server.stop() == 0
@@ -169,19 +169,32 @@ async def test_it_can_be_stopped_while_there_is_no_broker(
 
 async def test_two_of_one_name_are_told_what_to_do(start_broker: StartBroker, start_exporter: StartExporter) -> None:
     broker = start_broker()
-    first = start_exporter(broker.port)
+    first = start_exporter(broker.port, MQTT_CLIENT_ID="mqtt-exporter")
     await scraped(first, lambda found: found.up)
 
-    start_exporter(broker.port)
+    start_exporter(broker.port, MQTT_CLIENT_ID="mqtt-exporter")
 
     first.server.wait_for("another client calls itself mqtt-exporter: set MQTT_CLIENT_ID")
 
 
-async def test_two_of_different_names_count_beside_each_other(
+async def test_a_device_that_takes_its_name_does_not_throw_it_out(
     start_broker: StartBroker, start_exporter: StartExporter
 ) -> None:
     broker = start_broker()
-    exporters = [start_exporter(broker.port, MQTT_CLIENT_ID=f"exporter-{number}") for number in range(2)]
+    exporter = start_exporter(broker.port)
+    await scraped(exporter, lambda found: found.up)
+
+    with MqttClient(broker.port, None, client_id="mqtt-exporter"):
+        found = await scraped(exporter, lambda found: found.value(CONNECTED) == 2.0)
+
+    assert found.value("mosquitto_exporter_reconnects_total") == 0.0
+
+
+async def test_two_without_a_name_count_beside_each_other(
+    start_broker: StartBroker, start_exporter: StartExporter
+) -> None:
+    broker = start_broker()
+    exporters = [start_exporter(broker.port) for _ in range(2)]
 
     for exporter in exporters:
         found = await scraped(exporter, lambda found: found.value(CONNECTED) == 2.0)

@@ -41,7 +41,9 @@ def nothing(_connection: socket.socket) -> None:
 
 def reason(broker: FakeBroker) -> str:
     """Why a connection to it, within this process, ends."""
-    given = settings.from_environment({"MQTT_BROKER": f"mqtt://127.0.0.1:{broker.port}"})
+    given = settings.from_environment(
+        {"MQTT_BROKER": f"mqtt://127.0.0.1:{broker.port}", "MQTT_CLIENT_ID": "mqtt-exporter"}
+    )
     connection = Connection(given, statistics=Statistics(), on_ready=lambda: None)
     # Not pytest.raises, which keeps the frames, and with them the sockets, until a collection.
     try:

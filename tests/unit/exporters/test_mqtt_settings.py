@@ -1,5 +1,8 @@
 """Settings of the MQTT exporter: what each may be, and what a bad one is told."""
 
+import re
+from dataclasses import replace
+
 import pytest
 
 from exporters.mqtt import settings
@@ -21,14 +24,23 @@ def problems(**environment: str) -> dict[str, str]:
 def test_nothing_has_to_be_set() -> None:
     found = settings.from_environment({})
 
-    assert (found.host, found.port, found.client_id, found.keepalive) == ("0.0.0.0", 9234, "mqtt-exporter", 15)
+    assert (found.host, found.port, found.keepalive) == ("0.0.0.0", 9234, 15)
     assert (found.broker, found.username, found.password) == (Broker("localhost", 1883, tls=False), "", "")
 
 
 def test_an_empty_or_blank_variable_counts_as_not_set() -> None:
     blank = {name: "" if number % 2 else "  " for number, (name, _, _) in enumerate(settings.VARIABLES)}
 
-    assert settings.from_environment(blank) == settings.from_environment({})
+    found, unset = settings.from_environment(blank), settings.from_environment({})
+    assert replace(found, client_id=unset.client_id) == unset
+
+
+def test_without_a_name_of_its_own_it_takes_one_that_no_device_can_guess() -> None:
+    """A broker throws out whoever has the client id of somebody who logs in."""
+    names = {settings.from_environment({}).client_id for _ in range(100)}
+
+    assert len(names) == 100
+    assert all(re.fullmatch(r"mqtt-exporter-[0-9a-f]{16}", name) for name in names)
 
 
 @pytest.mark.parametrize(
