@@ -1,6 +1,7 @@
 """What a platform installs: operator and billing API as pods that are admitted under the restricted profile."""
 
 from collections.abc import Iterator
+from itertools import product
 
 import pytest
 import yaml
@@ -10,6 +11,7 @@ from hack.cluster import LocalCluster
 from hack.platform import install
 from hack.platform.install import OVERLAYS
 from tests.support.kubernetes import Kubernetes
+from tests.support.netpol import Endpoint, allows
 
 SECRETS = ("billing-api", "billing-postgres", "license-signing-keys")
 WORKLOADS = {
@@ -17,6 +19,28 @@ WORKLOADS = {
     ("Deployment", "billing", "billing-api"),
     ("StatefulSet", "billing", "billing-postgres"),
 }
+PROGRAMS = ("customer-operator", "billing-api")
+PORTS = [(port, "TCP") for port in (22, 53, 80, 443, 3100, 5432, 6443, 8080, 9187, 10250)] + [(53, "UDP"), (443, "UDP")]
+
+
+def _pod(name: str, address: str, namespace: str, labels: dict[str, str] | None = None) -> Endpoint:
+    given = labels or {"app.kubernetes.io/name": name}
+    return Endpoint(name=name, address=address, namespace=namespace, labels=given)
+
+
+POINTS = [
+    _pod("customer-operator", "10.244.0.2", "iotistic-system"),
+    _pod("billing-api", "10.244.0.3", "billing"),
+    _pod("billing-postgres", "10.244.0.4", "billing"),
+    _pod("ingress", "10.244.0.5", "ingress"),
+    _pod("monitoring", "10.244.0.6", "monitoring"),
+    _pod("dns", "10.244.0.7", "kube-system", {"k8s-app": "kube-dns"}),
+    # One that calls itself as another does, elsewhere.
+    _pod("tenant", "10.244.0.8", "customer-acme", {"app.kubernetes.io/name": "billing-api", "k8s-app": "kube-dns"}),
+    Endpoint(name="within", address="10.0.0.1"),
+    Endpoint(name="internet", address="198.51.100.7"),
+    Endpoint(name="metadata", address="169.254.169.254"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +97,46 @@ def test_an_overlay_changes_no_right_and_no_policy(cluster: LocalCluster, overla
     base = yaml.safe_load_all(cluster.kubectl("kustomize", str(OVERLAYS.parent / "base")))
     rendered = list(yaml.safe_load_all(cluster.kubectl("kustomize", str(OVERLAYS / overlay))))
     assert [item for item in base if item not in rendered] == []
+
+
+def flows(policies: list[Manifest], points: list[Endpoint]) -> set[str]:
+    """Every connection from or to the platform's programs that is let out at one end and in at the other."""
+    return {
+        f"{source.name} -> {target.name}:{port}/{protocol}"
+        for source, target, (port, protocol) in product(points, points, PORTS)
+        if source is not target
+        and {source.namespace, target.namespace} & {"billing", "iotistic-system"}
+        and allows(policies, source=source, target=target, port=port, protocol=protocol)
+    }
+
+
+@pytest.mark.parametrize(
+    ("overlay", "api_servers", "databases"),
+    [
+        # What no policy binds may be the API server: only its ports are known.
+        ("node", ["dns", "ingress", "monitoring", "tenant", "within", "internet", "metadata"], ["billing-postgres"]),
+        (
+            "production",
+            ["dns", "ingress", "monitoring", "tenant", "within"],
+            ["within", "dns", "ingress", "monitoring", "tenant"],
+        ),
+    ],
+)
+def test_no_connection_of_the_platforms_programs_is_allowed_but_these(
+    cluster: LocalCluster, overlay: str, api_servers: list[str], databases: list[str]
+) -> None:
+    rendered = yaml.safe_load_all(cluster.kubectl("kustomize", str(OVERLAYS / overlay)))
+    policies = [item for item in rendered if item["kind"] == "NetworkPolicy"]
+    points = POINTS if overlay == "node" else [point for point in POINTS if point.name != "billing-postgres"]
+
+    assert flows(policies, points) == {
+        "ingress -> billing-api:3100/TCP",
+        "monitoring -> billing-api:3100/TCP",
+        "monitoring -> customer-operator:8080/TCP",
+        *(f"{name} -> dns:53/{protocol}" for name in PROGRAMS for protocol in ("TCP", "UDP")),
+        *(f"{name} -> {target}:{port}/TCP" for name in PROGRAMS for target in api_servers for port in (443, 6443)),
+        *(f"billing-api -> {target}:5432/TCP" for target in databases),
+    }
 
 
 def test_the_production_overlay_is_accepted_as_it_is(cluster: LocalCluster) -> None:
