@@ -29,6 +29,8 @@ def bootstrap(target: Path, *, sandbox: Sandbox, on_line: Callable[[str], None])
     sandbox.run(
         "debootstrap",
         "--variant=minbase",
+        # Without a keyring it would only warn, and take whatever the mirror, or who is on the way to it, gives.
+        "--force-check-gpg",
         f"--components={','.join(components)}",
         "--include=ca-certificates",
         release,

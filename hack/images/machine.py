@@ -19,7 +19,16 @@ AUTHORITIES = Path("/etc/ssl/certs/ca-certificates.crt")
 AUTHORITIES_INSIDE = "/run/machine/ca-certificates.crt"
 
 _APT_LOGINS = (Path("/etc/apt/auth.conf"), Path("/etc/apt/auth.conf.d"))
-_APT_TARGETS = ["apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE) $(COMPONENT)", "Created-By: Packages"]
+_APT_TARGETS = [
+    "apt-get",
+    "indextargets",
+    "--format",
+    "$(REPO_URI) $(RELEASE) $(COMPONENT) $(ORIGIN)",
+    "Created-By: Packages",
+]
+# Whose archives those of the machine's own release are: others have releases of the same names, as Docker a `bookworm`.
+# The last one is what apt says of an archive that it has not looked into yet.
+_ORIGINS = ("Debian", "Ubuntu", "$(ORIGIN)")
 _APT_SETTINGS = re.compile(r'^Acquire::https?::(?:Proxy|Verify)[^ ]* "', re.IGNORECASE)
 _MIRROR_LIST = "mirror+file:"
 _PIP_SETTINGS = ("index-url", "extra-index-url", "trusted-host", "proxy", "timeout", "default-timeout", "retries")
@@ -79,8 +88,8 @@ def parse_apt_sources(targets: str, *, release: str) -> list[AptSource]:
     """Return the sources among apt's index targets that belong to a release; those of strangers are left out."""
     found = []
     for line in targets.splitlines():
-        uri, of_release, component = line.split()
-        if of_release == release or of_release.startswith(f"{release}-"):
+        uri, of_release, component, *origin = line.split(maxsplit=3)
+        if "".join(origin) in _ORIGINS and (of_release == release or of_release.startswith(f"{release}-")):
             found.append(AptSource(uri=_first_mirror(uri), release=of_release, component=component))
     if not any(source.release == release for source in found):
         raise ImageError(f"apt knows no source of {release} on this machine")

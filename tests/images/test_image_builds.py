@@ -7,12 +7,14 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from hack.errors import ImageError
 from hack.images import ensure_images
 from hack.images.archive import read_images
+from hack.images.bootstrap import bootstrap
 from hack.images.catalogue import Image
 from hack.images.sandbox import Sandbox
 from hack.images.store import ArchiveStore
@@ -117,6 +119,22 @@ def test_what_a_killed_build_has_left_is_no_hindrance(build: Build, store: Archi
     (leftover / "file").write_bytes(b"x")
     assert build(CONTAINERFILE).is_file()
     assert not store.build_folder.exists()
+
+
+class WithoutKeyrings(Sandbox):
+    """Runs commands as on a machine that does not know whom to trust."""
+
+    def run(self, *command: str, **options: Any) -> None:
+        super().run("sh", "-c", 'mount -t tmpfs tmpfs /usr/share/keyrings; exec "$@"', "sh", *command, **options)
+
+
+def test_a_root_that_cannot_be_verified_is_not_taken(sandbox: Sandbox, tmp_path: Path) -> None:
+    if not shutil.which("debootstrap"):
+        pytest.skip("not installed: debootstrap")
+    unaware = WithoutKeyrings(log=tmp_path / "log", environment={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})
+    with pytest.raises(ImageError, match=r"(?s)keyring file not available.*Keyring-based check was requested"):
+        bootstrap(tmp_path / "bootstrap.tar", sandbox=unaware, on_line=lambda _: None)
+    assert not (tmp_path / "bootstrap.tar").exists()
 
 
 def test_no_base_comes_from_a_registry(build: Build) -> None:

@@ -10,13 +10,15 @@ from hack.images import machine
 from hack.images.machine import AptSource, apt_proxy, apt_settings, parse_apt_sources, pip_settings
 
 TARGETS = """\
-http://mirror.test/debian/ bookworm main
-http://mirror.test/debian/ bookworm contrib
-http://mirror.test/debian/ bookworm main
-http://mirror.test/debian/ bookworm-updates main
-http://security.test/debian-security/ bookworm-security main
-https://stranger.test/node_20.x/ nodistro main
-https://stranger.test/apt/ cloud-sdk-bookworm main
+http://mirror.test/debian/ bookworm main Debian
+http://mirror.test/debian/ bookworm contrib Debian
+http://mirror.test/debian/ bookworm main Debian
+http://mirror.test/debian/ bookworm-updates main Debian
+http://security.test/debian-security/ bookworm-security main $(ORIGIN)
+https://stranger.test/node_20.x/ nodistro main . nodistro
+https://stranger.test/apt/ cloud-sdk-bookworm main cloud-sdk-bookworm
+https://stranger.test/linux/debian/ bookworm stable Docker
+https://stranger.test/apt/ bookworm-pgdg main apt.postgresql.org
 """
 DUMP = """\
 APT "";
@@ -41,13 +43,13 @@ def test_apt_sources_are_those_of_the_machines_own_release_each_once() -> None:
 
 def test_a_machine_whose_apt_knows_only_updates_cannot_build() -> None:
     with pytest.raises(ImageError, match="no source of bookworm"):
-        parse_apt_sources("http://mirror.test/debian/ bookworm-updates main\n", release="bookworm")
+        parse_apt_sources("http://mirror.test/debian/ bookworm-updates main Debian\n", release="bookworm")
 
 
 def test_a_list_of_mirrors_stands_for_its_first(tmp_path: Path) -> None:
     mirrors = tmp_path / "apt-mirrors.txt"
     mirrors.write_text("# nearest first\n\nhttp://near.test/ubuntu/\tpriority:1\nhttp://far.test/ubuntu/\n")
-    sources = parse_apt_sources(f"mirror+file:{mirrors}/ noble main\n", release="noble")
+    sources = parse_apt_sources(f"mirror+file:{mirrors}/ noble main Ubuntu\n", release="noble")
     assert sources == [AptSource("http://near.test/ubuntu/", "noble", "main")]
 
 
