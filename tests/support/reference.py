@@ -43,6 +43,12 @@ class ReferenceProcess:
         """Resident memory in bytes."""
         return int(psutil.Process(self.server.pid).memory_info().rss)
 
+    @property
+    def most_memory(self) -> int:
+        """The most resident memory it has ever had, in bytes."""
+        status = Path(f"/proc/{self.server.pid}/status").read_text(encoding="ascii")
+        return 1024 * int(next(line for line in status.splitlines() if line.startswith("VmHWM:")).split()[1])
+
     def launch(self, *arguments: str) -> None:
         """Start it without waiting for it."""
         self._server = Server([sys.executable, "-m", self._program, *arguments], environment=self.environment)

@@ -144,7 +144,7 @@ def test_a_name_that_is_anothers_beginning_is_refused_and_the_other_is_named(ref
     assert "'sensor'" in answer.json()["detail"]
 
 
-@pytest.mark.parametrize("name", ["", "a/b", "a+b", "#", "a b", "ä", "a\0", "x" * 65, None, 7])
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "a+b", "#", "a b", "ä", "a\0", "x" * 65, None, 7])
 def test_a_name_that_would_need_escaping_is_refused(reference_api: ReferenceApi, name: object) -> None:
     assert problem(reference_api.call("POST", "/api/devices", json={"name": name})) == (400, "device-name")
 

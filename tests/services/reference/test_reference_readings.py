@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.services.reference.conftest import Database, MakeApi, rows, waiting_for_locks
+from tests.support import mqtt_packets
 from tests.support.mqtt import MqttClient
 from tests.support.network import Link
 from tests.support.reference import OpenBroker, ReferenceApi
@@ -83,6 +84,30 @@ async def test_what_is_no_reading_does_not_hold_up_what_is_one(
 
     await eventually(lambda: rows(shared_database, "meter") == [("x", 7.0)])
     assert reference_api.metric('api_readings_rejected_total{reason="payload"}') == before + 2
+
+
+async def test_messages_of_any_size_and_number_do_not_fill_the_memory(
+    make_api: MakeApi, broker: OpenBroker, own_database: Database, own_server: TenantDatabase
+) -> None:
+    """At QoS 0 the broker waits for nobody; here it has all of them before the first one is stored."""
+    api = make_api(broker)
+    api.start()
+    api.register("meter")
+    with own_server.superuser() as locker, locker.transaction():
+        locker.execute("LOCK TABLE public.readings")
+        publish(broker, ("t/meter/x", "1"))
+        await eventually(lambda: waiting_for_locks(own_database) == 1)
+        before = api.most_memory
+        with mqtt_packets.connect(broker.port) as device:
+            for _ in range(100):
+                device.sendall(mqtt_packets.publish(b"t/meter/x", b"x" * 1_900_000))
+            device.sendall(b"\xc0\x00")  # a ping: what came before it has been taken when it is answered
+            device.settimeout(60)
+            while not device.recv(4096).endswith(b"\xd0\x00"):
+                pass
+
+    await eventually(lambda: api.metric('api_readings_rejected_total{reason="payload"}') == 100)
+    assert api.most_memory - before < 50_000_000
 
 
 async def test_readings_of_nobody_are_not_stored(

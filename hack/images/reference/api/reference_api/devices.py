@@ -18,8 +18,9 @@ from reference_api.errors import Conflict, Forbidden, InvalidRequest, NotFound
 from reference_api.migrations import READING_TABLES
 from reference_api.readings import DEVICE_TOPICS
 
-#: Of the names that broker and database take, those that need no escaping in topics, paths and pages.
-_NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+#: Of the names that broker and database take, those that need no escaping in topics, paths and pages. Not "." and "..",
+#: which clients take for folders: /api/devices/.. would never be asked for.
+_NAME: Final = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9_.-]{1,64}")
 _HASH_COST: Final = 10  # the contract's: a check holds up the broker, which has one thread
 _FULL_ACCESS: Final = 7  # read 1, write 2, subscribe 4
 
@@ -137,7 +138,9 @@ class Devices:
 
 def _require_name(name: str) -> None:
     if not _NAME.fullmatch(name):
-        raise InvalidRequest("device-name", "name must have 1 to 64 letters, digits, '_', '.' and '-'")
+        raise InvalidRequest(
+            "device-name", "name must have 1 to 64 letters, digits, '_', '.' and '-', and not be one or two dots"
+        )
 
 
 def _reading(name: str, time: datetime, value: float) -> dict[str, Any]:

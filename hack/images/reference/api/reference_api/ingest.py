@@ -62,8 +62,9 @@ class Ingest(threading.Thread):
         self._database = database
         self._metrics = metrics
         self._messages_per_day = messages_per_day
-        # What has not been acknowledged, each with its reading, or None where the message is none.
-        self._pending: list[tuple[mqtt.MQTTMessage, Reading | None]] = []
+        # What has not been acknowledged: packet id, QoS, and the reading, or None where the message is none. Not the
+        # message, which may be of 2 MB: at QoS 0 a device may send any number before they are stored.
+        self._pending: list[tuple[int, int, Reading | None]] = []
         self._stopping = threading.Event()
         self._client = self._new_client(settings)
         self._warning = ""
@@ -130,10 +131,10 @@ class Ingest(threading.Thread):
 
     def _store(self, connection: psycopg.Connection) -> None:
         """Commit what is pending, then acknowledge it. Raises psycopg.Error, and then nothing is acknowledged."""
-        readings = [reading for _, reading in self._pending if reading]
+        readings = [reading for *_, reading in self._pending if reading]
         stored = store(connection, readings, messages_per_day=self._messages_per_day) if readings else Stored()
-        for message, _ in self._pending:
-            self._client.ack(message.mid, message.qos)
+        for packet_id, qos, _ in self._pending:
+            self._client.ack(packet_id, qos)
         self._pending.clear()
         self._count(stored)
 
@@ -205,7 +206,7 @@ class Ingest(threading.Thread):
             self._warn(f"the connection to the broker has ended: {code}")
 
     def _on_message(self, _client: mqtt.Client, _data: Any, message: mqtt.MQTTMessage) -> None:
-        self._pending.append((message, self._reading(message)))
+        self._pending.append((message.mid, message.qos, self._reading(message)))
 
     def _reading(self, message: mqtt.MQTTMessage) -> Reading | None:
         try:
