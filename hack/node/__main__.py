@@ -58,7 +58,7 @@ def _down(name: str) -> int:
 def _status(name: str) -> int:
     cluster = NodeCluster(name)
     if not cluster.is_running():
-        print(f"node {name!r} is not up; to start it: make node-up")
+        print(f"node {name!r} is not up; to start it: make node-up NAME={name}")
         return 1
     status = node_status(cluster)
     print(status)

@@ -79,7 +79,7 @@ class NodeCluster:
         """The process that holds the node's namespaces; NodeError when the node does not run."""
         process = find_programs(self.files.outside).get("unshare")
         if process is None:
-            raise NodeError(f"node {self.name!r} is not running: start it with `make node-up`")
+            raise NodeError(f"node {self.name!r} is not running: start it with `make node-up NAME={self.name}`")
         return process.pid
 
     def __enter__(self) -> Self:

@@ -15,6 +15,7 @@ from typing import Any
 from hack.images.archive import read_images
 from tests.support.servers import PATIENCE, Server
 
+_CAPABILITY = "SCHILY.xattr.security.capability"
 _WHITEOUT, _OPAQUE = ".wh.", ".wh..wh..opq"
 
 _PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
@@ -71,6 +72,8 @@ class UnpackedImage:
     root: Path
     configuration: Mapping[str, Any]
     size: int
+    # Paths of files that give capabilities to whoever runs them; only the layers tell, for unpacking loses them.
+    privileged: Sequence[str] = ()
 
     @property
     def entrypoint(self) -> list[str]:
@@ -97,13 +100,15 @@ def unpack(archive: Path, reference: str, target: Path) -> UnpackedImage:
     """Write an image's files to a folder as a runtime does."""
     [image] = [image for image in read_images(archive) if reference in image.references]
     target.mkdir()
+    privileged: list[str] = []
     with tarfile.open(archive) as tar:
         for layer in image.layers:
             content = tar.extractfile(layer)
             assert content is not None
             with tarfile.open(fileobj=content) as members:
                 _apply(members, target)
-    return UnpackedImage(root=target, configuration=image.configuration, size=image.size)
+                privileged += [f"/{member.name}" for member in members if _CAPABILITY in member.pax_headers]
+    return UnpackedImage(root=target, configuration=image.configuration, size=image.size, privileged=privileged)
 
 
 def _apply(layer: tarfile.TarFile, target: Path) -> None:

@@ -264,10 +264,20 @@ async def test_readings_older_than_the_license_keeps_them_go(
         own_database.execute(
             "INSERT INTO public.readings VALUES ('meter', 'x', now() - make_interval(days => %s), %s)", [days, value]
         )
+    own_database.execute(
+        "INSERT INTO public.latest_readings SELECT 'meter', days::text, now() - make_interval(days => days), 0"
+        " FROM unnest(ARRAY[1, 29, 31, 400]) days"
+    )
 
     api.start()
 
     await eventually(lambda: rows(own_database, "meter") == [("x", 2.0), ("x", 1.0)])
+    await eventually(lambda: latest(own_database) == ["1", "29"])
+
+
+def latest(database: Database) -> list[str]:
+    """Return the names of the readings that the dashboard shows as a device's latest ones."""
+    return [str(name) for (name,) in database.execute("SELECT name FROM public.latest_readings ORDER BY time DESC")]
 
 
 async def settled(api: ReferenceApi, broker: OpenBroker, database: Database) -> None:

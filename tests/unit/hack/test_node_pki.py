@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 from cryptography import x509
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from customer_operator.credentials.certificates import create_authority
 from hack.node.addresses import NODE_ADDRESS
@@ -41,6 +42,16 @@ def test_all_are_signed_by_the_authority_of_the_control_plane(identity: NodeIden
     server = x509.load_pem_x509_certificate(identity.kubelet_server.certificate.read_bytes())
     for certificate in (server, client_certificate(identity.kubelet_kubeconfig)):
         certificate.verify_directly_issued_by(authority)
+
+
+def test_each_certificate_is_for_its_own_side_of_a_connection(identity: NodeIdentity) -> None:
+    server = x509.load_pem_x509_certificate(identity.kubelet_server.certificate.read_bytes())
+    for certificate, side in (
+        (server, ExtendedKeyUsageOID.SERVER_AUTH),
+        (client_certificate(identity.kubelet_kubeconfig), ExtendedKeyUsageOID.CLIENT_AUTH),
+        (client_certificate(identity.proxy_kubeconfig), ExtendedKeyUsageOID.CLIENT_AUTH),
+    ):
+        assert list(certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value) == [side]
 
 
 def test_the_kubelet_answers_at_the_address_of_its_node(identity: NodeIdentity) -> None:

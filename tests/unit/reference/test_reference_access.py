@@ -1,5 +1,8 @@
 """The access token: it follows from the instance's secret, tells nothing of it, and is the only thing that opens."""
 
+import subprocess
+import sys
+
 import pytest
 
 from reference_api.access import access_token, client_id, require
@@ -38,3 +41,17 @@ def test_a_header_with_it_opens(header: str) -> None:
     token = access_token(settings())
 
     require(header.replace("TOKEN", token), token)
+
+
+def test_a_mistyped_question_for_the_token_serves_nothing_and_is_told() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "reference_api", "token"],
+        env=dict(ENVIRONMENT),
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+    assert (done.returncode, done.stdout) == (78, "")
+    assert "token is no command; there is access-token" in done.stderr

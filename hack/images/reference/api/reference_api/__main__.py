@@ -39,7 +39,7 @@ class Server(uvicorn.Server):
 
 
 def main() -> None:
-    """Do what the command line says. Exits with 78 and a reason when environment or license do not allow it."""
+    """Do what the command line says. Exits with 78 and a reason when that, environment or license do not allow it."""
     # What uvicorn returns to after it has stopped: the signal means success.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     logging.basicConfig(
@@ -48,10 +48,13 @@ def main() -> None:
     logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
     try:
         settings = from_environment()
-        if sys.argv[1:] == ["access-token"]:
-            sys.stdout.write(f"{access_token(settings)}\n")
-        else:
-            serve(settings)
+        match sys.argv[1:]:
+            case []:
+                serve(settings)
+            case ["access-token"]:
+                sys.stdout.write(f"{access_token(settings)}\n")
+            case [word, *_]:
+                raise StartRefused(f"{word} is no command; there is access-token, and without a word it serves")
     except StartRefused as error:
         _refuse(str(error))
 
