@@ -35,16 +35,13 @@ help: ## Show this help
 demo: setup ## Show a signup becoming a Ready customer stack, with NODE=1 one that truly runs; until Ctrl-C, or ONCE=1 once
 	@$(PYTHON) -m hack.demo $(if $(NODE),--node) $(if $(ONCE),--once) $(SET:%=--set %)
 
-# What needs root, and images or the programs of a real node, half an hour to build, runs when it is asked for.
-HEAVY := tests/images tests/node
 # Half of the time a test waits for a cluster. The rooms with clusters come first, and take the longest.
 ON_TWO_WORKERS := --numprocesses=2 --dist=loadgroup --no-loadscope-reorder
 
 .PHONY: test
-test: setup ## Run all the tests but those of images and of a real node, say which cannot run; ARGS="tests/unit" for a part
+test: setup $(if $(ARGS),,pods-setup) ## Run all the tests, say which cannot run here; ARGS="tests/unit" for a part
 	@.ci/system-packages --check
-	@$(if $(ARGS),,echo "not run: $(HEAVY); see make images-test and make node-test")
-	@$(PYTHON) -m pytest $(or $(ARGS),$(HEAVY:%=--ignore=%) $(ON_TWO_WORKERS))
+	@$(PYTHON) -m pytest $(or $(ARGS),$(ON_TWO_WORKERS))
 
 .PHONY: check
 check: environment ## Check format, style, types and architecture; runs no test
@@ -99,13 +96,17 @@ node-status: environment ## Show the components, the node and the pods of NAME=d
 	@$(PYTHON) -m hack.node status --name $(NAME)
 
 .PHONY: node-test
-node-test: setup ## Run the tests of pods that truly run; needs root
-	@$(PYTHON) -m hack.node setup
+node-test: pods-setup ## Run the tests of pods that truly run; needs root
 	@$(MAKE) test ARGS="tests/node $(ARGS)"
 
 .PHONY: images-test
-images-test: ## Run the tests of what is in the images, and of what they do; needs root
+images-test: pods-setup ## Run the tests of what is in the images, and of what they do; needs root
 	@$(MAKE) test ARGS="tests/images $(ARGS)"
+
+.PHONY: pods-setup
+pods-setup: setup ## Fetch or build the programs of a real node, and the images, where this machine can
+	@$(PYTHON) -m hack.node setup
+	@$(PYTHON) -m hack.images --if-possible >/dev/null
 
 .PHONY: setup
 setup: environment ## Create the virtual environment, fetch or build the programs of the local control plane

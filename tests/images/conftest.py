@@ -1,7 +1,6 @@
 """The images of the catalogue, built when they are not in the cache, unpacked once a run, and run for one test."""
 
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -9,11 +8,9 @@ from typing import Any
 
 import pytest
 
-from hack.images import ensure_images
+from hack.images import ensure_images, missing_requirements
 from hack.images.catalogue import read_catalogue
 from tests.support.image_roots import Container, UnpackedImage, unpack, why_nothing_can_run
-
-BUILD_TOOLS = ("buildah", "debootstrap")
 
 GetImage = Callable[[str], UnpackedImage]
 Run = Callable[..., Container]
@@ -22,15 +19,13 @@ Run = Callable[..., Container]
 @pytest.fixture(scope="session")
 def image(tmp_path_factory: pytest.TempPathFactory) -> GetImage:
     """Return what unpacks an image of the catalogue, by its name there."""
-    if reason := why_nothing_can_run():
+    if reason := why_nothing_can_run() or missing_requirements():
         pytest.skip(reason)
     unpacked: dict[str, UnpackedImage] = {}
 
     def get(name: str) -> UnpackedImage:
         reference = read_catalogue()[name].reference
         if reference not in unpacked:
-            if missing := [tool for tool in BUILD_TOOLS if not shutil.which(tool)]:
-                pytest.skip(f"not installed: {', '.join(missing)} (make system-packages)")
             archive = ensure_images([reference])[reference]
             unpacked[reference] = unpack(archive, reference, tmp_path_factory.mktemp("image") / "root")
         return unpacked[reference]

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from hack.errors import ImageError
-from hack.images import ensure_images
+from hack.images import ensure_images, missing_requirements
 from hack.images.archive import read_images
 from hack.images.bootstrap import bootstrap
 from hack.images.catalogue import Image
@@ -20,7 +20,6 @@ from hack.images.sandbox import Sandbox
 from hack.images.store import ArchiveStore
 from hack.paths import PROJECT_ROOT
 from hack.processes import identify
-from tests.images.conftest import BUILD_TOOLS
 from tests.support.image_roots import unpack, why_nothing_can_run
 
 CONTAINERFILE = """\
@@ -52,8 +51,7 @@ def store(tmp_path: Path) -> ArchiveStore:
 @pytest.fixture
 def build(tmp_path: Path, store: ArchiveStore, monkeypatch: pytest.MonkeyPatch) -> Build:
     """Return what builds the image of a Containerfile, whose program tells whether a file can be written."""
-    missing = [tool for tool in BUILD_TOOLS if not shutil.which(tool)]
-    if reason := why_nothing_can_run() or (missing and f"not installed: {', '.join(missing)}"):
+    if reason := why_nothing_can_run() or missing_requirements():
         pytest.skip(reason)
     monkeypatch.delenv("IMAGES_DIR", raising=False)
     folder = tmp_path / "small"

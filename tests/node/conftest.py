@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from hack.images import ensure_images
+from hack import images
 from hack.node import NodeCluster, missing_requirements
 from hack.node.images import BUSYBOX
 from hack.platform import IMAGES, hand_over_keys, install
@@ -19,7 +19,7 @@ from tests.support.platform import Customer, Platform, SignUp
 @pytest.fixture(scope="session")
 def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeCluster]:
     """A real node, and its control plane."""
-    if missing := missing_requirements():
+    if missing := missing_requirements() or images.missing_requirements():
         pytest.skip(missing)
     with NodeCluster(f"test-{os.getpid()}", base=tmp_path_factory.mktemp("node")) as running:
         yield running
@@ -47,7 +47,7 @@ def busybox(cluster: Cluster) -> str:
 @pytest.fixture(scope="session")
 def platform(cluster: Cluster, api: Kubernetes) -> Platform:
     """Operator, billing API and its database as pods, and the images of what they deploy."""
-    cluster.load_images(sorted(set(ensure_images(IMAGES).values())))
+    cluster.load_images(sorted(set(images.ensure_images(IMAGES).values())))
     install(cluster, report=print)
     hand_over_keys(cluster, report=print)
     return Platform(cluster=cluster, api=api)
