@@ -38,8 +38,8 @@ _HASHES = {
     "mqtt_api_password_hash": "mqtt_api_password",
     "mqtt_exporter_password_hash": "mqtt_exporter_password",
 }
-_TLS = ("tls_certificate_pem", "tls_private_key_pem", "tls_ca_pem")
-NAMES: Final = (*_PASSWORDS, *_HASHES, *_TLS)
+TLS: Final = ("tls_certificate_pem", "tls_private_key_pem", "tls_ca_pem")
+NAMES: Final = (*_PASSWORDS, *_HASHES, *TLS)
 
 Values = Mapping[str, str]
 
@@ -57,7 +57,7 @@ def complete(existing: Values, *, authority: KeyPair, hosts: Sequence[str], now:
             values[name] = bcrypt.hashpw(values[password].encode(), bcrypt.gensalt(_HASH_COST)).decode()
     if not _certificate_holds(values, authority=authority, hosts=hosts, now=now):
         pair = certificates.issue(authority, hosts=hosts, now=now)
-        values |= dict(zip(_TLS, (pair.certificate, pair.private_key, authority.certificate), strict=True))
+        values |= dict(zip(TLS, (pair.certificate, pair.private_key, authority.certificate), strict=True))
     return values
 
 
@@ -111,7 +111,7 @@ def _decode(name: str, value: str, *, instance_name: str) -> str:
 def _check(name: str, text: str) -> None:
     if name == "tls_private_key_pem":
         certificates.load_key(text)
-    elif name in _TLS:
+    elif name in TLS:
         certificates.load_certificate(text)
     elif problem := credentials.problem(name, text):
         raise ValueError(problem)
@@ -119,7 +119,7 @@ def _check(name: str, text: str) -> None:
 
 def _certificate_holds(values: Values, *, authority: KeyPair, hosts: Sequence[str], now: datetime) -> bool:
     """Tell whether the certificate may stay. The authority is compared as a text, too: devices read it in ca.crt."""
-    if not all(name in values for name in _TLS) or values["tls_ca_pem"] != authority.certificate:
+    if not all(name in values for name in TLS) or values["tls_ca_pem"] != authority.certificate:
         return False
     pair = KeyPair(certificate=values["tls_certificate_pem"], private_key=values["tls_private_key_pem"])
     return certificates.is_current(pair, authority=authority, hosts=hosts, now=now)

@@ -76,6 +76,9 @@ class CredentialStore:
             return known.credentials
         live = None if new_namespace else await self._read(name)
         data = self._data(name, live)
+        if live is not None:
+            # A certificate that somebody has taken out is not to be used again: its key may have leaked.
+            data = {key: value for key, value in data.items() if key not in generation.TLS or key in data_of(live)}
         values = generation.decode(data, instance_name=name)
         if generation.DATABASE_PASSWORD not in values and not new_namespace and await self._has_data(name):
             raise CredentialsLost(naming.namespace_of(name))

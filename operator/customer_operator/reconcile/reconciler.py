@@ -34,7 +34,7 @@ from customer_operator.reconcile.diagnosis import diagnose
 from customer_operator.reconcile.observation import Pass, observe
 from customer_operator.reconcile.ownership import belongs_to
 from customer_operator.reconcile.reporter import Reporter
-from customer_operator.reconcile.retry import Retry, may_try
+from customer_operator.reconcile.retry import Retry, is_asked_for, may_try
 from customer_operator.reconcile.workloads import stop_workloads
 from customer_operator.status.record import Phase, StatusRecord, read_status
 
@@ -123,10 +123,12 @@ class Reconciler:
             await self._reporter.report_unreadable(body, error)
             return Outcome("rejected")
         previous = read_status(body)
-        wait = may_try(instance, previous, resync=resync, now=self._clock())
+        now = self._clock()
+        wait = may_try(instance, previous, resync=resync, now=now)
         if wait is not None:
             return Outcome("postponed", requeue_after=wait or None)
-        if resync or previous.observed_generation != instance.generation:
+        changed = previous.observed_generation != instance.generation
+        if resync or changed or is_asked_for(instance, previous, now=now):
             self._convergence.invalidate(instance.name)
         return await self._attempt(body, instance, previous)
 

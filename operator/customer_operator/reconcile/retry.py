@@ -61,6 +61,12 @@ def may_try(instance: CustomerInstance, previous: StatusRecord, *, resync: bool,
     return wait if wait > 0 else None
 
 
+def is_asked_for(instance: CustomerInstance, previous: StatusRecord, *, now: datetime) -> bool:
+    """Tell whether the annotation iotistic.cloud/retry-at asks for this very pass."""
+    asked = _asked_at(instance, previous)
+    return asked is not None and asked <= now
+
+
 def _gave_up(previous: StatusRecord) -> bool:
     """Tell whether the last pass failed for good; a stuck component is no failed pass, and may still come up."""
     return previous.phase is Phase.FAILED and previous.reason_of("Stalled") != COMPONENT_STUCK

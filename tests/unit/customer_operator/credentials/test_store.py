@@ -269,6 +269,21 @@ async def test_a_missing_value_that_is_remembered_comes_back(kube: FakeKube, sto
     assert data(kube)[PASSWORD] == encode({PASSWORD: made.postgres_password})[PASSWORD]
 
 
+@pytest.mark.parametrize("removed", generation.TLS)
+async def test_a_certificate_that_was_taken_out_is_replaced_though_it_is_remembered(
+    kube: FakeKube, store: CredentialStore, removed: str
+) -> None:
+    made = await store.get_or_create(INSTANCE, new_namespace=True, now=NOW)
+    edit(kube, without=removed)
+    store.invalidate("acme")
+
+    renewed = await store.get_or_create(INSTANCE, new_namespace=False, now=NOW)
+    assert renewed.tls_certificate_pem != made.tls_certificate_pem
+    assert renewed.tls_private_key_pem != made.tls_private_key_pem
+    assert renewed.tls_ca_pem == made.tls_ca_pem
+    assert renewed.postgres_password == made.postgres_password
+
+
 async def test_a_secret_of_another_type_is_completed_too(kube: FakeKube, store: CredentialStore) -> None:
     await store.get_or_create(INSTANCE, new_namespace=True, now=NOW)
     edit(kube, without="api_db_password")

@@ -145,6 +145,21 @@ async def test_a_secret_that_was_edited_is_healed_when_the_spec_changes(steady: 
     assert set(steady.applied()) == {("Secret", "mosquitto"), ("Ingress", "web")}
 
 
+async def test_a_secret_that_was_edited_is_healed_once_when_another_try_is_asked_for(steady: World) -> None:
+    secret = steady.find("Secret", "mosquitto")
+    assert secret is not None
+    steady.kube.put({**secret, "data": dict.fromkeys(secret["data"], "c3BvaWx0")})
+    live = steady.instance()
+    annotations = {naming.RETRY_AT_ANNOTATION: steady.now.isoformat()}
+    steady.kube.put({**live, "metadata": {**live["metadata"], "annotations": annotations}})
+    steady.watch()
+
+    await steady.reconcile()
+    assert steady.applied() == [("Secret", "mosquitto")]
+    await steady.reconcile()
+    assert steady.kube.calls == []
+
+
 async def test_credentials_that_were_deleted_are_written_again_from_memory_at_the_resync(steady: World) -> None:
     before = steady.find("Secret", naming.CREDENTIALS_SECRET)
     steady.kube.remove("Secret", naming.CREDENTIALS_SECRET, namespace=NAMESPACE)
