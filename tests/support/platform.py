@@ -45,8 +45,9 @@ class Customer:
         return self.api.wait_for(naming.KIND, self.name, in_phase("Ready"), timeout=PATIENCE)
 
     def delete(self) -> None:
-        """Ask for the deletion of the instance, and so of the stack."""
-        self.api.delete(naming.KIND, self.name)
+        """Ask for the deletion of the instance, and so of the stack, unless it is gone."""
+        if self.api.find(naming.KIND, self.name):
+            self.api.delete(naming.KIND, self.name)
 
     def wait_gone(self) -> None:
         """Wait until nothing is left of the instance and its stack."""
