@@ -29,7 +29,15 @@ class Refused(Exception):
 
 
 class ClosingSocket(ssl.SSLSocket):
-    """Closes itself when its handshake fails, for paho leaves that to the garbage collector when it connects again."""
+    """Closes itself when its connection or handshake fails; paho leaves that to the garbage collector."""
+
+    def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
+        """Receive as the base does, by which it also finds out, when it is made, that nobody is there any more."""
+        try:
+            return super().recv(buflen, flags)
+        except ConnectionError:
+            self.close()
+            raise
 
     def do_handshake(self, block: bool = False) -> None:
         """Shake hands as the base does."""
