@@ -52,6 +52,11 @@ class NodeFiles:
         return self.directory / "etc"
 
     @property
+    def resolver(self) -> Path:
+        """The node's resolv.conf: without a name server, so whoever looks for a name outside is refused at once."""
+        return self.configuration / "resolv.conf"
+
+    @property
     def network(self) -> Path:
         """How pods get their network."""
         return self.configuration / "cni"

@@ -10,6 +10,7 @@ from hack.node.addresses import NODE_ADDRESS, NODE_NETWORK, NODE_POD_RANGE
 from hack.node.files import SHADOWED, NodeFiles
 
 RUN = Path("/run")
+RESOLVER = Path("/etc/resolv.conf")
 # Kernel settings that a kubelet changes for the whole machine, to these values. It finds them in place, and leaves the
 # machine's own alone. See setupKernelTunables in kubernetes/pkg/kubelet/cm/container_manager_linux.go.
 KERNEL_SETTINGS: Mapping[str, str] = {
@@ -29,6 +30,9 @@ def prepare(files: NodeFiles) -> None:
     for folder in SHADOWED:
         _run("mount", "--bind", str(files.shadow(folder)), str(folder))
     _run("mount", "-t", "tmpfs", "-o", "mode=755", "node-run", str(RUN))
+    files.resolver.write_text("", encoding="ascii")
+    if RESOLVER.exists():  # it may be a link to what was below /run, and is as good as empty then
+        _run("mount", "--bind", str(files.resolver), str(RESOLVER))
     _shadow_kernel_settings(files.configuration / "sysctl")
     _make_network()
     (files.network / "10-pods.conflist").write_text(json.dumps(network_configuration(), indent=2), encoding="utf-8")

@@ -43,10 +43,8 @@ def containerd(files: NodeFiles) -> Daemon:
 
 def kubelet(files: NodeFiles, identity: NodeIdentity) -> Daemon:
     """Write the configuration of the kubelet, and return how to start it."""
-    # Pods with the node's own name resolution, such as the cluster's own, find nothing outside.
-    resolver = files.configuration / "resolv.conf"
-    resolver.write_text("", encoding="ascii")
-    path = _write(files, "kubelet.yaml", kubelet_configuration(identity, cgroup=files.cgroup, resolver=resolver))
+    told = kubelet_configuration(identity, cgroup=files.cgroup, resolver=files.resolver)
+    path = _write(files, "kubelet.yaml", told)
     options = {
         "config": path,
         "kubeconfig": identity.kubelet_kubeconfig,
