@@ -11,6 +11,7 @@ TESTS = PROJECT_ROOT / "tests"
 ROOMS = ("cluster", "images", "node")
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Say of each test with which others it has to share a worker."""
     for item in items:
