@@ -36,7 +36,7 @@ demo: setup ## Show a signup becoming a Ready customer stack, with NODE=1 one th
 	@$(PYTHON) -m hack.demo $(if $(NODE),--node) $(if $(ONCE),--once) $(SET:%=--set %)
 
 # Half of the time a test waits for a cluster. The rooms with clusters come first, and take the longest.
-ON_TWO_WORKERS := --numprocesses=2 --dist=loadgroup --no-loadscope-reorder
+ON_TWO_WORKERS := --numprocesses=2 --dist=loadscope --no-loadscope-reorder
 
 .PHONY: test
 test: setup $(if $(ARGS),,pods-setup) ## Run all the tests, say which cannot run here; ARGS="tests/unit" for a part

@@ -1,24 +1,25 @@
-"""Which tests run one after the other: `make test` runs the whole on two workers (pytest-xdist, --dist loadgroup)."""
+"""Which tests run one after the other when they have several workers (pytest-xdist), as in `make test`."""
 
-from pathlib import Path
+from pathlib import PurePath
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
-from hack.paths import PROJECT_ROOT
-
-TESTS = PROJECT_ROOT / "tests"
 # Of a room all tests share what takes long to start: a control plane, a node, images. Elsewhere it is a file's matter.
 ROOMS = ("cluster", "images", "node")
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Say of each test with which others it has to share a worker."""
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(group(item.path)))
+class Rooms(LoadScopeScheduling):  # type: ignore[misc]  # it has no types
+    """Gives a worker a room, or a file of another, as a whole and in order."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        """Return the name of the room or file that a test is in."""
+        file, _, _ = nodeid.partition("::")
+        room = PurePath(file).parts[1]
+        return room if room in ROOMS else file
 
 
-def group(path: Path) -> str:
-    """Return the name of the group that a test file belongs to."""
-    relative = path.relative_to(TESTS)
-    return relative.parts[0] if relative.parts[0] in ROOMS else relative.as_posix()
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Rooms:
+    """Have it distribute the tests."""
+    return Rooms(config, log)
