@@ -13,6 +13,7 @@ from hack.binaries import ensure_binaries
 from hack.cluster.client import Client, write_token_kubeconfig
 from hack.cluster.configuration import COMPONENTS, PORTS_NEEDED, PROGRAMS, Settings
 from hack.cluster.files import ClusterFiles
+from hack.cluster.keys import require_readable
 from hack.cluster.kwokctl import start_missing, wait_healthy
 from hack.cluster.launch import Report, add_nodes, launch
 from hack.cluster.status import ComponentStatus, component_statuses
@@ -224,6 +225,7 @@ class LocalCluster:
         self._report(f"cluster {self.name!r} is incomplete ({', '.join(dead)}): starting it again with its objects")
         end_programs(self.files.programs)
         try:
+            require_readable(self.files.pki)
             return self._launch()
         except DamagedDataError as error:
             self._report(f"{error}\nstarting cluster {self.name!r} afresh, without the objects it had")

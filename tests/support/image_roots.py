@@ -26,6 +26,7 @@ _START = r"""
 set -eu
 root=$1; shift
 mount --bind "$root" "$root"
+mkdir -p "$root/proc" "$root/dev" # an image of nothing but a program has neither
 mount -t proc proc "$root/proc"
 mount -t tmpfs -o mode=0755 tmpfs "$root/dev"
 for device in full null random urandom zero; do
