@@ -3,6 +3,8 @@
 import os
 import shutil
 
+from hack.privileges import namespaces_refused
+
 # Each is a Debian package, too.
 COMMANDS = ("buildah", "debootstrap")
 
@@ -13,4 +15,6 @@ def missing_requirements() -> str:
         return "building images needs root: debootstrap and buildah change the root"
     if missing := [command for command in COMMANDS if not shutil.which(command)]:
         return f"building images needs the packages {', '.join(missing)}: make system-packages"
+    if refusal := namespaces_refused():
+        return f"building images needs namespaces and mounts of its own, which this machine refuses: {refusal}"
     return ""

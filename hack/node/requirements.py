@@ -7,6 +7,7 @@ from pathlib import Path
 from hack.node.cgroups import hierarchies
 from hack.node.files import SHADOWED
 from hack.paths import PROJECT_ROOT, cache_root
+from hack.privileges import namespaces_refused
 
 # Command and Debian package; gcc makes the smallest of all images, and runc where it has to be built.
 COMMANDS = {
@@ -33,6 +34,10 @@ def missing_requirements() -> str:
         return "a real node needs control groups below /sys/fs/cgroup"
     if hidden := [place for place in (PROJECT_ROOT, cache_root()) if any(map(place.is_relative_to, SHADOWED))]:
         return f"a real node has {' and '.join(map(str, SHADOWED))} of its own, and would not find {hidden[0]}"
+    if not all(os.access(root, os.W_OK) for root in hierarchies()):
+        return "a real node needs control groups that can be written below /sys/fs/cgroup"
+    if refusal := namespaces_refused():
+        return f"a real node needs namespaces and mounts of its own, which this machine refuses: {refusal}"
     return ""
 
 

@@ -48,6 +48,14 @@ def test_a_cache_folder_that_the_node_would_hide_from_itself_is_refused(
     assert missing_requirements().endswith("would not find /var/lib/somewhere/customer-instance-operator")
 
 
+def test_a_machine_that_lets_root_make_no_namespaces_is_told_so(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(requirements, "hierarchies", lambda: [root])
+    (root / "unshare").write_text("#!/bin/sh\necho 'unshare failed: Operation not permitted' >&2; exit 1\n")
+    assert missing_requirements().endswith("refuses: unshare failed: Operation not permitted")
+    (root / "unshare").write_text("#!/bin/sh\nexit 0\n")
+    assert missing_requirements() == ""
+
+
 def test_a_machine_without_control_groups_is_told_so(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(requirements, "hierarchies", list)
     assert "needs control groups" in missing_requirements()
