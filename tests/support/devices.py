@@ -3,10 +3,10 @@
 import json
 import ssl
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import httpx
 import paho.mqtt.client as paho
@@ -22,6 +22,7 @@ from tests.support.waiting import wait_until
 PATIENCE = 120.0
 _INTERVAL = 0.2  # seconds from one look at what is stored to the next
 _MOST_READINGS = "1000"  # that the API returns at once
+D = TypeVar("D", bound="Device")
 
 
 def register(customer: Customer, name: str) -> Login:
@@ -98,14 +99,19 @@ class Device:
         self._answered = self._sent
 
 
-@contextmanager
-def connect(customer: Customer, name: str) -> Iterator[Device]:
+def connect(customer: Customer, name: str) -> AbstractContextManager[Device]:
     """Register a device, and have it connected, now and again, for as long as the block lasts."""
+    return connected(customer, name, make=Device)
+
+
+@contextmanager
+def connected(customer: Customer, name: str, *, make: Callable[..., D]) -> Iterator[D]:
+    """Register a device, which is made of what Device takes, and have it for as long as the block lasts."""
     login = register(customer, name)
     with (
         customer.devices() as api,
         customer.cluster.reach(customer.namespace, "mqtt", 8883) as (_, port),
-        Device(name, port=port, login=login, tls=customer.trust(), api=api) as device,
+        make(name, port=port, login=login, tls=customer.trust(), api=api) as device,
     ):
         yield device
 

@@ -1,11 +1,11 @@
 """A device that publishes all the time, so that whatever happens to its customer's stack happens while it does."""
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any, Self
 
-from tests.support.devices import PATIENCE, Device, register
+from tests.support.devices import PATIENCE, Device, connected
 from tests.support.platform import Customer
 from tests.support.waiting import wait_until
 
@@ -59,13 +59,6 @@ class SteadyDevice(Device):
             self._publish()
 
 
-@contextmanager
-def publishing(customer: Customer, name: str) -> Iterator[SteadyDevice]:
+def publishing(customer: Customer, name: str) -> AbstractContextManager[SteadyDevice]:
     """Register a device, and have it publish for as long as the block lasts."""
-    login = register(customer, name)
-    with (
-        customer.devices() as api,
-        customer.cluster.reach(customer.namespace, "mqtt", 8883) as (_, port),
-        SteadyDevice(name, customer=customer, port=port, login=login, tls=customer.trust(), api=api) as device,
-    ):
-        yield device
+    return connected(customer, name, make=partial(SteadyDevice, customer=customer))
