@@ -4,7 +4,7 @@ import ctypes
 import os
 import select
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,26 +92,25 @@ def find_programs(folder: Path) -> dict[str, ProcessIdentity]:
     Nothing that is recorded anywhere decides, so nothing can be out of date, and no stranger is taken for ours: what a
     process calls itself is its own choice, so only those of this user count.
     """
-    prefix, found = os.fsencode(folder) + b"/", {}
-    for entry in Path("/proc").glob("[0-9]*"):
-        process = identify(int(entry.name))
-        with suppress(OSError):  # it has ended meanwhile
-            program = (entry / "cmdline").read_bytes().partition(b"\0")[0]
-            if process and program.startswith(prefix) and _is_ours(entry):
-                found[os.fsdecode(program.removeprefix(prefix))] = process
-    return found
+    prefix = os.fsencode(folder) + b"/"
+    found = _find(lambda arguments: arguments[0].startswith(prefix))
+    return {os.fsdecode(arguments[0].removeprefix(prefix)): process for process, arguments in found}
 
 
 def find_commands(arguments: Sequence[str]) -> list[ProcessIdentity]:
     """Return our own running processes whose arguments, behind the program's name, begin with these."""
-    wanted, found = [os.fsencode(argument) for argument in arguments], []
+    wanted = [os.fsencode(argument) for argument in arguments]
+    return [process for process, _ in _find(lambda given: given[1 : len(wanted) + 1] == wanted)]
+
+
+def _find(matches: Callable[[list[bytes]], bool]) -> Iterator[tuple[ProcessIdentity, list[bytes]]]:
+    """Yield our own running processes whose arguments, with the program's name first, match; and these."""
     for entry in Path("/proc").glob("[0-9]*"):
         process = identify(int(entry.name))
         with suppress(OSError):  # it has ended meanwhile
-            given = (entry / "cmdline").read_bytes().split(b"\0")[1 : len(wanted) + 1]
-            if process and given == wanted and _is_ours(entry):
-                found.append(process)
-    return found
+            arguments = (entry / "cmdline").read_bytes().split(b"\0")
+            if process and matches(arguments) and _is_ours(entry):
+                yield process, arguments
 
 
 def _is_ours(process: Path) -> bool:

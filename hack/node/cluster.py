@@ -18,9 +18,10 @@ from hack.node import cgroups, messages
 from hack.node.addresses import LOOPBACK
 from hack.node.files import NodeFiles
 from hack.node.namespaces import nsenter_command, process_namespace, python_command, wait_for_end
-from hack.node.requirements import missing_requirements, unshare_program
+from hack.node.requirements import missing_requirements
 from hack.node.runtime import import_image
 from hack.paths import PROJECT_ROOT, cache_root
+from hack.privileges import unshare_program
 from hack.processes import end_programs, find_commands, find_programs
 
 DEFAULT_NAME = "dev"

@@ -35,19 +35,16 @@ async def serve(listener: socket.socket, *, host: str, port: int) -> asyncio.Ser
     async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         # At the relay's own end; asyncio would take a connection that is cancelled for a defect, and write it down.
         with suppress(asyncio.CancelledError):
-            await carry_on(reader, writer)
-
-    async def carry_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            there_reader, there_writer = await asyncio.open_connection(host, port)
-        except OSError:
-            _reset(writer)
-            return
-        # At the end of the process; asyncio would write it down as the error of a callback.
-        with suppress(asyncio.CancelledError):
-            await asyncio.gather(_copy(reader, there_writer), _copy(there_reader, writer))
-        for one in (writer, there_writer):
-            one.close()
+            try:
+                there_reader, there_writer = await asyncio.open_connection(host, port)
+            except OSError:
+                _reset(writer)
+                return
+            try:
+                await asyncio.gather(_copy(reader, there_writer), _copy(there_reader, writer))
+            finally:
+                for one in (writer, there_writer):
+                    one.close()
 
     return await asyncio.start_server(carry, sock=listener)
 

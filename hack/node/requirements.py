@@ -30,17 +30,12 @@ def missing_requirements() -> str:
         return f"a real node needs the packages {', '.join(missing)}: make system-packages"
     if FILESYSTEM not in Path("/proc/filesystems").read_text(encoding="ascii").split():
         return f"a real node needs the filesystem {FILESYSTEM}, which this machine's kernel does not offer"
-    if not hierarchies():
+    if not (groups := hierarchies()):
         return "a real node needs control groups below /sys/fs/cgroup"
     if hidden := [place for place in (PROJECT_ROOT, cache_root()) if any(map(place.is_relative_to, SHADOWED))]:
         return f"a real node has {' and '.join(map(str, SHADOWED))} of its own, and would not find {hidden[0]}"
-    if not all(os.access(root, os.W_OK) for root in hierarchies()):
+    if not all(os.access(root, os.W_OK) for root in groups):
         return "a real node needs control groups that can be written below /sys/fs/cgroup"
     if refusal := namespaces_refused():
         return f"a real node needs namespaces and mounts of its own, which this machine refuses: {refusal}"
     return ""
-
-
-def unshare_program() -> Path:
-    """Return the unshare command of this machine."""
-    return Path(shutil.which("unshare") or "/usr/bin/unshare")

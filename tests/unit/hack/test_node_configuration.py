@@ -14,7 +14,7 @@ from hack.node.images import ADDON_PROGRAMS, BUSYBOX, PAUSE
 from hack.node.machine import network_configuration
 from hack.node.pki import KeyPair, NodeIdentity
 from hack.node.programs import containerd, kube_proxy_configuration, kubelet_configuration
-from hack.node.requirements import unshare_program
+from hack.privileges import unshare_program
 from tests.support.pod_security import containers, violations
 
 
