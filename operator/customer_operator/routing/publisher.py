@@ -71,9 +71,11 @@ class Publisher:
             if taken is not None:
                 await self._look(*taken)
                 continue
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._pacing.wait()):
-                    await self._marked.wait()
+            # A timeout of no time would take a cancellation that comes with it for its own.
+            if (wait := self._pacing.wait()) != 0:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(wait):
+                        await self._marked.wait()
 
     def _mark(self, shard: int) -> None:
         if self._running:
