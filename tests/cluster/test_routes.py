@@ -149,9 +149,9 @@ def is_as_before(before: Manifest) -> Callable[[Manifest | None], bool]:
     def holds(live: Manifest | None) -> bool:
         return (
             live is not None
-            and live["data"] == before["data"]
-            and live["metadata"]["labels"] == before["metadata"]["labels"]
-            and PUBLISHED_AT_ANNOTATION in live["metadata"]["annotations"]
+            and live.get("data") == before["data"]
+            and live["metadata"].get("labels") == before["metadata"]["labels"]
+            and PUBLISHED_AT_ANNOTATION in live["metadata"].get("annotations", {})
             and live["metadata"]["resourceVersion"] != before["metadata"]["resourceVersion"]
         )
 

@@ -11,7 +11,7 @@ from customer_operator.observed.readiness import Readiness
 from customer_operator.routing.candidates import candidate_of
 from customer_operator.routing.published import LiveShard, PublishedShards
 from customer_operator.routing.table import RouteTable
-from mqtt_router.routes import shard_of
+from mqtt_router.routes import Route, shard_of
 
 _SERVICE: Final = Key("Service", mosquitto.DEVICE_SERVICE)
 
@@ -24,6 +24,7 @@ class RouteBook:
         self._cache = cache
         self._table = RouteTable(platform)
         self._published = PublishedShards()
+        self._confirmed: dict[str, Route] = {}  # by instance; has been published as it is now
         self._shard_changed: Callable[[int], None] = lambda shard: None
         self._instances_changed: Callable[[Iterable[str]], None] = lambda names: None
 
@@ -58,21 +59,33 @@ class RouteBook:
         hosts = self._table.put(name, candidate_of(body, service.endpoint) if body and service else None)
         for host in hosts:
             self._shard_changed(shard_of(host))
-        names = {other for host in hosts for other in self._table.claimants(host)}
+        names = {other for host in hosts for other in self._table.claimants(host)} | {name}
+        if hosts:
+            for other in names:
+                self._confirmed.pop(other, None)
         if hosts or problem != self._table.problem(name):
-            self._instances_changed(names | {name})
+            self._instances_changed(names)
 
     def readiness(self, name: str) -> Readiness:
-        """Return whether the front door has the route of an instance whose devices are to come through it."""
+        """Return whether the front door has the route of an instance whose devices are to come through it.
+
+        It has one that was published once as it is now: what others do to a ConfigMap is put right, and meanwhile no
+        instance is worse for it.
+        """
         if (problem := self._table.problem(name)) is not None:
             return Readiness(ready=False, stuck=True, message=f"no route can be published at the front door: {problem}")
         route = self._table.route(name)
         if route is None:
             return Readiness(ready=False, message="waiting for the broker's Service to have an address")
-        live = self._published.get(shard_of(route.host))
-        if live is None or str(route) not in live.lines:
+        self._confirm(name, route)
+        if self._confirmed.get(name) != route:
             return Readiness(ready=False, message=f"waiting for the route of {route.host} to be published")
         return Readiness(ready=True, message=f"the route of {route.host} is published at the front door")
+
+    def _confirm(self, name: str, route: Route) -> None:
+        live = self._published.get(shard_of(route.host))
+        if live is not None and str(route) in live.lines:
+            self._confirmed[name] = route
 
     # -- what is published --------------------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from contextlib import suppress
 from datetime import datetime
 from http import HTTPStatus
 
-from customer_operator.errors import ClusterError, Conflict
+from customer_operator.errors import ClusterError, ClusterUnreachable, Conflict
 from customer_operator.kube.client import KubeClient
 from customer_operator.metrics import Metrics
 from customer_operator.naming import Manifest
@@ -111,12 +111,13 @@ class Publisher:
         return True
 
     async def _fail(self, shard: int, error: ClusterError, *, since: float) -> None:
-        other = isinstance(error, Conflict) or error.status == HTTPStatus.NOT_FOUND
-        self._metrics.route_write("conflict" if isinstance(error, Conflict) else "error")
-        log.log(logging.INFO if other else logging.WARNING, "%s was not published: %s", config_map(shard), error)
+        conflict = isinstance(error, Conflict)
+        self._metrics.route_write("conflict" if conflict else "error")
+        passing = conflict or isinstance(error, ClusterUnreachable)
+        log.log(logging.INFO if passing else logging.WARNING, "%s was not published: %s", config_map(shard), error)
         self._pacing.failed(shard, since=since)
-        if other:
-            # It is not the one that was seen: the watch would tell, but perhaps not of one that has lost its label.
+        if conflict or error.status == HTTPStatus.NOT_FOUND:
+            # It is not the one that was seen: the watch would tell, but not of one that has lost its label.
             with suppress(ClusterError):
                 await self._read(shard)
 

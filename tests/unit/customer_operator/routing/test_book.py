@@ -126,6 +126,25 @@ def test_what_others_do_to_a_config_map_has_it_compared(scene: Scene, how: str) 
     assert live is None or live.text != scene.book.text(SHARD)
 
 
+@pytest.mark.parametrize("how", ["edited", "deleted"])
+def test_what_others_do_to_a_config_map_makes_no_instance_worse(scene: Scene, how: str) -> None:
+    """It is put right at once; a pass that comes between shall not tell the customer otherwise."""
+    scene.put()
+    scene.book.upsert(config_map(f"{LINE}\n", version=7))
+    assert scene.book.readiness("acme").ready
+
+    if how == "edited":
+        scene.book.upsert(config_map("", version=8))
+    else:
+        scene.book.delete(config_map("", version=8))
+
+    assert scene.book.readiness("acme").ready
+    scene.put(address="10.96.0.99")
+    assert not scene.book.readiness("acme").ready, "that route has never been published"
+    scene.put()
+    assert not scene.book.readiness("acme").ready, "it was withdrawn in between"
+
+
 @pytest.mark.parametrize(
     "spoil",
     [
