@@ -117,7 +117,7 @@ async def test_routes_are_published_by_the_leader_alone_and_make_their_instance_
         await server.leases.until(lambda: leader.leads)
         order(server, leader, standby, resource=make_resource())
         await kube.changes.until(
-            lambda: "urls" in status(kube) and kube.find("Service", "mqtt", namespace=NAMESPACE), 20
+            lambda: "urls" in status(kube) and kube.find("Service", "mqtt", namespace=NAMESPACE), patience=20
         )
         assert route_ready(kube) != "True"
         service = kube.find("Service", "mqtt", namespace=NAMESPACE)
@@ -127,6 +127,7 @@ async def test_routes_are_published_by_the_leader_alone_and_make_their_instance_
 
         assert published(kube, router) == {"mqtt.acme.iotistic.cloud 10.96.0.7:8883"}
         assert len(kube.all("ConfigMap")) == SHARDS
+        order(server, standby, resource=kube.find(naming.KIND, "acme") or {})
         assert standby._routes.routes == 1, "it is ready to take over"
     assert {who.rpartition("(")[2] for who in server.writers} == {"one)"}
 
