@@ -123,6 +123,8 @@ async def test_routes_are_published_by_the_leader_alone_and_make_their_instance_
         service = kube.find("Service", "mqtt", namespace=NAMESPACE)
         assert service is not None
         kube.put({**service, "spec": {**service["spec"], "clusterIP": "10.96.0.7"}})
+        # As kopf's watch would: of what the leader itself has written, too.
+        order(server, leader, resource=kube.find(naming.KIND, "acme") or {})
         await kube.changes.until(lambda: route_ready(kube) == "True", patience=20)
 
         assert published(kube, router) == {"mqtt.acme.iotistic.cloud 10.96.0.7:8883"}
