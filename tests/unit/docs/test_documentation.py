@@ -81,7 +81,9 @@ def metric_labels() -> dict[str, str]:
     found: dict[str, str] = {}
     for metric in registry.collect():
         # Of what is made for each scrape only the samples know the labels.
-        labels = declared.get(metric.name) or dict.fromkeys(key for sample in metric.samples for key in sample.labels)
+        labels = declared.get(metric.name) or dict.fromkeys(
+            key for sample in metric.samples for key in sample.labels if key != "le"
+        )
         found[f"{metric.name}_total" if metric.type == "counter" else metric.name] = ", ".join(labels)
     return found
 

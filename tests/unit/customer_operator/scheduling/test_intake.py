@@ -9,11 +9,14 @@ from customer_operator import naming
 from customer_operator.metrics import Metrics
 from customer_operator.naming import Manifest
 from customer_operator.observed.cache import Key, ObjectCache
+from customer_operator.routing.book import RouteBook
 from customer_operator.scheduling.intake import Intake, instance_of
 from customer_operator.scheduling.queue import Priority, WorkQueue
 from customer_operator.scheduling.workers import Workers
+from tests.support.generate import make_platform
 from tests.support.observed import instance, live, live_namespace
 from tests.support.queues import Clock, take
+from tests.support.routes import broker_service, routed
 
 
 class Bench:
@@ -32,7 +35,8 @@ class Bench:
             resync=600,
             clock=self.clock,
         )
-        self.intake = Intake(cache=self.cache, workers=workers, works=lambda: self.leads)
+        self.routes = RouteBook(cache=self.cache, platform=make_platform())
+        self.intake = Intake(cache=self.cache, routes=self.routes, workers=workers, works=lambda: self.leads)
 
     async def queued(self, *, after: float = 0.0) -> dict[str, Priority]:
         """Take all that is due after so many seconds."""
@@ -240,3 +244,39 @@ async def test_when_the_license_keys_change_only_who_leads_tries_again(bench: Be
 
     assert await bench.queued() == {"acme": Priority.STARTER}
     assert await standby.queued() == {}
+
+
+def test_a_route_follows_the_instance_and_its_service(bench: Bench) -> None:
+    bench.intake.upsert(routed(version=1))
+    assert bench.routes.routes == 0
+    bench.intake.upsert(broker_service(version=2))
+    assert bench.routes.routes == 1
+
+    bench.intake.delete(broker_service(version=3))
+    assert bench.routes.routes == 0
+    bench.intake.upsert(broker_service(version=4))
+    bench.intake.delete(routed(version=5))
+    assert bench.routes.routes == 0
+
+
+def test_a_route_follows_our_own_writes_which_are_no_news_when_they_come(bench: Bench) -> None:
+    bench.intake.upsert(broker_service(version=1))
+    bench.cache.upsert_instance(routed(version=2))
+    bench.cache.record("acme", broker_service(address="10.96.0.8", version=3), verified=True)
+
+    bench.intake.upsert(routed(version=2))
+    assert bench.routes.routes == 1
+    bench.cache.record("acme", broker_service(address="10.96.0.9", version=4), verified=True)
+    bench.intake.upsert(broker_service(address="10.96.0.9", version=4))
+
+    assert any("10.96.0.9" in bench.routes.text(shard) for shard in range(16))
+
+
+@pytest.mark.parametrize("kind", [naming.KIND, "Service"])
+def test_a_route_of_what_a_list_does_not_hold_is_withdrawn(bench: Bench, kind: str) -> None:
+    bench.intake.upsert(routed(version=1))
+    bench.intake.upsert(broker_service(version=2))
+
+    bench.intake.prune(kind, uids=[], version=9)
+
+    assert bench.routes.routes == 0
