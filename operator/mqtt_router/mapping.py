@@ -52,8 +52,9 @@ def render(entries: Map) -> str:
 
 
 def parse(text: str) -> list[Route]:
-    """Return the routes of a map's file; a line that is none is left out, as after a disk was full."""
-    return [route for line in text.split("\n") if (route := _parse_line(line)) is not None]
+    """Return the routes of a map's file; what is none is left out, and a last line without an end may be half of one."""
+    *lines, _ = text.split("\n")
+    return [route for line in lines if (route := _parse_line(line)) is not None]
 
 
 def _parse_line(line: str) -> Route | None:

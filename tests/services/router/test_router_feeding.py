@@ -1,141 +1,19 @@
 """mqtt-router with the real API server, HAProxy and brokers: what is published is live, whatever fails meanwhile."""
 
 import asyncio
-import os
 import signal
 import ssl
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
 from pathlib import Path
-from typing import Protocol
 
-import pytest
-
-from hack.cluster import LocalCluster, Settings
-from hack.paths import PROJECT_ROOT
+from hack.cluster import LocalCluster
 from mqtt_router import mapping, routes
 from mqtt_router.routes import Route
-from tests.services.router.conftest import HOSTS, OpenDoor, front_doors
-from tests.support.front_door import Authority, Device, FrontDoor, RouterProcess, Tenant
-from tests.support.kubernetes import Kubernetes, administrator
-from tests.support.published_routes import NAMESPACE, Publisher, many
-from tests.support.servers import Server
+from tests.services.router.conftest import HOSTS, StartRouter, live, ways
+from tests.support.front_door import Authority, Device, FrontDoor, Tenant
+from tests.support.published_routes import Publisher, many
 from tests.support.waiting import eventually
 
 ACME, GLOBEX, INITECH = HOSTS
-MANIFESTS = PROJECT_ROOT / "manifests" / "base" / "mqtt-router"
-RIGHTS = ("namespace", "service-account", "role", "role-binding")
-# What a line could try to be: a second line, a second command, a comment, another form, too much.
-HOSTILE = (
-    "evil.example.com 127.0.0.2:8883; disable frontend mqtt_tls",
-    "evil.example.com 127.0.0.2:8883\\ndel map x",
-    "evil.example.com 127.0.0.2:8883\r",
-    "evil.example.com 127.0.0.2/8883",
-    "evil.example.com\t127.0.0.2:8883",
-    "evil.example.com  127.0.0.2:8883",
-    "<<",
-    "# nothing",
-    "*.example.com 127.0.0.2:8883",
-    "evil.example.com 127.0.0.2:0",
-    "evil.example.com 127.0.0.2:88830",
-    "evil.example.com metadata.internal:80",
-    "evil.example.com 169.254.169.254:80",
-    "evil.example.com 10.0.0.1:8883",
-    "x" * 70_000,
-)
-
-
-class StartRouter(Protocol):
-    """Starts mqtt-router beside a front door, ready unless told not to wait for it."""
-
-    def __call__(self, door: FrontDoor, *, ready: bool = True, **settings: str) -> RouterProcess: ...
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
-    with LocalCluster(
-        f"router-{os.getpid()}", base=tmp_path_factory.mktemp("cluster"), settings=Settings(nodes=1)
-    ) as running:
-        for name in RIGHTS:
-            running.kubectl("apply", "--server-side", "--filename", str(MANIFESTS / f"{name}.yaml"))
-        yield running
-
-
-@pytest.fixture(scope="module")
-def api(cluster: LocalCluster) -> Iterator[Kubernetes]:
-    with administrator(cluster) as access:
-        yield access
-
-
-@pytest.fixture(scope="module")
-def kubeconfig(cluster: LocalCluster, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The router's own access."""
-    return cluster.service_account_kubeconfig(NAMESPACE, "mqtt-router", tmp_path_factory.mktemp("access") / "router")
-
-
-@pytest.fixture
-def publisher(api: Kubernetes) -> Iterator[Publisher]:
-    publisher = Publisher(api)
-    yield publisher
-    publisher.remove_all()
-
-
-@pytest.fixture
-def start_router(kubeconfig: Path) -> Iterator[StartRouter]:
-    with ExitStack() as cleanup:
-
-        def start(door: FrontDoor, *, ready: bool = True, **settings: str) -> RouterProcess:
-            router = RouterProcess(door, **{"KUBECONFIG": str(kubeconfig), **settings})
-            cleanup.callback(stop, router.server)
-            if ready:
-                router.wait_until_ready()
-            return router
-
-        yield start
-
-
-def stop(server: Server) -> None:
-    server.stop()
-    # Nothing that the router did not expect has happened.
-    assert "Traceback" not in server.log
-
-
-@pytest.fixture
-def door(open_door: OpenDoor) -> FrontDoor:
-    door = open_door()
-    door.write()
-    door.start()
-    return door
-
-
-class Steady:
-    """A front door with its router that several tests use."""
-
-    def __init__(self, door: FrontDoor, router: RouterProcess, publisher: Publisher) -> None:
-        self.door, self.router, self.publisher = door, router, publisher
-
-
-@pytest.fixture(scope="module")
-def steady(kubeconfig: Path, api: Kubernetes) -> Iterator[Steady]:
-    publisher = Publisher(api)
-    with front_doors() as make, ExitStack() as cleanup:
-        door = make()
-        door.write()
-        door.start()
-        publisher.publish()
-        cleanup.callback(publisher.remove_all)
-        router = RouterProcess(door, KUBECONFIG=str(kubeconfig))
-        cleanup.callback(stop, router.server)
-        router.wait_until_ready()
-        yield Steady(door, router, publisher)
-
-
-def live(*wanted: Route) -> dict[str, str]:
-    return mapping.values_of({route.host: route for route in wanted})
-
-
-def ways(brokers: dict[str, Tenant], hosts: Sequence[str] = HOSTS) -> list[Route]:
-    return [brokers[host].route for host in hosts]
 
 
 async def is_reached(door: FrontDoor, authority: Authority, host: str) -> bool:
@@ -326,41 +204,3 @@ async def test_a_config_map_deleted_by_hand_cuts_nobody_off(
     assert await is_reached(door, authority, ACME)
     await device.ping()
     await device.close()
-
-
-@pytest.mark.parametrize("line", HOSTILE, ids=lambda line: ascii(line)[:40])
-async def test_a_hostile_line_becomes_no_command_and_harms_no_other_line(
-    steady: Steady, brokers: dict[str, Tenant], line: str
-) -> None:
-    number = routes.shard_of(ACME)
-    before = steady.router.metric("mqtt_router_errors_total", what="line")
-
-    steady.publisher.write(number, f"{line}\n{brokers[ACME].route}\nlast line without an end")
-    await eventually(lambda: steady.router.metric("mqtt_router_errors_total", what="line") >= before + 2)
-    await eventually(lambda: steady.router.unready() == "")
-
-    assert steady.door.entries() == live(brokers[ACME].route)
-
-
-MEDDLING: dict[str, Callable[[FrontDoor], str]] = {
-    "deleted": lambda door: f"del map {door.map_file} {ACME}",
-    "set to another value": lambda door: f"set map {door.map_file} {ACME} 127.0.0.99/1",
-    "added twice": lambda door: f"add map {door.map_file} {ACME} 127.0.0.99/1",
-    "added for nobody": lambda door: f"add map {door.map_file} evil.example.com 127.0.0.99/1",
-    "added with a name that could be a command": lambda door: f"add map {door.map_file} evil<<x 127.0.0.99/1",
-    "cleared": lambda door: f"clear map {door.map_file}",
-}
-
-
-@pytest.mark.parametrize("how", MEDDLING)
-async def test_a_map_that_somebody_else_has_changed_is_put_right(
-    door: FrontDoor, start_router: StartRouter, publisher: Publisher, brokers: dict[str, Tenant], how: str
-) -> None:
-    publisher.publish(*ways(brokers))
-    router = start_router(door, COMPARE_INTERVAL="0.2")
-
-    door.ask(MEDDLING[how](door))
-
-    await eventually(lambda: door.entries() == live(*ways(brokers)))
-    assert len(door.ask(f"show map {door.map_file}").split()) == 3 * len(HOSTS)
-    assert router.metric("mqtt_router_routes") == len(HOSTS)
