@@ -52,7 +52,7 @@ def render(entries: Map) -> str:
 
 
 def parse(text: str) -> list[Route]:
-    """Return the routes of a map's file; what is none is left out, and a last line without an end may be half of one."""
+    """Return the routes of a map's file; what is none is left out, as is a last line without an end."""
     *lines, _ = text.split("\n")
     return [route for line in lines if (route := _parse_line(line)) is not None]
 
