@@ -97,8 +97,12 @@ class FrontDoor:
 
     def entries(self) -> dict[str, str]:
         """Return the map that is live."""
-        lines = self.ask(f"show map {self.map_file}").split("\n")
-        return {host: value for _, host, value in (line.split(" ") for line in lines if line)}
+        return dict(self.shown())
+
+    def shown(self) -> list[tuple[str, str]]:
+        """Return the entries of the map in order, each as often as it is there."""
+        lines = (line.split(" ", 2) for line in self.ask(f"show map {self.map_file}").split("\n") if line)
+        return sorted((host, value) for _, host, value in lines)
 
     def connections(self) -> int:
         """Return how many connections there are, one to the socket included."""

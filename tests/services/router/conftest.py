@@ -22,8 +22,8 @@ from tests.support.published_routes import NAMESPACE, Publisher
 from tests.support.servers import Server
 
 HOSTS = ("mqtt.acme.iot.example.com", "mqtt.globex.iot.example.com", "devices.initech.example.net")
-MANIFESTS = PROJECT_ROOT / "manifests" / "base" / "mqtt-router"
-RIGHTS = ("namespace", "service-account", "role", "role-binding")
+MANIFESTS = PROJECT_ROOT / "manifests" / "base"
+RIGHTS = ("namespace-mqtt-router", "mqtt-router-service-account", "mqtt-router-role", "mqtt-router-role-binding")
 # The broker says who has come, and how TLS was refused.
 _LOGGED: Mapping[str, str | Path] = {"log_type": "all"}
 
