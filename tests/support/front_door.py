@@ -104,8 +104,12 @@ class FrontDoor:
         lines = (line.split(" ", 2) for line in self.ask(f"show map {self.map_file}").split("\n") if line)
         return sorted((host, value) for _, host, value in lines)
 
+    def worker(self) -> int:
+        """Return the id of the process that serves."""
+        return int(self.ask("show info").partition("\nPid: ")[2].split()[0])
+
     def connections(self) -> int:
-        """Return how many connections there are, one to the socket included."""
+        """Return how many connections there are, those to the socket apart."""
         return int(self.ask("show info").partition("\nCurrConns: ")[2].split()[0])
 
     def accepted(self) -> int:
