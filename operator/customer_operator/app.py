@@ -35,11 +35,14 @@ from customer_operator.reconcile.quota_gate import QuotaGate
 from customer_operator.reconcile.reconciler import LicensePolicy, Reconciler
 from customer_operator.reconcile.reporter import Reporter
 from customer_operator.reconcile.retry import Retry
+from customer_operator.routing.book import RouteBook
+from customer_operator.routing.publisher import Publisher
 from customer_operator.scheduling.collector import QueueCollector
 from customer_operator.scheduling.intake import Intake
 from customer_operator.scheduling.queue import WorkQueue
 from customer_operator.scheduling.workers import Workers
 from customer_operator.settings import Settings
+from mqtt_router.routes import SELECTOR as ROUTES_SELECTOR
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +66,7 @@ class Operator:
         self._keys = keys = KeySet(settings.license_jwks_path)
         self._metrics.follow_license_keys(trusted=lambda: keys.trusted, unreadable=lambda: keys.unreadable)
         self._cache = ObjectCache()
+        self._routes = RouteBook(cache=self._cache, platform=settings.platform())
         self._queue = WorkQueue(clock=time.monotonic, age_step=settings.queue_age_step)
         self._workers = Workers(
             queue=self._queue,
@@ -72,7 +76,7 @@ class Operator:
             resync=settings.resync_interval,
         )
         # Not `leads`: where the lead is only in doubt, the queue must miss nothing, for nobody would fill it again.
-        self._intake = Intake(cache=self._cache, workers=self._workers, works=lambda: self._works)
+        self._intake = Intake(cache=self._cache, routes=self._routes, workers=self._workers, works=lambda: self._works)
         self._keys.on_change(self._intake.keys_changed)
         self._registry.register(QueueCollector(self._queue))
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
@@ -82,6 +86,7 @@ class Operator:
         self._leadership: Leadership | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._reflectors: list[Reflector] = []
+        self._publisher: Publisher | None = None
         self._listed = asyncio.Event()
         self._swept = asyncio.Event()
 
@@ -103,6 +108,17 @@ class Operator:
         self._reflectors = [
             Reflector(client, kind, selector=naming.INSTANCE_LABEL, mirror=self._intake) for kind in WATCHED
         ]
+        if self._settings.front_door:
+            self._reflectors.append(
+                Reflector(
+                    client,
+                    "ConfigMap",
+                    selector=ROUTES_SELECTOR,
+                    mirror=self._routes,
+                    namespace=self._settings.router_namespace,
+                )
+            )
+            self._publisher = self._publisher_of(client)
         self._leadership = await self._stand(client)
         await self._start_probes()
         self._resources.push_async_callback(self._end_tasks)
@@ -216,10 +232,23 @@ class Operator:
             # Another replica may have led meanwhile: nothing that was compared before counts any more.
             self._cache.invalidate_all()
             self._workers.start_over()
-            await self._workers.run(self._reconciler(client))
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._workers.run(self._reconciler(client)))
+                if self._publisher is not None:
+                    group.create_task(self._publisher.run())
         finally:
             # What waits is the next leader's: in the queue of one that stands by it would count as late.
             self._queue.clear()
+
+    def _publisher_of(self, client: KubeClient) -> Publisher:
+        return Publisher(
+            client=client,
+            book=self._routes,
+            metrics=self._metrics,
+            namespace=self._settings.router_namespace,
+            interval=self._settings.route_publish_interval,
+            now=_now,
+        )
 
     def _reconciler(self, client: KubeClient) -> Reconciler:
         settings = self._settings
@@ -235,6 +264,7 @@ class Operator:
                 keys=self._keys, issuer=settings.license_issuer, grace=timedelta(seconds=settings.license_grace)
             ),
             retry=Retry(tries=settings.queue_max_retries, delay=settings.queue_retry_delay),
+            routes=self._routes,
             platform=platform,
             clock=_now,
         )

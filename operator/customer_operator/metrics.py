@@ -7,6 +7,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 # Seconds. A pass over a steady instance takes milliseconds, a first one with its writes seconds.
 _PASS_BUCKETS = (0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30)
 _WAIT_BUCKETS = (0.01, 0.05, 0.1, 0.5, 1, 2, 5, 10, 30, 60, 300)
+_PUBLISH_BUCKETS = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60)
 _READY_BUCKETS = (5, 10, 20, 30, 45, 60, 90, 120, 180, 300, 600, 1800)
 
 
@@ -39,6 +40,29 @@ class Metrics:
             buckets=_READY_BUCKETS,
             registry=registry,
         )
+        self._route_writes = Counter(
+            "customer_operator_route_writes",
+            "Writes of ConfigMaps with routes of the front door",
+            ["result"],
+            registry=registry,
+        )
+        self._publishing = Histogram(
+            "customer_operator_route_publish_seconds",
+            "Time from the first change of a ConfigMap's routes to its being written",
+            buckets=_PUBLISH_BUCKETS,
+            registry=registry,
+        )
+        self._routes = Gauge("customer_operator_routes", "Routes of the front door", registry=registry)
+        self._refused_routes = Gauge(
+            "customer_operator_routes_refused",
+            "Instances whose route is left out, as their condition RouteReady says",
+            registry=registry,
+        )
+        self._pending_shards = Gauge(
+            "customer_operator_route_shards_pending",
+            "ConfigMaps with routes that wait to be looked at, or to be written",
+            registry=registry,
+        )
         self._trusted_keys = Gauge("customer_operator_license_keys", "License keys that are trusted", registry=registry)
         self._unreadable_keys = Gauge(
             "customer_operator_license_keys_unreadable",
@@ -50,6 +74,22 @@ class Metrics:
         """Show, whenever somebody looks, how many keys are trusted and whether their file cannot be read."""
         self._trusted_keys.set_function(trusted)
         self._unreadable_keys.set_function(unreadable)
+
+    def follow_routes(
+        self, *, routes: Callable[[], int], refused: Callable[[], int], pending: Callable[[], int]
+    ) -> None:
+        """Show, whenever somebody looks, how many routes there are and are left out, and how many shards wait."""
+        self._routes.set_function(routes)
+        self._refused_routes.set_function(refused)
+        self._pending_shards.set_function(pending)
+
+    def route_write(self, result: str) -> None:
+        """Count a write of a shard: "written", "conflict" or "error"."""
+        self._route_writes.labels(result).inc()
+
+    def routes_published(self, seconds: float) -> None:
+        """Count how long a shard's first change waited until it was written."""
+        self._publishing.observe(seconds)
 
     def request(self, verb: str, code: str) -> None:
         """Count a request to the API server by HTTP method and status code, or "unreachable"."""

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, Final, TypeAlias
 
+from mqtt_router.routes import ROUTES_LABEL
+
 Manifest: TypeAlias = dict[str, Any]
 
 GROUP: Final = "iotistic.cloud"
@@ -56,6 +58,11 @@ def labels(instance_name: str, component: str) -> dict[str, str]:
         "app.kubernetes.io/managed-by": FIELD_MANAGER,
         INSTANCE_LABEL: instance_name,
     }
+
+
+def route_labels() -> dict[str, str]:
+    """Return the labels of the ConfigMaps that hold the front door's routes, which are no instance's."""
+    return {"app.kubernetes.io/managed-by": FIELD_MANAGER, ROUTES_LABEL: "true"}
 
 
 def selector(instance_name: str, component: str) -> dict[str, str]:

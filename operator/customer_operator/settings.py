@@ -72,6 +72,7 @@ class Settings(BaseSettings):
     dns_namespace: Namespace = "kube-system"
     dns_pod_labels: Labels = Field(default_factory=lambda: {"k8s-app": "kube-dns"})
     front_door: bool = False
+    route_publish_interval: Seconds = 1.0
     cluster_ranges: AddressRanges = brokers.PRIVATE
     operator_namespace: Namespace = naming.OPERATOR_NAMESPACE
     license_jwks_path: Path | None = None

@@ -105,7 +105,7 @@ CONFIG_MAPS: Final = tuple(config_map(shard) for shard in range(SHARDS))
 
 def render(routes: Iterable[Route]) -> str:
     """Return the text of these routes, the same in whatever order they come; ValueError when two have one host."""
-    ordered = sorted(routes)
+    ordered = sorted(routes, key=lambda route: route.host)
     if len({route.host for route in ordered}) < len(ordered):
         raise ValueError("two routes have one host")
     return "".join(f"{route}\n" for route in ordered)

@@ -96,6 +96,22 @@ BY_THE_ROLES: Forbidden = {
         lambda access: access.delete("Secret", naming.AUTHORITY_SECRET, namespace=naming.OPERATOR_NAMESPACE, **DRY),
         'cannot delete resource "secrets"',
     ),
+    "read another ConfigMap of the router's": (
+        lambda access: access.get("ConfigMap", "haproxy", namespace="mqtt-router"),
+        'cannot get resource "configmaps"',
+    ),
+    "change another ConfigMap of the router's": (
+        lambda access: access.patch("ConfigMap", "haproxy", {"data": {}}, namespace="mqtt-router"),
+        'cannot patch resource "configmaps"',
+    ),
+    "delete routes": (
+        lambda access: access.delete("ConfigMap", "mqtt-routes-00", namespace="mqtt-router", **DRY),
+        'cannot delete resource "configmaps"',
+    ),
+    "read the router's Secrets": (
+        lambda access: access.items("Secret", namespace="mqtt-router"),
+        'cannot list resource "secrets"',
+    ),
     "bind another role": (
         lambda access: access.create(binding(role="cluster-admin", namespace=OURS), **DRY),
         "attempting to grant RBAC permissions not currently held",
@@ -166,6 +182,10 @@ BY_THE_POLICIES: Forbidden = {
         lambda access: access.create(thing("Secret", namespace=naming.OPERATOR_NAMESPACE), **DRY),
         "only its Lease customer-operator and its Secret mqtt-ca, not CREATE secrets probe",
     ),
+    "create another ConfigMap of the router's": (
+        lambda access: access.create(thing("ConfigMap", "haproxy", namespace="mqtt-router"), **DRY),
+        "only the ConfigMaps mqtt-routes-00 to mqtt-routes-0f, not CREATE configmaps haproxy",
+    ),
     "write a privileged workload": (
         lambda access: access.create(
             _workload(container={"securityContext": {"privileged": True, "allowPrivilegeEscalation": True}}), **DRY
@@ -191,6 +211,10 @@ ALLOWED: Allowed = {
         "Secret", naming.AUTHORITY_SECRET, namespace=naming.OPERATOR_NAMESPACE
     ),
     "renew the authority": lambda access: access.apply(AUTHORITY, **DRY),
+    "follow the routes": lambda access: access.items("ConfigMap", namespace="mqtt-router"),
+    "publish routes": lambda access: access.create(
+        thing("ConfigMap", "mqtt-routes-0a", namespace="mqtt-router"), **DRY
+    ),
 }
 # What it watches, in all namespaces.
 WATCHED = [

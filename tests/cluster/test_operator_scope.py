@@ -59,6 +59,8 @@ def _found(api: Kubernetes) -> Iterator[None]:
     within = [binding(namespace=OURS), thing("ServiceAccount", "api", namespace=OURS)]
     for manifest in (*namespaces, *within):
         api.apply(manifest)
+    if api.find("ConfigMap", "mqtt-routes-00", namespace=ROUTER) is None:
+        api.create(thing("ConfigMap", "mqtt-routes-00", namespace=ROUTER))
     if api.find("Secret", naming.AUTHORITY_SECRET, namespace=HOME) is None:
         api.create(AUTHORITY)  # an operator of another test may have made it already
     yield
@@ -97,8 +99,10 @@ def with_owners(*owners: Manifest) -> Act:
     return create(customers_namespace("fresh", owners=list(owners)))
 
 
-OUTSIDE = "the operator may write only into namespaces customer-\\* and iotistic-system, not into "
+OUTSIDE = "the operator may write only into namespaces customer-\\*, iotistic-system and mqtt-router, not into "
 AT_HOME = "may create and update only its Lease customer-operator and its Secret mqtt-ca, not "
+AT_THE_ROUTERS = "may create and update only the ConfigMaps mqtt-routes-00 to mqtt-routes-0f, not "
+ROUTER = "mqtt-router"
 NAMELESS = {**customers_namespace("scope"), "metadata": {"generateName": "customer-", "labels": LEVELS}}
 
 TOKEN = thing("Secret", namespace=OURS, type="kubernetes.io/service-account-token")
@@ -120,6 +124,29 @@ PLACES: Forbidden = {
     "another Lease of its own namespace": (create(lease("other", HOME)), AT_HOME + "CREATE leases.coord"),
     "a ConfigMap in its own namespace": (create(thing("ConfigMap", "mqtt-ca", namespace=HOME)), AT_HOME + "CREATE con"),
     "its binding in its own namespace": (create(binding(namespace=HOME)), AT_HOME + "CREATE rolebindings"),
+    "the router's namespace itself": (label(ROUTER, ENFORCE, "privileged"), OUTSIDE + "namespace mqtt-router"),
+    "the router's configuration": (
+        apply(thing("ConfigMap", "haproxy", namespace=ROUTER)),
+        AT_THE_ROUTERS + "CREATE configmaps haproxy",
+    ),
+    "a shard too many": (
+        create(thing("ConfigMap", "mqtt-routes-10", namespace=ROUTER)),
+        AT_THE_ROUTERS + "CREATE configmaps mqtt-routes-10",
+    ),
+    "a shard whose name the server finds": (
+        create(
+            {**thing("ConfigMap", namespace=ROUTER), "metadata": {"generateName": "mqtt-routes-", "namespace": ROUTER}}
+        ),
+        AT_THE_ROUTERS + "CREATE configmaps mqtt-routes-",
+    ),
+    "a Secret of the router's": (
+        create(thing("Secret", "mqtt-routes-00", namespace=ROUTER)),
+        AT_THE_ROUTERS + "CREATE secrets mqtt-routes-00",
+    ),
+    "the end of a shard": (
+        lambda access: access.delete("ConfigMap", "mqtt-routes-00", namespace=ROUTER, **DRY),
+        AT_THE_ROUTERS + "DELETE configmaps mqtt-routes-00",
+    ),
     "the end of the authority": (
         lambda access: access.delete("Secret", naming.AUTHORITY_SECRET, namespace=HOME, **DRY),
         AT_HOME + "DELETE secrets mqtt-ca",
@@ -249,6 +276,8 @@ ALLOWED: Allowed = {
     "write its Lease": lambda access: access.patch(
         "Lease", "customer-operator", {"metadata": {"labels": {"probe": "yes"}}}, namespace=HOME, **DRY
     ),
+    "publish the first routes": apply(thing("ConfigMap", "mqtt-routes-00", namespace=ROUTER)),
+    "publish the last routes": apply(thing("ConfigMap", "mqtt-routes-0f", namespace=ROUTER)),
     "write the authority": lambda access: access.patch(
         "Secret", naming.AUTHORITY_SECRET, {"metadata": {"labels": {"probe": "yes"}}}, namespace=HOME, **DRY
     ),

@@ -1,4 +1,4 @@
-"""An instance that cannot be as its author wants says what is in the way: pod and reason, host, route, keys."""
+"""An instance that cannot be as its author wants says what is in the way: pod and reason, host, keys."""
 
 import base64
 from pathlib import Path
@@ -24,7 +24,7 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def frontdoor(operators: Operators, keys: Path) -> OperatorProcess:
-    """An operator on a platform with a domain and a front door for MQTT, to which nobody has published a route."""
+    """An operator on a platform with a domain and a front door for MQTT."""
     operators.stop()
     settings = {"FRONT_DOOR": "true", "LICENSE_JWKS_PATH": str(keys), "RESYNC_INTERVAL": str(RESYNC)}
     return operators.start("frontdoor", BASE_DOMAIN="iot.example.com", **settings)
@@ -32,12 +32,11 @@ def frontdoor(operators: Operators, keys: Path) -> OperatorProcess:
 
 @pytest.fixture(scope="module")
 def orders(tenants: Tenants, frontdoor: OperatorProcess) -> dict[str, str]:
-    """One instance for each thing that can be in the way; all but one without a front door in theirs."""
+    """One instance for each thing that can be in the way, but a front door in none."""
     assert frontdoor.runs
     port = {"exposure": "NodePort"}
     names = {
         "unschedulable": tenants.order(mqtt=port, storage={"postgres": {"storageClassName": "does-not-exist"}}),
-        "routeless": tenants.order(),
         "older": tenants.order(mqtt=port, hostname=HOST),
     }
     names["licensed"] = tenants.name()
@@ -61,17 +60,6 @@ def test_a_stateful_set_whose_pod_finds_no_place_names_pod_and_reason(api: Kuber
     assert "PersistentVolumeClaim" in condition_of(live, "PostgresReady")["message"]
     stages = {stage["name"]: stage for stage in live["status"]["stages"]}
     assert "pod postgres-0" in stages["postgres"]["message"]
-
-
-def test_devices_that_come_by_sni_have_no_route_yet_and_the_instance_is_not_ready(
-    api: Kubernetes, orders: dict[str, str]
-) -> None:
-    live = api.wait_for(naming.KIND, orders["routeless"], says("RouteReady", "spec.mqtt.exposure"))
-    live = api.wait_for(
-        naming.KIND, orders["routeless"], lambda live: condition_of(live, "ApiReady")["status"] == "True"
-    )
-    assert condition_of(live, "Ready")["status"] == "False"
-    assert condition_of(live, "Stalled")["status"] == "True"
 
 
 def test_a_hostname_belongs_to_the_older_instance_until_it_gives_it_up(

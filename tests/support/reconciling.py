@@ -25,6 +25,7 @@ from customer_operator.reconcile.quota_gate import QuotaGate
 from customer_operator.reconcile.reconciler import LicensePolicy, Outcome, Reconciler
 from customer_operator.reconcile.reporter import Reporter
 from customer_operator.reconcile.retry import Retry
+from customer_operator.routing.book import RouteBook
 from customer_operator.scheduling.intake import instance_of
 from tests.support.fake_kube import Call, FakeKube
 from tests.support.generate import make_platform, make_resource
@@ -55,6 +56,7 @@ class World:
     def start_operator(self) -> None:
         """Start the operator (again): it knows nothing but what is in the cluster."""
         self.cache = ObjectCache()
+        self.routes = RouteBook(cache=self.cache, platform=self._platform)
         references = ReferencedSecrets(self.client, HOME)
         self.reconciler = Reconciler(
             cache=self.cache,
@@ -66,6 +68,7 @@ class World:
             references=references,
             licenses=LicensePolicy(keys=self._keys, issuer=ISSUER, grace=GRACE),
             retry=Retry(tries=3, delay=60.0),
+            routes=self.routes,
             platform=self._platform,
             clock=self._clock,
         )
@@ -134,6 +137,8 @@ class World:
             for live in seen:
                 self.cache.upsert(str(instance_of(live)), live)
             self.cache.prune(kind, uids=_uids(seen), version=int(version))
+        for live in self._all(naming.KIND):
+            self.routes.refresh(live["metadata"]["name"])
 
     def _all(self, kind: str) -> list[Manifest]:
         return self.kube.all(kind)

@@ -15,7 +15,7 @@ from customer_operator.naming import CERTIFICATE_HASH_ANNOTATION, CONFIG_HASH_AN
 
 COMPONENT = "mosquitto"
 NAME = "mosquitto"
-_DEVICE_SERVICE = "mqtt"  # the Service that devices reach
+DEVICE_SERVICE = "mqtt"  # the Service that devices reach
 PORT = 1883
 TLS_PORT = 8883
 WEBSOCKET_PORT = 9001
@@ -143,7 +143,7 @@ def _device_service(context: Context) -> Manifest:
     if context.platform.exposure_is_local:
         ports += [objects.port("mqtt", PORT), objects.port("websocket", WEBSOCKET_PORT)]
     kind = kinds.get(context.exposure, "ClusterIP")
-    return objects.service(context, COMPONENT, name=_DEVICE_SERVICE, ports=ports, kind=kind)
+    return objects.service(context, COMPONENT, name=DEVICE_SERVICE, ports=ports, kind=kind)
 
 
 def _stateful_set(context: Context, *, config: Manifest, certificate: Manifest) -> Manifest:

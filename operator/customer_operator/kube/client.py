@@ -138,16 +138,20 @@ class KubeClient:
                 return
             query["continue"] = token
 
-    async def watch(self, kind: str, *, selector: str, version: str, seconds: int) -> AsyncIterator[Manifest]:
+    async def watch(
+        self, kind: str, *, selector: str, version: str, seconds: int, namespace: str | None = None
+    ) -> AsyncIterator[Manifest]:
         """Yield the watch events of a kind ({type, object}) after a resource version, for so many seconds at most.
 
-        Raises VersionExpired when everything must be listed again, and the errors of `request`.
+        They come from one namespace or from all. Raises VersionExpired when everything must be listed again, and the
+        errors of `request`.
         """
         what, query = f"WATCH {kind}", {"watch": "true", "allowWatchBookmarks": "true", "resourceVersion": version}
         query |= {"timeoutSeconds": str(seconds), **({"labelSelector": selector} if selector else {})}
         timeout = aiohttp.ClientTimeout(sock_connect=_TIMEOUT.total, sock_read=_SILENCE)
         try:
-            answer = await self._send("GET", path_of(kind), query=query, limits=timeout, what="WATCH")
+            path = path_of(kind, namespace=namespace)
+            answer = await self._send("GET", path, query=query, limits=timeout, what="WATCH")
             try:
                 if answer.status != 200:
                     raise convert(answer.status, await answer.content.read(), what=what)

@@ -46,6 +46,8 @@ KINDS: Final[Mapping[str, Kind]] = {
     "PodDisruptionBudget": Kind("/apis/policy/v1", "poddisruptionbudgets", wave=1, watched=True),
     "Deployment": Kind("/apis/apps/v1", "deployments", wave=2, watched=True),
     "StatefulSet": Kind("/apis/apps/v1", "statefulsets", wave=2, watched=True),
+    # The front door's routes alone, in the namespace of the router.
+    "ConfigMap": Kind("/api/v1", "configmaps"),
     # Read on demand: why a component does not become ready, and whether a database has data.
     "Pod": Kind("/api/v1", "pods"),
     "PersistentVolumeClaim": Kind("/api/v1", "persistentvolumeclaims"),

@@ -36,14 +36,14 @@ class Mirror(Protocol):
         """Drop the objects of a kind that a list of this resource version did not hold."""
 
 
-async def relist(client: KubeClient, kind: str, *, selector: str, mirror: Mirror) -> str:
+async def relist(client: KubeClient, kind: str, *, selector: str, mirror: Mirror, namespace: str | None = None) -> str:
     """Make a mirror hold just the objects of a kind that exist, and return the resource version of the list.
 
     What the list does not hold is dropped: nothing that was deleted unseen stays. Raises the errors of the client.
     """
     uids: set[str] = set()
     version = "0"
-    async for page in client.pages(kind, selector=selector):
+    async for page in client.pages(kind, namespace=namespace, selector=selector):
         version = page.version
         for item in page.items:
             uids.add(item["metadata"]["uid"])
@@ -55,12 +55,15 @@ async def relist(client: KubeClient, kind: str, *, selector: str, mirror: Mirror
 
 
 class Reflector:
-    """Mirrors one kind, in all namespaces, as far as its objects match a label selector."""
+    """Mirrors one kind, in one namespace or in all, as far as its objects match a label selector."""
 
-    def __init__(self, client: KubeClient, kind: str, *, selector: str, mirror: Mirror) -> None:
+    def __init__(
+        self, client: KubeClient, kind: str, *, selector: str, mirror: Mirror, namespace: str | None = None
+    ) -> None:
         """Take what to watch and whom to tell; nothing is asked for before `run`."""
         self.kind = kind
         self._client = client
+        self._namespace = namespace
         self._selector = selector
         self._mirror = mirror
         self._version: str | None = None
@@ -72,7 +75,7 @@ class Reflector:
         while True:
             try:
                 if self._version is None:
-                    self._version = await relist(self._client, self.kind, selector=self._selector, mirror=self._mirror)
+                    self._version = await self._list()
                     self.synced.set()
                 await self._follow(self._version)
                 self._failures = 0
@@ -82,13 +85,20 @@ class Reflector:
             except ClusterError as error:
                 await self._back_off(error)
 
+    async def _list(self) -> str:
+        return await relist(
+            self._client, self.kind, namespace=self._namespace, selector=self._selector, mirror=self._mirror
+        )
+
     async def _follow(self, version: str) -> None:
         """Take in events until the watch ends, which it does in order every few minutes.
 
         Raises ClusterUnreachable when it ends as soon as it has begun.
         """
         seconds = random.randint(*_WATCH_SECONDS)  # noqa: S311 - spreads load, protects nothing
-        events = self._client.watch(self.kind, selector=self._selector, version=version, seconds=seconds)
+        events = self._client.watch(
+            self.kind, namespace=self._namespace, selector=self._selector, version=version, seconds=seconds
+        )
         began, silent = time.monotonic(), True
         async for event in events:
             silent = False

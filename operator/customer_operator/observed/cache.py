@@ -28,7 +28,8 @@ class Key(NamedTuple):
 class CachedObject:
     """One live object: `content_hash` is that of its content now, `verified_hash` that of when it was last found right.
 
-    `live` is the packed object while the two differ. `hosts` are those an Ingress serves. `hard` are a quota's amounts,
+    `live` is the packed object while the two differ. `hosts` are those an Ingress serves, `endpoint` is where
+    the front door reaches a broker. `hard` are a quota's amounts,
     `enforced` whether they are in force, `terminating` why a namespace that is being deleted still exists.
     """
 
@@ -40,6 +41,7 @@ class CachedObject:
     readiness: Readiness
     node_ports: tuple[tuple[str, int], ...] = ()
     hosts: tuple[str, ...] = ()
+    endpoint: tuple[str, int] | None = None
     hard: tuple[tuple[str, str], ...] = ()
     enforced: bool = False
     terminating: str | None = None
@@ -97,6 +99,7 @@ def read(live: Mapping[str, Any], *, verified_hash: str | None, content_hash: st
         readiness=readiness.of(live),
         node_ports=readiness.node_ports(live),
         hosts=readiness.hosts(live),
+        endpoint=readiness.device_endpoint(live),
         hard=tuple(readiness.hard_of(live).items()) if quota else (),
         enforced=quota and readiness.quota_enforced(live),
         terminating=readiness.terminating(live),

@@ -36,6 +36,19 @@ def node_ports(live: Mapping[str, Any]) -> tuple[tuple[str, int], ...]:
     return tuple((port.get("name", ""), port["nodePort"]) for port in ports if port.get("nodePort"))
 
 
+def device_endpoint(live: Mapping[str, Any]) -> tuple[str, int] | None:
+    """Return address and port at which the front door reaches a broker, from its live Service; None for other objects.
+
+    A Service of another type than ClusterIP has a door of its own.
+    """
+    if live["kind"] != "Service" or live["spec"].get("type") != "ClusterIP":
+        return None
+    address, ports = live["spec"].get("clusterIP"), live["spec"].get("ports") or ()
+    if address in (None, "", "None"):
+        return None
+    return next(((address, port["port"]) for port in ports if port.get("name") == "mqtts"), None)
+
+
 def hosts(live: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the hosts that a live Ingress serves; empty for any other object."""
     if live["kind"] != "Ingress":

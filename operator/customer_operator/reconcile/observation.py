@@ -39,10 +39,12 @@ def observe(
     platform: Platform,
     plan_before: str | None,
     typical_seconds: float,
+    front_door: Readiness,
 ) -> ObservedState:
     """Return what exists of an instance after a pass, or before it has begun.
 
-    `plan_before` is the plan last reported, which holds until a license has been read.
+    `plan_before` is the plan last reported, which holds until a license has been read. `front_door` tells whether the
+    front door has its route, in case that devices are to come by it.
     """
     namespace = objects.get(Key("Namespace", naming.namespace_of(instance.name)))
     ports = endpoints.ports(objects)
@@ -56,7 +58,7 @@ def observe(
         applied_count=sum(is_in_sync(objects.get(key_of(item)), item) for item in done.desired),
         desired_count=len(done.desired),
         quota_enforced=done.quota_enforced,
-        components=_components(instance, done.desired, objects, platform),
+        components=_components(done, objects, route(instance, done, platform=platform, front_door=front_door)),
         ports=ports,
         urls=endpoints.urls(instance, platform, ports),
         failure=done.failure,
@@ -64,13 +66,8 @@ def observe(
     )
 
 
-def _components(
-    instance: CustomerInstance,
-    desired: Sequence[Manifest],
-    objects: Mapping[Key, CachedObject],
-    platform: Platform,
-) -> tuple[ComponentState, ...]:
-    if not desired:
+def _components(done: Pass, objects: Mapping[Key, CachedObject], route: Readiness) -> tuple[ComponentState, ...]:
+    if not (desired := done.desired):
         return ()
     own = (
         ComponentState(
@@ -83,7 +80,7 @@ def _components(
     )
     return (
         *own,
-        ComponentState(name=ROUTE, condition="RouteReady", readiness=route(instance, platform), has_pods=False),
+        ComponentState(name=ROUTE, condition="RouteReady", readiness=route, has_pods=False),
     )
 
 
@@ -101,16 +98,13 @@ def _readiness(keys: Sequence[Key], objects: Mapping[Key, CachedObject]) -> Read
     return next((readiness for readiness in known if not readiness.ready), known[0])
 
 
-def route(instance: CustomerInstance, platform: Platform) -> Readiness:
-    """Return whether devices have a way to the broker; by SNI they have one only once a route is published."""
+def route(instance: CustomerInstance, done: Pass, *, platform: Platform, front_door: Readiness) -> Readiness:
+    """Return whether devices have a way to the broker; by SNI they have one only once its route is published."""
     match platform.exposure(instance.mqtt.exposure):
+        case Exposure.SNI if done.decision and done.decision.suspended is not None:
+            return Readiness(ready=True, message="no device can connect while the instance is suspended")
         case Exposure.SNI:
-            return Readiness(
-                ready=False,
-                stuck=True,
-                message="no route to the broker is published at the front door; set spec.mqtt.exposure to NodePort, or "
-                "leave the operator's FRONT_DOOR unset, by which SNI is served as NodePort",
-            )
+            return front_door
         case Exposure.EXTERNAL:
             return Readiness(ready=True, message="devices connect to the broker in spec.mqtt.external")
         case exposure:

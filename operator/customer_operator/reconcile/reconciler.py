@@ -36,6 +36,7 @@ from customer_operator.reconcile.ownership import belongs_to
 from customer_operator.reconcile.reporter import Reporter
 from customer_operator.reconcile.retry import Retry, is_asked_for, may_try
 from customer_operator.reconcile.workloads import stop_workloads
+from customer_operator.routing.book import RouteBook
 from customer_operator.status.record import Phase, StatusRecord, read_status
 
 log = logging.getLogger(__name__)
@@ -75,6 +76,7 @@ class Reconciler:
         references: ReferencedSecrets,
         licenses: LicensePolicy,
         retry: Retry,
+        routes: RouteBook,
         platform: Platform,
         clock: Callable[[], datetime],
     ) -> None:
@@ -86,6 +88,7 @@ class Reconciler:
         self._references = references
         self._licenses = licenses
         self._retry = retry
+        self._routes = routes
         self._platform = platform
         self._clock = clock
 
@@ -218,6 +221,7 @@ class Reconciler:
             platform=self._platform,
             plan_before=previous.plan,
             typical_seconds=self._reporter.typical_seconds,
+            front_door=self._routes.readiness(instance.name),
         )
 
     async def _conclude(

@@ -6,15 +6,18 @@ from typing import Any
 from customer_operator import naming
 from customer_operator.naming import Manifest
 from customer_operator.observed.cache import ObjectCache, hostname_of
+from customer_operator.routing.book import RouteBook
 from customer_operator.scheduling.workers import Workers
 
 
 class Intake:
     """The mirror that the watches keep true; a standby's queue stays empty."""
 
-    def __init__(self, *, cache: ObjectCache, workers: Workers, works: Callable[[], bool]) -> None:
+    def __init__(self, *, cache: ObjectCache, routes: RouteBook, workers: Workers, works: Callable[[], bool]) -> None:
         """Take what is filled, and whether there is anybody to work."""
         self._cache = cache
+        self._routes = routes
+        routes.follow(instances_changed=self._objects_changed)
         self._workers = workers
         self._works = works
 
@@ -23,8 +26,10 @@ class Intake:
     def upsert_instance(self, body: Mapping[str, Any]) -> None:
         """Take in a resource as it is now; who waits for a hostname that it has given up may have it."""
         name = body["metadata"]["name"]
-        before = self._cache.hostname(name)
-        if not self._cache.upsert_instance(body):
+        before, news = self._cache.hostname(name), self._cache.upsert_instance(body)
+        # Our own writes too: what an answer has told the cache already is no news, but here it is.
+        self._routes.refresh(name)
+        if not news:
             return
         self._queue(name)
         if before != self._cache.hostname(name):
@@ -37,6 +42,7 @@ class Intake:
         hostnames = {self._cache.hostname(metadata["name"]), hostname_of(body)}
         if self._cache.delete_instance(metadata["name"], uid=metadata["uid"]):
             self._queue(metadata["name"])
+        self._routes.refresh(metadata["name"])
         for hostname in hostnames:
             self._hand_over(hostname)
 
@@ -53,24 +59,34 @@ class Intake:
         """Take in a resource or an object as it is now."""
         if live["kind"] == naming.KIND:
             self.upsert_instance(live)
-        elif (name := instance_of(live)) is not None and self._cache.upsert(name, live):
-            self._object_changed(name)
+        elif (name := instance_of(live)) is not None:
+            self._take(name, live, news=self._cache.upsert(name, live))
 
     def delete(self, live: Manifest) -> None:
         """Take in that a resource or an object is gone, or no longer carries the label."""
         if live["kind"] == naming.KIND:
             self.delete_instance(live)
-        elif (name := instance_of(live)) is not None and self._cache.delete(name, live):
-            self._object_changed(name)
+        elif (name := instance_of(live)) is not None:
+            self._take(name, live, news=self._cache.delete(name, live))
 
     def prune(self, kind: str, *, uids: Collection[str], version: int) -> None:
         """Drop what a list did not hold."""
         if kind == naming.KIND:
             for name, hostname in self._cache.prune_instances(uids=uids, version=version).items():
                 self._queue(name)
+                self._routes.refresh(name)
                 self._hand_over(hostname)
         else:
-            self._objects_changed(self._cache.prune(kind, uids=uids, version=version))
+            names = self._cache.prune(kind, uids=uids, version=version)
+            for name in names:
+                self._routes.refresh(name)
+            self._objects_changed(names)
+
+    def _take(self, name: str, live: Manifest, *, news: bool) -> None:
+        if live["kind"] == "Service":
+            self._routes.refresh(name)
+        if news:
+            self._object_changed(name)
 
     def _queue(self, name: str) -> None:
         if self._works():

@@ -14,6 +14,7 @@ from customer_operator.errors import ClusterError, SettingInvalid
 from customer_operator.kube import fence
 from customer_operator.naming import Manifest
 from customer_operator.settings import Settings
+from mqtt_router.routes import DATA_KEY, SHARDS
 from tests.support.generate import make_resource
 from tests.support.kube_server import KubeServer, WatchableKube, kube_server
 from tests.support.licenses import ISSUER, jwk, sign, write_jwks
@@ -30,7 +31,7 @@ async def server() -> AsyncIterator[KubeServer]:
 
 @asynccontextmanager
 async def running(
-    server: KubeServer, folder: Path, identity: str = "one", *, keys: Path | None = None
+    server: KubeServer, folder: Path, identity: str = "one", *, keys: Path | None = None, front_door: bool = False
 ) -> AsyncIterator[Operator]:
     """Run a replica; it is told of instances as kopf would tell it (see `order`)."""
     settings = Settings(
@@ -44,6 +45,7 @@ async def running(
         lease_retry_period=1.0,
         license_jwks_path=keys,
         license_issuer=ISSUER,
+        front_door=front_door,
     )
     operator = Operator(settings)
     try:
@@ -101,6 +103,42 @@ async def test_an_order_is_built_and_drift_is_healed_by_the_leader_alone(server:
 def replicas(kube: WatchableKube) -> int | None:
     live = kube.find("Deployment", "api", namespace=NAMESPACE)
     return live["spec"]["replicas"] if live else None
+
+
+async def test_routes_are_published_by_the_leader_alone_and_make_their_instance_route_ready(
+    server: KubeServer, tmp_path: Path
+) -> None:
+    kube, router = server.kube, "mqtt-router"
+    kube.put({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": router}})
+    async with (
+        running(server, tmp_path, front_door=True) as leader,
+        running(server, tmp_path, "two", front_door=True) as standby,
+    ):
+        await server.leases.until(lambda: leader.leads)
+        order(server, leader, standby, resource=make_resource())
+        await kube.changes.until(
+            lambda: "urls" in status(kube) and kube.find("Service", "mqtt", namespace=NAMESPACE), 20
+        )
+        assert route_ready(kube) != "True"
+        service = kube.find("Service", "mqtt", namespace=NAMESPACE)
+        assert service is not None
+        kube.put({**service, "spec": {**service["spec"], "clusterIP": "10.96.0.7"}})
+        await kube.changes.until(lambda: route_ready(kube) == "True", patience=20)
+
+        assert published(kube, router) == {"mqtt.acme.iotistic.cloud 10.96.0.7:8883"}
+        assert len(kube.all("ConfigMap")) == SHARDS
+        assert standby._routes.routes == 1, "it is ready to take over"
+    assert {who.rpartition("(")[2] for who in server.writers} == {"one)"}
+
+
+def published(kube: WatchableKube, namespace: str) -> set[str]:
+    found = [item for item in kube.all("ConfigMap") if item["metadata"]["namespace"] == namespace]
+    return {line for item in found for line in item["data"][DATA_KEY].splitlines()}
+
+
+def route_ready(kube: WatchableKube) -> str | None:
+    conditions = status(kube).get("conditions") or ()
+    return next((item["status"] for item in conditions if item["type"] == "RouteReady"), None)
 
 
 async def test_a_standby_takes_over_and_heals_what_was_spoilt_meanwhile(server: KubeServer, tmp_path: Path) -> None:

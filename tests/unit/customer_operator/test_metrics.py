@@ -73,3 +73,21 @@ def test_the_license_keys_are_looked_at_whenever_somebody_looks(registry: Collec
     assert (read(registry, "license_keys"), read(registry, "license_keys_unreadable")) == (2, 0)
     found["trusted"] = 0
     assert (read(registry, "license_keys"), read(registry, "license_keys_unreadable")) == (0, 1)
+
+
+def test_the_routes_are_counted_whenever_somebody_looks(registry: CollectorRegistry) -> None:
+    found = {"routes": 2, "refused": 1, "pending": 0}
+    metrics = Metrics(registry)
+    metrics.follow_routes(**{name: lambda name=name: found[name] for name in found})
+
+    assert (read(registry, "routes"), read(registry, "routes_refused"), read(registry, "route_shards_pending")) == (
+        2,
+        1,
+        0,
+    )
+    found["pending"] = 3
+    metrics.route_write("conflict")
+    metrics.routes_published(0.2)
+    assert read(registry, "route_shards_pending") == 3
+    assert registry.get_sample_value("customer_operator_route_writes_total", {"result": "conflict"}) == 1
+    assert registry.get_sample_value("customer_operator_route_publish_seconds_bucket", {"le": "0.25"}) == 1

@@ -56,6 +56,7 @@ GIVEN: dict[str, tuple[str, Any]] = {
     "MONITORING_NAMESPACE": ("metrics", "metrics"),
     "DNS_NAMESPACE": ("dns", "dns"),
     "FRONT_DOOR": ("true", True),
+    "ROUTE_PUBLISH_INTERVAL": ("0.5", 0.5),
     "CLUSTER_RANGES": ("10.1.0.0/16, fd00::/8", (ip_network("10.1.0.0/16"), ip_network("fd00::/8"))),
     "DNS_POD_LABELS": ("app=coredns, example.com/tier=", {"app": "coredns", "example.com/tier": ""}),
     "OPERATOR_NAMESPACE": ("operators", "operators"),

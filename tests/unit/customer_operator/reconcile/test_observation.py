@@ -15,13 +15,14 @@ from customer_operator.model.instance import CustomerInstance, Plan
 from customer_operator.naming import Manifest
 from customer_operator.observed import drift
 from customer_operator.observed.cache import CachedObject, Key, ObjectCache
-from customer_operator.observed.readiness import READY
+from customer_operator.observed.readiness import READY, Readiness
 from customer_operator.observed.state import ComponentState, Failure, ObservedState
 from customer_operator.reconcile.observation import Pass, observe, route
 from tests.support.generate import make_context, make_instance, make_platform
 from tests.support.observed import live_namespace
 from tests.support.statuses import NOW
 
+CLOSED = Readiness(ready=False, message="the front door has none")
 EXTERNAL = {"exposure": "External", "external": {"host": "broker.example.net"}}
 NODE_PORT = {"exposure": "NodePort"}
 CONTEXT = make_context(make_instance(mqtt=NODE_PORT))
@@ -55,7 +56,13 @@ def seen(
 ) -> ObservedState:
     platform = make_platform()
     return observe(
-        instance, done, objects=known or {}, platform=platform, plan_before=plan_before, typical_seconds=180.0
+        instance,
+        done,
+        objects=known or {},
+        platform=platform,
+        plan_before=plan_before,
+        typical_seconds=180.0,
+        front_door=CLOSED,
     )
 
 
@@ -156,7 +163,7 @@ def test_what_is_no_part_of_an_instance_does_not_keep_it_from_being_healthy() ->
 @pytest.mark.parametrize(
     ("mqtt", "platform", "ready", "says"),
     [
-        ({"exposure": "SNI"}, {"front_door": True}, False, "no route to the broker is published"),
+        ({"exposure": "SNI"}, {"front_door": True}, False, "the front door has none"),
         ({"exposure": "SNI"}, {"front_door": False}, True, "devices connect by NodePort"),
         ({"exposure": "SNI"}, {"base_domain": "localhost"}, True, "devices connect by NodePort"),
         ({"exposure": "LoadBalancer"}, {}, True, "devices connect by LoadBalancer"),
@@ -167,10 +174,19 @@ def test_what_is_no_part_of_an_instance_does_not_keep_it_from_being_healthy() ->
 def test_devices_have_a_way_to_the_broker_or_the_status_says_that_they_have_none(
     mqtt: dict[str, Any], platform: dict[str, Any], *, ready: bool, says: str
 ) -> None:
-    found = route(make_instance(mqtt=mqtt), make_platform(**platform))
+    found = route(
+        make_instance(mqtt=mqtt), Pass(decision=DECISION), platform=make_platform(**platform), front_door=CLOSED
+    )
 
-    assert (found.ready, found.stuck) == (ready, not ready)
+    assert found.ready is ready
     assert says in found.message
+
+
+def test_while_an_instance_is_suspended_nobody_waits_for_its_route() -> None:
+    done = Pass(decision=replace(DECISION, suspended="rests"))
+    found = route(make_instance(), done, platform=make_platform(), front_door=CLOSED)
+
+    assert found.ready
 
 
 def test_looking_changes_nothing() -> None:

@@ -9,9 +9,11 @@ from customer_operator import naming
 from customer_operator.metrics import Metrics
 from customer_operator.naming import Manifest
 from customer_operator.observed.cache import Key, ObjectCache
+from customer_operator.routing.book import RouteBook
 from customer_operator.scheduling.intake import Intake, instance_of
 from customer_operator.scheduling.queue import Priority, WorkQueue
 from customer_operator.scheduling.workers import Workers
+from tests.support.generate import make_platform
 from tests.support.observed import instance, live, live_namespace
 from tests.support.queues import Clock, take
 
@@ -32,7 +34,8 @@ class Bench:
             resync=600,
             clock=self.clock,
         )
-        self.intake = Intake(cache=self.cache, workers=workers, works=lambda: self.leads)
+        routes = RouteBook(cache=self.cache, platform=make_platform())
+        self.intake = Intake(cache=self.cache, routes=routes, workers=workers, works=lambda: self.leads)
 
     async def queued(self, *, after: float = 0.0) -> dict[str, Priority]:
         """Take all that is due after so many seconds."""

@@ -14,10 +14,12 @@ from customer_operator.metrics import Metrics
 from customer_operator.naming import Manifest
 from customer_operator.observed.cache import ObjectCache
 from customer_operator.reconcile.reporter import Reporter
+from customer_operator.routing.book import RouteBook
 from customer_operator.scheduling.intake import Intake
 from customer_operator.scheduling.queue import WorkQueue
 from customer_operator.scheduling.workers import Workers
 from tests.support.fake_kube import FakeKube
+from tests.support.generate import make_platform
 from tests.support.queues import Clock, take
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -37,7 +39,8 @@ class Bench:
         self.workers = Workers(
             queue=self.queue, cache=self.cache, metrics=metrics, concurrency=1, resync=600.0, clock=self.clock
         )
-        self.intake = Intake(cache=self.cache, workers=self.workers, works=lambda: True)
+        routes = RouteBook(cache=self.cache, platform=make_platform())
+        self.intake = Intake(cache=self.cache, routes=routes, workers=self.workers, works=lambda: True)
         self.reporter = Reporter(
             client=cast("KubeClient", self.kube), cache=self.cache, metrics=metrics, clock=lambda: NOW
         )

@@ -1,0 +1,1 @@
+"""The front door's routes: which there are, and how they reach the router."""
