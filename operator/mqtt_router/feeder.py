@@ -82,6 +82,8 @@ class Feeder:
         """Return why no device should be sent to this HAProxy, None when nothing speaks against it."""
         if not self._known:
             return "the routes are not known: neither the API server nor MAP_FILE has told any yet"
+        if untold := self._table.untold():
+            return f"not all routes are known: there is no ConfigMap {', '.join(untold)}"
         return self._problems.get("haproxy")
 
     def stuck(self) -> str | None:

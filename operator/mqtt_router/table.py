@@ -35,6 +35,7 @@ class RouteTable:
         self._shards: dict[int, dict[str, Route]] = {}
         self._texts: dict[int, str] = {}
         self._unseen: list[datetime] = []
+        self._kept = False
 
     @property
     def routes(self) -> dict[str, Route]:
@@ -44,9 +45,19 @@ class RouteTable:
     def restore(self, kept: Iterable[Route]) -> None:
         """Take the routes of before as those of every shard that has not been read yet."""
         for route in kept:
+            self._kept = True
             shard = routes.shard_of(route.host)
             if shard not in self._texts and self._is_allowed(route):
                 self._shards.setdefault(shard, {})[route.host] = route
+
+    def untold(self) -> list[str]:
+        """Return the ConfigMaps whose routes are not known, neither from themselves nor from before.
+
+        The operator makes all of them, empty ones too: one that is not there has not been published yet.
+        """
+        if self._kept:
+            return []
+        return [routes.config_map(shard) for shard in range(routes.SHARDS) if shard not in self._texts]
 
     def take(self, published: Published) -> dict[int, str] | None:
         """Take a shard's new text; return what is wrong with its lines, by their number; None when nothing is new."""

@@ -204,3 +204,20 @@ async def test_a_config_map_deleted_by_hand_cuts_nobody_off(
     assert await is_reached(door, authority, ACME)
     await device.ping()
     await device.close()
+
+
+async def test_a_new_router_is_not_ready_while_a_config_map_is_missing_but_serves_what_it_knows(
+    door: FrontDoor, start_router: StartRouter, publisher: Publisher, brokers: dict[str, Tenant], authority: Authority
+) -> None:
+    """Devices are sent to another replica meanwhile, which has kept the routes."""
+    publisher.publish(*ways(brokers))
+    publisher.delete(routes.shard_of(ACME))
+    router = start_router(door, ready=False)
+
+    await eventually(lambda: GLOBEX in door.entries())
+    assert f"there is no ConfigMap {routes.config_map(routes.shard_of(ACME))}" in router.unready()
+    assert await is_reached(door, authority, GLOBEX)
+    publisher.publish(*ways(brokers))
+
+    await asyncio.to_thread(router.wait_until_ready)
+    assert await is_reached(door, authority, ACME)

@@ -87,3 +87,24 @@ def test_changes_are_remembered_by_when_they_were_published_but_for_the_first_lo
 
     assert table.changes_seen() == [NOW + timedelta(seconds=1)]
     assert table.changes_seen() == []
+
+
+def test_a_shard_that_was_never_published_is_not_taken_for_an_empty_one(table: RouteTable) -> None:
+    assert table.untold() == list(routes.CONFIG_MAPS)
+    for number in range(routes.SHARDS):
+        if number != SHARD:
+            table.take(published("", shard=number))
+    assert table.untold() == [routes.config_map(SHARD)]
+
+    table.take(published(""))
+
+    assert table.untold() == []
+
+
+def test_what_the_file_has_kept_counts_as_all_there_is(table: RouteTable) -> None:
+    table.restore([])
+    assert table.untold()
+
+    table.restore([OTHER])
+
+    assert table.untold() == []
