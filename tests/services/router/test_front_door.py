@@ -285,7 +285,7 @@ def test_a_value_without_an_address_is_rejected_and_not_sent_back_to_the_front_d
     door.write(brokers[ACME].route)
     door.start()
     before = door.accepted()
-    door.ask(f"set map {door.map_file} {ACME} nowhere/8883")
+    door.ask(f"set map {door.map_file} {ACME} nowhere/{door.port}")
 
     assert time_until_rejected(door, client_hello(ACME)) < SOON
     assert door.accepted() == before + 1
