@@ -13,12 +13,16 @@ from customer_operator.naming import Manifest
 
 @dataclass(frozen=True, kw_only=True)
 class Endpoint:
-    """A pod (with a namespace) or an address outside the cluster (without one)."""
+    """A pod (with a namespace) or an address outside the cluster (without one).
+
+    A namespace has the label of its name by itself, and `namespace_labels` beside it.
+    """
 
     name: str
     address: str
     namespace: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
+    namespace_labels: Mapping[str, str] = field(default_factory=dict)
 
 
 def allows(
@@ -83,7 +87,8 @@ def _peer_matches(item: Manifest, policy: Manifest, peer: Endpoint) -> bool:
     if peer.namespace is None:
         return False
     if "namespaceSelector" in item:
-        in_namespace = _selects(item["namespaceSelector"], {"kubernetes.io/metadata.name": peer.namespace})
+        labels = {"kubernetes.io/metadata.name": peer.namespace, **peer.namespace_labels}
+        in_namespace = _selects(item["namespaceSelector"], labels)
     else:
         in_namespace = peer.namespace == policy["metadata"]["namespace"]
     return in_namespace and _selects(item.get("podSelector", {}), peer.labels)

@@ -34,15 +34,18 @@ class PlainBroker:
         logins: Sequence[Login] = (),
         listener: Mapping[str, str | Path] | None = None,
         topics: Sequence[str] = (),
+        address: str = "127.0.0.1",
+        port: int = 0,
     ) -> None:
         """Take an empty folder; without logins everybody is let in.
 
-        `listener` holds further options of the only listener, `topics` the lines of an ACL file.
+        `listener` holds further options of the only listener, `topics` the lines of an ACL file. A port that is given
+        is the caller's to reserve.
         """
-        self._ports = PortReservation(1)
-        self.port = self._ports.ports[0]
+        self._ports = PortReservation(0 if port else 1)
+        self.address, self.port = address, port or self._ports.ports[0]
         self._configuration = folder / "mosquitto.conf"
-        lines = [f"listener {self.port} 127.0.0.1", *(f"{name} {value}" for name, value in (listener or {}).items())]
+        lines = [f"listener {self.port} {address}", *(f"{name} {value}" for name, value in (listener or {}).items())]
         lines.append(f"allow_anonymous {str(not logins).lower()}")
         if logins:
             lines.append(f"password_file {_password_file(folder / 'passwords', logins)}")
@@ -62,7 +65,7 @@ class PlainBroker:
     def start(self) -> None:
         """Start the broker and wait until it listens."""
         self._server = Server([self._program, "-c", self._configuration], environment={})
-        self._server.wait_for_port(self.port)
+        self._server.wait_for_port(self.port, address=self.address)
 
     def kill(self) -> None:
         """End it without a chance to say so, and wait for the end."""

@@ -71,10 +71,10 @@ class Server:
                     tail = "".join(self._log[-_LINES_SHOWN:])
                     raise AssertionError(f"{self._process.args!r} {reason} without {pattern!r}:\n{tail}")
 
-    def wait_for_port(self, port: int) -> None:
-        """Wait until it listens on a port of 127.0.0.1, by knocking as a probe does; AssertionError as above."""
+    def wait_for_port(self, port: int, *, address: str = "127.0.0.1") -> None:
+        """Wait until it listens on a port of an address, by knocking as a probe does; AssertionError as above."""
         deadline = time.monotonic() + PATIENCE
-        while not is_open(port):
+        while not is_open(port, address=address):
             ended = self.ended
             if ended or time.monotonic() > deadline:
                 reason = "ended" if ended else f"waited {PATIENCE:g} s"
@@ -113,10 +113,10 @@ class Server:
             self._grown.notify_all()
 
 
-def is_open(port: int) -> bool:
-    """Tell whether a server listens on a port of 127.0.0.1."""
+def is_open(port: int, *, address: str = "127.0.0.1") -> bool:
+    """Tell whether a server listens on a port of an address of this machine."""
     try:
-        with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE):
+        with socket.create_connection((address, port), timeout=PATIENCE):
             return True
     except ConnectionRefusedError:
         return False
