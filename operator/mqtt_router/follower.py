@@ -16,7 +16,9 @@ from mqtt_router.table import RouteTable
 log = logging.getLogger(__name__)
 
 _BACKOFF: Final = (0.2, 0.5, 1.0, 2.0, 5.0)  # seconds between tries while the API server does not answer
-_SHORT: Final = 1.0  # seconds; a watch that has ended before without a word was none (client-go's reflector says the same)
+_SHORT: Final = (
+    1.0  # seconds; a watch that has ended before without a word was none (client-go's reflector says the same)
+)
 _LINES_SHOWN: Final = 5
 
 
