@@ -226,3 +226,13 @@ async def test_a_shard_that_loses_its_text_keeps_its_routes(api: Api, following:
     await eventually(lambda: following.failures("shard") == 1)
 
     assert following.table.routes == {ACME.host: ACME}
+
+
+async def test_a_shard_that_is_deleted_keeps_its_routes(api: Api, following: Following) -> None:
+    api.items = [config_map(f"{ACME}\n", version=1)]
+    api.watches.append(event("DELETED", f"{ACME}\n", version=2))
+
+    await eventually(lambda: following.failures("shard") == 1)
+
+    assert following.table.routes == {ACME.host: ACME}
+    assert following.registry.get_sample_value("mqtt_router_shards") == 0
