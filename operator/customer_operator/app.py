@@ -53,6 +53,8 @@ _KEYS_LOOK = 2.0
 # Seconds: between kopf's first item of a list and our look for ghosts, and between two tries of that.
 _SWEEP_DELAY = 1.0
 _SWEEP_RETRY = 5.0
+# Seconds. Where the routes have been listed by then, no instance is told for a moment that its own is missing.
+_ROUTES_PATIENCE = 15.0
 
 
 class Operator:
@@ -87,6 +89,7 @@ class Operator:
         self._tasks: list[asyncio.Task[None]] = []
         self._reflectors: list[Reflector] = []
         self._publisher: Publisher | None = None
+        self._routes_listed = asyncio.Event()
         self._listed = asyncio.Event()
         self._swept = asyncio.Event()
 
@@ -109,15 +112,10 @@ class Operator:
             Reflector(client, kind, selector=naming.INSTANCE_LABEL, mirror=self._intake) for kind in WATCHED
         ]
         if self._settings.front_door:
-            self._reflectors.append(
-                Reflector(
-                    client,
-                    "ConfigMap",
-                    selector=ROUTES_SELECTOR,
-                    mirror=self._routes,
-                    namespace=self._settings.router_namespace,
-                )
-            )
+            where = self._settings.router_namespace
+            routes = Reflector(client, "ConfigMap", selector=ROUTES_SELECTOR, mirror=self._routes, namespace=where)
+            self._reflectors.append(routes)
+            self._routes_listed = routes.synced
             self._publisher = self._publisher_of(client)
         self._leadership = await self._stand(client)
         await self._start_probes()
@@ -228,17 +226,29 @@ class Operator:
     async def _work(self, client: KubeClient) -> None:
         """Work as the leader, once everything that exists has been seen."""
         try:
-            await asyncio.gather(*(reflector.synced.wait() for reflector in self._reflectors), self._swept.wait())
+            await self._seen()
             # Another replica may have led meanwhile: nothing that was compared before counts any more.
             self._cache.invalidate_all()
             self._workers.start_over()
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._workers.run(self._reconciler(client)))
                 if self._publisher is not None:
-                    group.create_task(self._publisher.run())
+                    group.create_task(self._publish(self._publisher))
         finally:
             # What waits is the next leader's: in the queue of one that stands by it would count as late.
             self._queue.clear()
+
+    async def _seen(self) -> None:
+        """Wait until everything that exists has been seen; for the routes not for ever, as all else works without."""
+        objects = [reflector.synced.wait() for reflector in self._reflectors if reflector.kind in WATCHED]
+        await asyncio.gather(*objects, self._swept.wait())
+        if self._publisher is not None:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._routes_listed.wait(), _ROUTES_PATIENCE)
+
+    async def _publish(self, publisher: Publisher) -> None:
+        await self._routes_listed.wait()
+        await publisher.run()
 
     def _publisher_of(self, client: KubeClient) -> Publisher:
         return Publisher(

@@ -17,13 +17,15 @@ from kubernetes.aio.client import ApiClient, Configuration
 from kubernetes.aio.config import ConfigException
 
 from mqtt_router import routes
-from mqtt_router.errors import ClusterUnavailable, SettingInvalid, WatchExpired
+from mqtt_router.errors import ClusterUnavailable, SettingInvalid
 from mqtt_router.table import Published
 
 _LIST_TIMEOUT: Final = aiohttp.ClientTimeout(total=15, sock_connect=5)
 # The API server sends a bookmark about once a minute: silence for longer is a dead connection.
 _WATCH_TIMEOUT: Final = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=100)
 _WATCH_SECONDS: Final = 300
+# Bytes. A ConfigMap has 1 MiB at most, in JSON six times as much if it is of control characters.
+_LONGEST_EVENT: Final = 16 * 1024 * 1024
 _AGENT: Final = f"mqtt-router/{version_of('customer-instance-operator')}"
 _SHOWN: Final = 200  # characters of somebody else's message
 
@@ -64,7 +66,7 @@ class Cluster:
                 return [_config_map(item) for item in answer["items"]], str(answer["metadata"]["resourceVersion"])
 
     async def watch(self, version: str) -> AsyncIterator[Event]:
-        """Yield the changes after a version, until the API server ends them; raises WatchExpired, too."""
+        """Yield the changes after a version, until the API server ends them."""
         query = {
             "watch": "true",
             "allowWatchBookmarks": "true",
@@ -74,8 +76,7 @@ class Cluster:
         async with self._get(query, timeout=_WATCH_TIMEOUT) as response:
             while True:
                 with _understood():
-                    # The client's buffer takes a line of 4 MiB; a ConfigMap has 1 MiB at most.
-                    if not (line := await response.content.readline()):
+                    if not (line := await response.content.readline(max_line_length=_LONGEST_EVENT)):
                         return
                     event = _event(json.loads(line))
                 yield event
@@ -134,8 +135,7 @@ def _understood() -> Iterator[None]:
 
 
 def _error(status: int, message: str) -> ClusterUnavailable:
-    kind = WatchExpired if status == HTTPStatus.GONE else ClusterUnavailable
-    return kind(f"the API server answers {status}: {message.strip()[:_SHOWN]}")
+    return ClusterUnavailable(f"the API server answers {status}: {message.strip()[:_SHOWN]}")
 
 
 def _event(document: Mapping[str, Any]) -> Event:

@@ -3,10 +3,9 @@
 RouterError
 ├── SettingInvalid      environment variables of the router cannot be used: it does not start
 ├── ListenFailed        the port of the probes cannot be had: it does not start
-├── ClusterUnavailable  the API server does not answer, or not as it should: the last routes stay, and it is tried again
-│   └── WatchExpired        a watch cannot go on from where it was: everything is listed again
+├── ClusterUnavailable  the API server does not answer, or not as it should: the last routes stay, all are listed again
 ├── HaproxyUnavailable  nobody listens at HAProxy's socket, or the answer does not come: tried again
-│   └── HaproxyRefused      HAProxy has not done what it was told: the whole map is loaded anew
+│   └── HaproxyRefused      HAProxy has not done what it was told: the whole map is read anew
 └── MapFileFailed       the map's file cannot be read or written: tried again
 """
 
@@ -31,10 +30,6 @@ class ListenFailed(RouterError):
 
 class ClusterUnavailable(RouterError):
     """The API server cannot be asked, or not now."""
-
-
-class WatchExpired(ClusterUnavailable):
-    """The changes since the version that is known are no longer to be had."""
 
 
 class HaproxyUnavailable(RouterError):

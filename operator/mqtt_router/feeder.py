@@ -6,6 +6,7 @@ The file comes first: whenever HAProxy starts, it begins with the newest routes.
 import asyncio
 import logging
 import time
+from collections import deque
 from collections.abc import Awaitable
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -22,6 +23,7 @@ from mqtt_router.table import RouteTable
 
 log = logging.getLogger(__name__)
 
+_UNSEEN: Final = 1024  # changes whose lag is shown at most, when HAProxy has been away
 _STUCK: Final = 60.0  # seconds; a turn in which nothing answers ends before
 
 
@@ -54,7 +56,7 @@ class Feeder:
         self._live: Map | None = None  # None: not known
         self._compared_at = 0.0
         self._written: str | None = None
-        self._unseen: list[datetime] = []
+        self._unseen: deque[datetime] = deque(maxlen=_UNSEEN)
         self._problems: dict[Problem, str] = {"haproxy": "HAProxy has not been asked yet"}
         self._turned_at = time.monotonic()
 
@@ -103,15 +105,15 @@ class Feeder:
 
     async def _turn(self) -> None:
         wanted = mapping.values_of(self._table.routes)
-        self._unseen += self._table.changes_seen()
+        self._unseen.extend(self._table.changes_seen())
         # One that fails does not keep the other from being done.
         await self._attempt("file", self._keep(wanted))
         if await self._attempt("haproxy", self._feed(wanted)):
             self._show_lag()
 
     async def _keep(self, wanted: Map) -> None:
-        text = mapping.render(wanted)
-        if text != self._written:
+        # Whoever starts with the file takes it for all there is.
+        if not self._table.untold() and (text := mapping.render(wanted)) != self._written:
             await asyncio.to_thread(self._map_file.write, text)
             self._written = text
 

@@ -9,14 +9,16 @@ from typing import Final
 
 from mqtt_router import routes
 from mqtt_router.cluster import Cluster, ConfigMap, Event
-from mqtt_router.errors import ClusterUnavailable, WatchExpired
+from mqtt_router.errors import ClusterUnavailable
 from mqtt_router.metrics import Metrics
 from mqtt_router.table import RouteTable
 
 log = logging.getLogger(__name__)
 
 _BACKOFF: Final = (0.2, 0.5, 1.0, 2.0, 5.0)  # seconds between tries while the API server does not answer
-_SHORT: Final = 1.0  # seconds; a watch that has ended before was none (client-go's reflector says the same)
+_SHORT: Final = (
+    1.0  # seconds; a watch that has ended before without a word was none (client-go's reflector says the same)
+)
 _LINES_SHOWN: Final = 5
 
 
@@ -42,10 +44,10 @@ class Follower:
                     await self._list()
                 await self._watch()
                 self._failures = 0
-            except WatchExpired as error:
-                self._version = ""
-                await self._back_off(error)
             except ClusterUnavailable as error:
+                # Not from where it was: an event that cannot be read would come again, and again, and an API server
+                # that was restored from a backup tells nothing before it has come to that version.
+                self._version = ""
                 await self._back_off(error)
 
     async def _list(self) -> None:
@@ -58,12 +60,13 @@ class Follower:
         self._on_change()
 
     async def _watch(self) -> None:
-        began = time.monotonic()
+        began, silent = time.monotonic(), True
         async for event in self._cluster.watch(self._version):
+            silent = False
             self._failures = 0
             self._found()
             self._record(event)
-        if time.monotonic() - began < _SHORT:
+        if silent and time.monotonic() - began < _SHORT:
             raise ClusterUnavailable("the API server ends the watch as soon as it is open")
 
     def _record(self, event: Event) -> None:

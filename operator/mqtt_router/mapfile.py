@@ -2,7 +2,6 @@
 
 import os
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Final
 
 from mqtt_router.errors import MapFileFailed
@@ -34,16 +33,19 @@ class MapFile:
             raise self._failed(error) from error
 
     def _replace(self, text: str) -> None:
-        with NamedTemporaryFile("w", dir=self.path.parent, prefix=".routes-", encoding="ascii", delete=False) as file:
-            try:
+        # One name for all: what a process leaves behind that is killed here does not pile up.
+        new = self.path.with_name(f".{self.path.name}.new")
+        new.unlink(missing_ok=True)
+        try:
+            with new.open("x", encoding="ascii") as file:
                 file.write(text)
                 file.flush()
                 os.fsync(file.fileno())
                 os.fchmod(file.fileno(), _READABLE)
-                os.replace(file.name, self.path)
-            except BaseException:
-                os.unlink(file.name)
-                raise
+            new.replace(self.path)
+        except BaseException:
+            new.unlink(missing_ok=True)
+            raise
 
     def _failed(self, error: OSError) -> MapFileFailed:
         return MapFileFailed(f"MAP_FILE {self.path}: {error.strerror or error}")

@@ -44,9 +44,13 @@ class Pacing:
         """Return the seconds until one of the shards that wait may be written; None when none waits."""
         return min((max(0.0, self._due_at(shard) - self._clock()) for shard in self._since), default=None)
 
+    def settled(self, shard: int) -> None:
+        """Take in that a shard is as it should be: failures of before, of which some were none, are over."""
+        self._failures.pop(shard, None)
+
     def wrote(self, shard: int) -> None:
         """Take in that a shard was written."""
-        self._failures.pop(shard, None)
+        self.settled(shard)
         self._not_before[shard] = self._clock() + self._interval
 
     def failed(self, shard: int, *, since: float) -> None:

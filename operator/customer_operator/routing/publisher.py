@@ -86,6 +86,7 @@ class Publisher:
         """Write a shard unless it is as it should be; whatever goes wrong is its own matter, and tried again."""
         try:
             if not await self._publish(shard):
+                self._pacing.settled(shard)
                 return
         except ClusterError as error:
             await self._fail(shard, error, since=since)

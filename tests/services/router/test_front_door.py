@@ -266,6 +266,19 @@ def answers(door: FrontDoor, hello: bytes) -> bool:
     return False
 
 
+def test_all_addresses_of_an_ipv6_subscriber_are_one_source(open_door: OpenDoor) -> None:
+    """Whoever has one has 2^64 of them (RFC 6177), which would make the limits none."""
+    door = open_door()
+    door.environment["ROUTER_BIND"] = f":::{door.port}"
+    door.write()
+    door.start()
+
+    for address in ("::1", "127.0.0.1"):
+        socket.create_connection((address, door.port), timeout=PATIENCE).close()
+
+    wait_until(lambda: {"key=::", "key=::ffff:127.0.0.1"} <= set(door.ask("show table sources").split()))
+
+
 def test_a_source_that_comes_too_often_has_to_wait(open_door: OpenDoor, brokers: dict[str, Tenant]) -> None:
     door = open_door(ROUTER_SOURCE_RATE="20")
     door.write(brokers[ACME].route)

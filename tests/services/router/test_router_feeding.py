@@ -217,6 +217,10 @@ async def test_a_new_router_is_not_ready_while_a_config_map_is_missing_but_serve
     await eventually(lambda: GLOBEX in door.entries())
     assert f"there is no ConfigMap {routes.config_map(routes.shard_of(ACME))}" in router.unready()
     assert await is_reached(door, authority, GLOBEX)
+    router.server.stop(signal.SIGKILL)
+    router = start_router(door, ready=False)
+    await eventually(lambda: router.metric("mqtt_router_routes") == len(HOSTS) - 1)
+    assert router.unready(), "a part of the routes is not taken for all there are"
     publisher.publish(*ways(brokers))
 
     await asyncio.to_thread(router.wait_until_ready)

@@ -65,9 +65,9 @@ async def test_a_hostile_line_becomes_no_command_and_harms_no_other_line(
 
     steady.publisher.write(number, f"{line}\n{brokers[ACME].route}\nlast line without an end")
     await eventually(lambda: steady.router.metric("mqtt_router_errors_total", what="line") >= before + 2)
-    await eventually(lambda: steady.router.unready() == "")
+    await eventually(lambda: steady.door.entries() == live(brokers[ACME].route))
 
-    assert steady.door.entries() == live(brokers[ACME].route)
+    assert steady.router.unready() == ""
 
 
 MEDDLING: dict[str, Callable[[FrontDoor], str]] = {

@@ -206,6 +206,22 @@ async def test_a_leader_that_cannot_list_a_kind_says_which_and_is_not_restarted_
 UNREAD = "not listed yet: Ingress; the log says why, if it cannot be"
 
 
+async def test_a_leader_that_may_not_list_the_routes_publishes_none_and_does_all_else(
+    server: KubeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("customer_operator.app._ROUTES_PATIENCE", 0.5)
+    server.kube.put({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "mqtt-router"}})
+    server.kube.fail("list", ClusterError("no right to list", status=403), kind="ConfigMap", times=10**6)
+    async with running(server, tmp_path, front_door=True) as operator:
+        order(server, operator)
+        await server.kube.changes.until(built(server.kube), patience=20)
+        assert operator.unread() == UNREAD.replace("Ingress", "ConfigMap")
+        assert published(server.kube, "mqtt-router") == set()
+
+        server.kube.before = lambda call: None
+        await server.kube.changes.until(lambda: len(server.kube.all("ConfigMap")) == SHARDS, patience=20)
+
+
 async def test_the_queue_of_a_leader_that_has_lost_the_lead_is_empty(server: KubeServer, tmp_path: Path) -> None:
     """It would only grow older, and raise the alarm of a queue that nobody works on."""
     async with running(server, tmp_path) as operator:

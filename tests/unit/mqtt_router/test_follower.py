@@ -174,13 +174,30 @@ NO_EVENT = {
 
 
 @pytest.mark.parametrize("answer", NO_EVENT.values(), ids=NO_EVENT)
-async def test_a_watch_that_fails_goes_on_where_it_was(api: Api, following: Following, answer: Answer) -> None:
-    api.watches += [answer, event("ADDED", f"{ACME}\n", version=3)]
+async def test_a_watch_that_fails_begins_with_a_list(api: Api, following: Following, answer: Answer) -> None:
+    api.lists += [listed(), listed(config_map(f"{ACME}\n", version=3))]
+    api.watches.append(answer)
 
     await eventually(lambda: following.table.routes == {ACME.host: ACME})
 
-    assert api.lists_asked == 1
-    assert following.failures("cluster") >= 1
+    assert api.lists_asked == 2
+    assert following.failures("cluster") == 1
+
+
+def listed(*items: dict[str, object]) -> bytes:
+    return json.dumps({"metadata": {"resourceVersion": "1"}, "items": items}).encode()
+
+
+async def test_the_largest_event_there_can_be_is_read(api: Api, following: Following) -> None:
+    """Control characters are six times as large in JSON."""
+    api.watches += [
+        event("ADDED", "\x01" * 1024 * 1024, version=3),
+        event("ADDED", f"{ACME}\n", version=4),
+    ]
+
+    await eventually(lambda: following.table.routes == {ACME.host: ACME})
+
+    assert following.failures("cluster") == 0
 
 
 async def test_a_shard_of_a_mebibyte_is_read(api: Api, following: Following) -> None:
@@ -209,3 +226,13 @@ async def test_a_shard_that_loses_its_text_keeps_its_routes(api: Api, following:
     await eventually(lambda: following.failures("shard") == 1)
 
     assert following.table.routes == {ACME.host: ACME}
+
+
+async def test_a_shard_that_is_deleted_keeps_its_routes(api: Api, following: Following) -> None:
+    api.items = [config_map(f"{ACME}\n", version=1)]
+    api.watches.append(event("DELETED", f"{ACME}\n", version=2))
+
+    await eventually(lambda: following.failures("shard") == 1)
+
+    assert following.table.routes == {ACME.host: ACME}
+    assert following.registry.get_sample_value("mqtt_router_shards") == 0

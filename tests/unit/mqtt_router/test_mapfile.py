@@ -1,11 +1,24 @@
 """The map's file is whole, or as it was."""
 
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from hack.paths import PROJECT_ROOT
 from mqtt_router.errors import MapFileFailed
 from mqtt_router.mapfile import MapFile
+
+# Writes, and is killed before the file has its name.
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from mqtt_router.mapfile import MapFile
+os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL)
+MapFile(Path(sys.argv[1])).write("b 1")
+"""
 
 
 def test_what_is_written_is_read_and_others_may_read_it(tmp_path: Path) -> None:
@@ -28,6 +41,22 @@ def test_a_write_that_fails_leaves_the_file_as_it_was_and_no_other(tmp_path: Pat
         file.write("ä 1\n")
 
     assert file.read() == "a 1\n"
+    assert list(tmp_path.iterdir()) == [file.path]
+
+
+def test_what_killed_processes_have_left_behind_does_not_pile_up(tmp_path: Path) -> None:
+    file = MapFile(tmp_path / "routes.map")
+    file.write("a 1\n")
+
+    for _ in range(3):
+        done = subprocess.run(
+            [sys.executable, "-c", KILLED, file.path], env={"PYTHONPATH": str(PROJECT_ROOT / "operator")}
+        )
+        assert done.returncode == -signal.SIGKILL
+
+    assert file.read() == "a 1\n"
+    assert len(list(tmp_path.iterdir())) == 2
+    file.write("b 1\n")
     assert list(tmp_path.iterdir()) == [file.path]
 
 

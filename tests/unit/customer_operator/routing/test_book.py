@@ -93,12 +93,13 @@ def test_a_route_is_ready_when_it_is_published_as_it_is_and_its_instance_is_look
     assert scene.names == ["acme"]
 
 
-def test_an_older_version_of_a_config_map_is_no_news(scene: Scene) -> None:
+def test_an_older_version_of_a_config_map_and_the_same_again_are_no_news(scene: Scene) -> None:
     scene.put()
     scene.book.upsert(config_map(f"{LINE}\n", version=7))
     scene.shards.clear()
 
     scene.book.upsert(config_map("", version=6))
+    scene.book.upsert(config_map(f"{LINE}\n", version=7))
     scene.book.delete(config_map("", version=6))
     scene.book.delete(config_map("", version=8, uid="another"))
     scene.book.prune("ConfigMap", uids=[], version=6)
@@ -200,8 +201,10 @@ def test_the_loser_of_a_host_is_told_and_told_again_when_it_has_it(scene: Scene)
 
 def test_a_hostile_host_is_reported_on_its_instance_alone(scene: Scene) -> None:
     scene.put("acme")
+    scene.names.clear()
     scene.put("hostile", host="devices.example\nvictim.example 10.0.0.1")
 
+    assert scene.names == ["hostile"]
     readiness = scene.book.readiness("hostile")
     assert (readiness.ready, readiness.stuck) == (False, True)
     assert "victim" not in readiness.message
