@@ -25,9 +25,16 @@ class Entrance:
 
 
 def sources(network: int) -> Iterator[str]:
-    """Yield addresses of 127.<network>.0.0/16 in turn, without an end: devices come from many places."""
-    for number in itertools.cycle(range(1, 0xFFFF)):
-        yield f"127.{network}.{number >> 8}.{number & 255}"
+    """Return addresses of 127.<network>.0.0/16 in turn, without an end, for any thread: devices come from many places.
+
+    So they stay below what the front door takes from one address.
+    """
+
+    def address(number: int) -> str:
+        return f"127.{network}.{number >> 8}.{number & 255}"
+
+    # A generator would refuse two threads at once.
+    return map(address, itertools.cycle(range(1, 0xFFFF)))
 
 
 class Device:

@@ -10,6 +10,7 @@ from typing import Final
 from hack.errors import PlatformError
 from hack.paths import PROJECT_ROOT
 from hack.ports import PortReservation
+from hack.processes import resident_mib
 from hack.servers import PATIENCE, Server, is_open
 from mqtt_router import mapping
 from mqtt_router.routes import Route
@@ -56,6 +57,15 @@ class FrontDoor:
             raise PlatformError("HAProxy is missing: apt-get install haproxy (its service need not run)")
         self._server = Server([program, "-W", "-db", "-f", CONFIGURATION], environment=self.environment)
         self._server.wait_for_port(self.port)
+        while not self._answers():
+            time.sleep(_BREATH)
+
+    def _answers(self) -> bool:
+        """Tell whether the socket is that of the process that was started, and not what another has left."""
+        try:
+            return bool(self.ask("show info"))
+        except (ConnectionRefusedError, FileNotFoundError):
+            return False
 
     def kill(self) -> None:
         """End it without a chance to say so, the worker with its master, and wait until nobody listens."""
@@ -87,6 +97,10 @@ class FrontDoor:
     def connections(self) -> int:
         """Return how many connections there are, those to the socket apart."""
         return int(self.ask("show info").partition("\nCurrConns: ")[2].split()[0])
+
+    def resident_mib(self) -> float:
+        """Return the memory of the process that serves."""
+        return resident_mib(self.worker())
 
     def accepted(self) -> int:
         """Return how many connections of devices there have been."""

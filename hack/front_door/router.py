@@ -12,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from hack.errors import PlatformError
 from hack.front_door.haproxy import FrontDoor
 from hack.paths import PROJECT_ROOT
+from hack.processes import resident_mib
 from hack.servers import PATIENCE, Server
 
 _BREATH: Final = 0.02  # seconds between two looks whether it is ready
@@ -53,6 +54,10 @@ class RouterProcess:
             if time.monotonic() > deadline:
                 raise TimeoutError(f"mqtt-router is not ready after {PATIENCE:g} s: {reason}")
             time.sleep(_BREATH)
+
+    def resident_mib(self) -> float:
+        """Return the memory of its process."""
+        return resident_mib(self.server.pid)
 
     def metric(self, name: str, **labels: str) -> float:
         """Return the value of a metric, 0 when it has none yet."""

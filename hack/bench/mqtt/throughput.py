@@ -13,8 +13,8 @@ from typing import Final
 from hack.bench.__main__ import say
 from hack.bench.mqtt import load
 from hack.bench.mqtt.load import Done, Order
-from hack.bench.mqtt.processes import processor_seconds
 from hack.front_door import Authority, Broker, Entrance, FrontDoor
+from hack.processes import processor_seconds
 from mqtt_router.routes import Route
 
 HOST: Final = "mqtt.acme.iot.example.com"
