@@ -24,7 +24,7 @@ from hack.processes import processor_seconds
 STEADY: Final = ("steady-0", "steady-1")
 _INSTANCES: Final = path_of(naming.KIND)
 _AT_ONCE: Final = 3  # instances that change at the same time
-_BREATH: Final = 0.02  # seconds between two knocks
+_BREATH: Final = 0.05  # seconds between two knocks, each of which costs a handshake
 _PATIENCE: Final = 120.0  # seconds
 _NETWORK: Final = 201
 

@@ -198,7 +198,7 @@ async def test_of_two_that_ask_for_one_hostname_one_is_reached_and_the_other_tol
 
     def is_told(name: str) -> bool:
         live = way.api.get(naming.KIND, name)
-        return in_phase("Failed")(live) and bool(condition_of(live, "Stalled")["reason"] == "HostnameTaken")
+        return bool(in_phase("Failed")(live) and condition_of(live, "Stalled")["reason"] == "HostnameTaken")
 
     wait_until(lambda: is_told(FIRST) != is_told(SECOND))
     told, holder = (FIRST, SECOND) if is_told(FIRST) else (SECOND, FIRST)
