@@ -67,6 +67,10 @@ bench-scale: setup ## Measure how an operator starts beside N=1000 instances: se
 bench-billing: setup ## Measure signups beside bcrypt alone, on one and two replicas, and with things breaking
 	@$(PYTHON) -m hack.bench.billing --seconds $(SECONDS_EACH)
 
+.PHONY: bench-mqtt
+bench-mqtt: setup ## Measure the front door for devices beside its brokers alone, routes as they follow, 10,000 routes
+	@$(PYTHON) -m hack.bench.mqtt
+
 .PHONY: cluster-up
 cluster-up: setup ## Start the local control plane NAME=dev with NODES=4, or repair it; it stays until cluster-down
 	@$(PYTHON) -m hack.cluster up --name $(NAME) $(NODES:%=--nodes %)

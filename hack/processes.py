@@ -132,6 +132,18 @@ def end_programs(folder: Path) -> None:
             process.wait(timeout=END_PATIENCE)
 
 
+def resident_mib(pid: int) -> float:
+    """Return the memory of a process that is its own or in use, in MiB (proc(5): VmRSS)."""
+    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace")
+    return int(status.partition("VmRSS:")[2].split()[0]) / 1024
+
+
+def processor_seconds(pid: int) -> float:
+    """Return the processor time that a process has used so far, in seconds."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def dying_with_parent() -> Callable[[], None]:
     """Return a `preexec_fn` that has the kernel kill the child as soon as the thread that started it ends.
 

@@ -40,7 +40,8 @@ class Settings:
     """What one cluster is like.
 
     `nodes` are simulated; `start_delay` is the usual time in seconds their pods take to become Ready; with `audit`
-    the API server logs every request (without bodies).
+    the API server logs every request (without bodies). Services get their addresses of `service_range`; with one
+    within 127.0.0.0/8 whatever listens there on this machine is what is behind them.
 
     With `node_address` there are no simulated nodes, whatever `nodes` says, and kwok is left out: a real node with this
     address will join, and its pods reach the API server there.
@@ -50,6 +51,7 @@ class Settings:
     start_delay: float = 1.0
     audit: bool = False
     node_address: str = ""
+    service_range: str = SERVICE_RANGE
 
     def __post_init__(self) -> None:
         """Raise ClusterError, naming the field, when no cluster can be like this."""
@@ -71,7 +73,7 @@ def build_configuration(
         options["kubeAuditPolicy"] = str(AUDIT_POLICY)
     if settings.node_address:
         options |= {"disable": [SIMULATOR], "kubeApiserverCertSANs": [settings.node_address, API_SERVICE_ADDRESS]}
-    patches = _patches(directory / "pki", etcd_port=ports[0], peer_port=ports[-1], node_address=settings.node_address)
+    patches = _patches(directory / "pki", etcd_port=ports[0], peer_port=ports[-1], settings=settings)
     return {
         "apiVersion": "config.kwok.x-k8s.io/v1alpha1",
         "kind": "KwokctlConfiguration",
@@ -99,10 +101,11 @@ def _options(programs: Mapping[str, Path], ports: Sequence[int]) -> dict[str, An
     }
 
 
-def _patches(pki: Path, *, etcd_port: int, peer_port: int, node_address: str) -> list[dict[str, Any]]:
-    added = _apiserver(pki) | (_for_real_node(pki, node_address) if node_address else _for_simulated_nodes())
+def _patches(pki: Path, *, etcd_port: int, peer_port: int, settings: Settings) -> list[dict[str, Any]]:
+    address = settings.node_address
+    added = _apiserver(pki, settings) | (_for_real_node(pki, address) if address else _for_simulated_nodes())
     changed = {"etcd-servers": local_url(etcd_port)}
-    if node_address:
+    if address:
         changed["bind-address"] = "0.0.0.0"  # noqa: S104 - every interface of the node's own network
     return [
         _patch("etcd", _etcd(pki), override=_etcd_addresses(etcd_port, peer_port)),
@@ -149,12 +152,12 @@ def _etcd(pki: Path) -> dict[str, str]:
     }
 
 
-def _apiserver(pki: Path) -> dict[str, str]:
+def _apiserver(pki: Path, settings: Settings) -> dict[str, str]:
     return {
         "etcd-cafile": f"{pki}/ca.crt",
         "etcd-certfile": f"{pki}/admin.crt",
         "etcd-keyfile": f"{pki}/admin.key",
-        "service-cluster-ip-range": SERVICE_RANGE,
+        "service-cluster-ip-range": settings.service_range,
         "service-node-port-range": NODE_PORT_RANGE,
         "anonymous-auth": "false",
     }

@@ -4,12 +4,10 @@ import socket
 import struct
 from typing import Final
 
+from hack.front_door.packets import packet as packet
+from hack.front_door.packets import remaining_length as remaining_length
+
 _NO_PROPERTIES: Final = b"\x00"
-
-
-def packet(header: int, body: bytes) -> bytes:
-    """Return a packet of a type and flags (2.1.2, 2.1.3)."""
-    return bytes([header]) + remaining_length(len(body)) + body
 
 
 def publish(topic: bytes, payload: bytes) -> bytes:
@@ -25,16 +23,6 @@ def connect(port: int) -> socket.socket:
     assert answer[0] == 0x20
     assert answer[3] == 0
     return connection
-
-
-def remaining_length(size: int) -> bytes:
-    """Return how MQTT writes the size of what follows (1.5.5)."""
-    digits = b""
-    while True:
-        size, digit = divmod(size, 128)
-        digits += bytes([digit | (128 if size else 0)])
-        if not size:
-            return digits
 
 
 def _text(value: bytes) -> bytes:

@@ -15,7 +15,7 @@ from hack.paths import PROJECT_ROOT
 from hack.ports import PortReservation
 from mqtt_router import mapping
 from mqtt_router.routes import Route
-from tests.support.front_door import Authority, FrontDoor, RouterProcess, Tenant
+from tests.support.front_door import Authority, FrontDoor, RouterProcess, Tenant, find_haproxy
 from tests.support.kubernetes import Kubernetes, administrator
 from tests.support.plain_broker import PlainBroker
 from tests.support.published_routes import NAMESPACE, Publisher
@@ -67,6 +67,7 @@ def front_doors() -> Iterator[OpenDoor]:
     """Give what makes front doors, which end with the block."""
     numbers = itertools.count(1)
     # A socket's path has 107 characters at most, and pytest's own folders are deep.
+    find_haproxy()
     with tempfile.TemporaryDirectory(prefix="door-") as name, ExitStack() as cleanup:
 
         def make(**settings: str) -> FrontDoor:
