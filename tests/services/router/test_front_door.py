@@ -370,9 +370,9 @@ def test_one_source_and_all_together_fill_the_log_only_as_far_as_it_can_bear(ope
     for number in range(1, 201):
         knock(door, source=f"127.0.2.{number}")
 
-    # Whatever is written, is written before it ends; on a busy machine it has had more than ten seconds.
+    # Whatever is written, is written before it ends; a busy machine may have taken more than ten seconds.
     door.server.stop()
-    assert 5 <= lines_of(door, "127.0.1.1:") <= 20
+    assert 5 <= lines_of(door, "127.0.1.1:") <= 10
     assert 10 <= lines_of(door) <= 80
 
 
