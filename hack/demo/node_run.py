@@ -67,7 +67,7 @@ def _show_device(console: Console, environment: NodeEnvironment, customer: Custo
     say(console, f"\nRegistering the device {DEVICE} by the stack's API", style="bold")
     with customer.devices() as client:
         login = register(client, DEVICE)
-        say(console, f"it logs in as {login.username}, by MQTT over TLS, and trusts {customer.name}'s own CA alone")
+        say(console, f"it logs in as {login.username}, by the front door, and asks for {customer.mqtt_host} there")
         _publish_one(customer, login)
         say(console, f"{TOPIC} {READING}: published, and acknowledged by the broker")
         seconds = _await(lambda: READING in readings(client, DEVICE), what=f"the reading {READING} in the API")

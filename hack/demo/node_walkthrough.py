@@ -19,8 +19,9 @@ from hack.versions import read_versions
 OBJECTS = "pods,services,ingresses,persistentvolumeclaims"
 REAL = (
     "Kubernetes {version}: control plane, kubelet and containerd; every container of the customer and of the platform",
-    "operator and billing API as Deployments of manifests/overlays/node, the billing API's PostgreSQL beside them",
-    "the device's way: the API's registration, the customer's own CA, the broker's ACLs, the row in PostgreSQL",
+    "operator, billing API and front door as Deployments of manifests/overlays/node, the billing API's PostgreSQL",
+    "the device's way: the API's registration, the front door, by the host it names to the broker, whose certificate",
+    "  it verifies, and whose ACLs it is bound by, the row in PostgreSQL",
 )
 DIFFERENT = (
     "the images of PostgreSQL, Mosquitto and the exporters are made of Debian's and PyPI's packages (docs/images.md);",
@@ -90,6 +91,7 @@ def show_what_to_try(
         "Running here",
         [
             f"{'dashboard':<10} https://{customer.host}:{port}/",
+            f"{'devices':<10} {':'.join(map(str, node.front_door))}   (MQTT over TLS, for {customer.mqtt_host})",
             f"{'billing':<10} {environment.billing_url}   (/docs, /metrics, /health/ready)",
             f"{'logs':<10} {node.files.logs}",
         ],

@@ -18,6 +18,8 @@ CONTAINERFILE = "Containerfile"
 PROGRAMS = "programs"
 PRODUCT = "customer-instance-operator"
 PRODUCT_VERSION = "0.1.0"
+# As manifests/base/mqtt-router names it.
+HAPROXY = "haproxy:3.4.3-alpine"
 BOOTSTRAP = "bootstrap.tar"
 
 # `ARG BASE=python:3.13-slim`: what a registry would have. Without one our own image "python" takes the place of it.
@@ -89,7 +91,7 @@ def read_catalogue() -> dict[str, Image]:
         _reference("api", _operators_default("image_api"), build_seconds=40),
         _reference("dashboard", _operators_default("image_dashboard"), build_seconds=30),
         _from_folder("prometheus", "prom/prometheus:v3.14.0", programs=("prometheus", "promtool"), build_seconds=15),
-        _from_folder("haproxy", "haproxy:3.4.3-alpine", build_seconds=20),
+        _from_folder("haproxy", HAPROXY, build_seconds=20),
     ]
     return {image.name: image for image in images}
 

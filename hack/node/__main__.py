@@ -44,8 +44,10 @@ def _up(name: str) -> int:
         started = cluster.up()
     print(f"node {name!r} {'is up' if started else 'was up already'}")
     print(f"export KUBECONFIG={cluster.kubeconfig}")
-    for scheme, port in cluster.entrances.items():
-        print(f"every Ingress, by its host's name: {scheme}://127.0.0.1:{port}")
+    ports = cluster.entrances
+    for scheme in ("http", "https"):
+        print(f"every Ingress, by its host's name: {scheme}://127.0.0.1:{ports[scheme]}")
+    print(f"every broker, by its host's name, once there is a front door: mqtts://127.0.0.1:{ports['mqtts']}")
     return 0
 
 

@@ -72,8 +72,13 @@ class NodeCluster:
 
     @property
     def entrances(self) -> dict[str, int]:
-        """The ports of this machine, `http` and `https`, by which the Ingress controller is reached."""
+        """The ports of this machine by which the Ingress controller (`http`, `https`) and devices (`mqtts`) get in."""
         return self.files.entrances()
+
+    @property
+    def front_door(self) -> tuple[str, int]:
+        """Host and port on this machine where devices come in, once the product is installed."""
+        return LOOPBACK, self.entrances["mqtts"]
 
     @property
     def holder(self) -> int:

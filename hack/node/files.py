@@ -116,7 +116,7 @@ class NodeFiles:
                 entry.unlink()
 
     def write_entrances(self, entrances: Mapping[str, int]) -> None:
-        """Record the ports of this machine, `http` and `https`, by which the Ingress controller is reached."""
+        """Record the ports of this machine that lead to the node's ENTRANCES, by name."""
         write_private(self.directory / "entrances.json", json.dumps(dict(entrances)))
 
     def entrances(self) -> dict[str, int]:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from hack.cluster.configuration import PORTS_NEEDED
 from hack.node import cgroups, messages
-from hack.node.addresses import INGRESS_ADDRESS, INGRESS_PORTS, LOOPBACK
+from hack.node.addresses import ENTRANCES, LOOPBACK
 from hack.node.files import NodeFiles
 from hack.node.namespaces import enter_network, process_namespace, python_command, unshare_command, wait_for_end
 from hack.node.relay import open_listener, port_of, serve
@@ -37,8 +37,8 @@ class Keeper:
         self._files = files
         # The control plane has the same ports inside and outside, so that one kubeconfig is right for both.
         self._listeners = {port_of(listener): listener for listener in _listeners(PORTS_NEEDED)}
-        self._entrances = dict(zip(INGRESS_PORTS.values(), _listeners(len(INGRESS_PORTS)), strict=True))
-        files.write_entrances({name: port_of(self._entrances[port]) for name, port in INGRESS_PORTS.items()})
+        self._entrances = dict(zip(ENTRANCES, _listeners(len(ENTRANCES)), strict=True))
+        files.write_entrances({name: port_of(listener) for name, listener in self._entrances.items()})
         cgroups.create(files.cgroup)
         arguments = (str(files.base), files.name, "audit" if audit else "", *map(str, self._listeners))
         supervisor = python_command("hack.node.supervisor", *arguments)
@@ -82,10 +82,9 @@ class Keeper:
 
     async def _serve(self) -> list[asyncio.Server]:
         enter_network(self._holder.pid)
-        return [
-            *[await serve(one, host=LOOPBACK, port=port) for port, one in self._listeners.items()],
-            *[await serve(one, host=INGRESS_ADDRESS, port=port) for port, one in self._entrances.items()],
-        ]
+        ways = [(listener, LOOPBACK, port) for port, listener in self._listeners.items()]
+        ways += [(listener, *ENTRANCES[name]) for name, listener in self._entrances.items()]
+        return [await serve(listener, host=host, port=port) for listener, host, port in ways]
 
     @asynccontextmanager
     async def _end_wanted(self) -> AsyncIterator[asyncio.Event]:

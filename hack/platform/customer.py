@@ -13,8 +13,8 @@ from hack.errors import PlatformError
 from hack.platform.cluster import RunningCluster
 from hack.platform.device import Device, Login, NamedContext, trusting
 
-# As their Services have them.
-_API_PORT, _MQTT_PORT = 3002, 8883
+# As its Service has it.
+_API_PORT = 3002
 _ACCESS_TOKEN = ("python", "-m", "reference_api", "access-token")
 # Seconds; it hashes a password when a device is registered, and the machine may be busy.
 _TIMEOUT = 30.0
@@ -36,6 +36,11 @@ class CustomerStack:
     def host(self) -> str:
         """The host name of the dashboard and, below /api, of the API."""
         return f"{self.name}.iotistic.cloud"
+
+    @property
+    def mqtt_host(self) -> str:
+        """The host name of the broker, which devices name when they come in by the front door."""
+        return f"mqtt.{self.host}"
 
     @property
     def token_command(self) -> tuple[str, ...]:
@@ -71,15 +76,12 @@ class CustomerStack:
 
     def trust(self) -> NamedContext:
         """Return what a device verifies its broker by: the customer's CA, and the broker's own name."""
-        return trusting(self.secret("mosquitto-tls")["ca.crt"], host=f"mqtt.{self.host}")
+        return trusting(self.secret("mosquitto-tls")["ca.crt"], host=self.mqtt_host)
 
     @contextmanager
     def device(self, login: Login) -> Iterator[Device]:
-        """Connect a device by TLS, for as long as the block lasts; raises PlatformError when it is refused."""
-        with (
-            self.cluster.reach(self.namespace, "mqtt", _MQTT_PORT) as address,
-            Device(address, login, tls=self.trust()) as device,
-        ):
+        """Connect a device by the front door, for as long as the block lasts; raises PlatformError if it is refused."""
+        with Device(self.cluster.front_door, login, tls=self.trust()) as device:
             yield device
 
 

@@ -17,6 +17,7 @@ _PROGRAMS: Final = (
     ("billing", "statefulset/billing-postgres"),
     ("billing", "deployment/billing-api"),
     ("iotistic-system", "deployment/customer-operator"),
+    ("mqtt-router", "deployment/mqtt-router"),
 )
 
 

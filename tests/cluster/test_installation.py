@@ -14,12 +14,14 @@ from hack.platform import install
 from hack.platform.install import OVERLAYS
 from tests.support.kubernetes import Kubernetes
 from tests.support.netpol import Endpoint, allows
+from tests.support.pod_security import containers
 
 SECRETS = ("billing-api", "billing-postgres", "license-signing-keys")
 WORKLOADS = {
     ("Deployment", "iotistic-system", "customer-operator"),
     ("Deployment", "billing", "billing-api"),
     ("StatefulSet", "billing", "billing-postgres"),
+    ("Deployment", "mqtt-router", "mqtt-router"),
 }
 PROGRAMS = ("customer-operator", "billing-api")
 PORTS = [(port, "TCP") for port in (22, 53, 80, 443, 3100, 5432, 6443, 8080, 9187, 10250)] + [(53, "UDP"), (443, "UDP")]
@@ -50,7 +52,7 @@ def installed(cluster: LocalCluster) -> Iterator[list[Manifest]]:
     """What overlay node consists of, installed; its programs go with the module."""
     install(cluster, report=lambda _: None)
     yield list(yaml.safe_load_all(cluster.kubectl("kustomize", str(OVERLAYS / "node"))))
-    for folder in ("operator", "billing-api", "billing-postgres"):
+    for folder in ("operator", "billing-api", "billing-postgres", "mqtt-router"):
         cluster.kubectl("delete", "--kustomize", str(OVERLAYS.parent / "base" / folder), "--ignore-not-found")
     cluster.kubectl("delete", "secret", *SECRETS, "--namespace", "billing")
 
@@ -68,12 +70,13 @@ def _is_complete(live: Manifest | None) -> bool:
 
 def test_no_pod_may_write_its_root_or_run_as_root(installed: list[Manifest]) -> None:
     pods = [item["spec"]["template"]["spec"] for item in installed if item["kind"] in {"Deployment", "StatefulSet"}]
-    containers = [container for pod in pods for container in pod["containers"]]
+    found = [(pod, container) for pod in pods for container in containers(pod)]
 
     assert len(pods) == len(WORKLOADS)
-    assert all(pod["securityContext"]["runAsNonRoot"] and pod["securityContext"]["runAsUser"] for pod in pods)
-    assert all(container["securityContext"]["readOnlyRootFilesystem"] for container in containers)
-    assert all({"requests", "limits"} <= container["resources"].keys() for container in containers)
+    assert all(pod["securityContext"]["runAsNonRoot"] for pod in pods)
+    assert all({**pod["securityContext"], **container["securityContext"]}["runAsUser"] for pod, container in found)
+    assert all(container["securityContext"]["readOnlyRootFilesystem"] for _, container in found)
+    assert all({"requests", "limits"} <= container["resources"].keys() for _, container in found)
 
 
 def test_no_secret_value_is_in_the_manifests(installed: list[Manifest]) -> None:

@@ -69,6 +69,25 @@ def sign_up(platform: Platform) -> Iterator[SignUp]:
         customer.wait_gone()
 
 
+@pytest.fixture(scope="module")
+def acme(sign_up: SignUp, request: pytest.FixtureRequest) -> Customer:
+    """A customer of the module's own whose stack is Ready."""
+    return _ready(sign_up, "ada", request)
+
+
+@pytest.fixture(scope="module")
+def globex(sign_up: SignUp, request: pytest.FixtureRequest) -> Customer:
+    """Another one."""
+    return _ready(sign_up, "hank", request)
+
+
+def _ready(sign_up: SignUp, person: str, request: pytest.FixtureRequest) -> Customer:
+    company = request.module.__name__.rpartition("_")[2]
+    customer = sign_up(f"{person}@{company}.example")
+    customer.wait_ready()
+    return customer
+
+
 @pytest.fixture
 def namespace(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[str]:
     """A namespace as restricted as a customer's; what is in it ends with the test."""

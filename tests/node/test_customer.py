@@ -1,29 +1,11 @@
 """A customer's stack truly runs: from a signup by HTTP to a reading that arrives, with every program in a pod."""
 
 import httpx
-import pytest
 
 from hack.node import NodeCluster
 from tests.support.devices import readings, register
-from tests.support.mqtt import Refused
-from tests.support.platform import Customer, SignUp
+from tests.support.platform import Customer
 from tests.support.waiting import wait_until
-
-
-@pytest.fixture(scope="module")
-def acme(sign_up: SignUp) -> Customer:
-    """A customer whose stack is Ready."""
-    customer = sign_up("ada@acme.example")
-    customer.wait_ready()
-    return customer
-
-
-@pytest.fixture(scope="module")
-def globex(sign_up: SignUp) -> Customer:
-    """Another one."""
-    customer = sign_up("hank@globex.example")
-    customer.wait_ready()
-    return customer
 
 
 def test_every_pod_is_ready_without_having_been_started_twice(acme: Customer) -> None:
@@ -66,18 +48,3 @@ def metric(customer: Customer, name: str) -> float:
     with customer.cluster.reach(customer.namespace, "mqtt-exporter", 9234) as (host, port):
         text = httpx.get(f"http://{host}:{port}/metrics", trust_env=False).text
     return next((float(line.split()[-1]) for line in text.splitlines() if line.startswith(f"{name} ")), 0.0)
-
-
-def test_a_devices_login_opens_no_other_customers_broker(acme: Customer, globex: Customer) -> None:
-    login = register(acme, "stranger")
-    with pytest.raises(Refused), globex.broker(login):
-        pass
-
-
-def test_two_customers_hold_what_they_have_measured_apart(acme: Customer, globex: Customer) -> None:
-    for customer, value in ((acme, "1"), (globex, "2")):
-        with customer.broker(register(customer, "twin")) as device:
-            assert device.publish("t/twin/number", value) == "Success"
-
-    wait_until(lambda: readings(acme, "twin") == [1.0])
-    wait_until(lambda: readings(globex, "twin") == [2.0])

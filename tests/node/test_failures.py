@@ -26,14 +26,6 @@ Record = Callable[[str, object], None]
 
 
 @pytest.fixture(scope="module")
-def acme(sign_up: SignUp) -> Customer:
-    """A customer whose stack is Ready."""
-    customer = sign_up("ada@failures.example")
-    customer.wait_ready()
-    return customer
-
-
-@pytest.fixture(scope="module")
 def device(acme: Customer) -> Iterator[Device]:
     """A device that lives through all that happens here."""
     with connect(acme, "thermometer") as device:

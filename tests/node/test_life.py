@@ -21,7 +21,7 @@ from tests.support.administration import (
     without_operator,
 )
 from tests.support.kubernetes import condition_of, in_phase, is_gone
-from tests.support.platform import PATIENCE, Customer, SignUp
+from tests.support.platform import PATIENCE, Customer
 from tests.support.releases import release
 from tests.support.steady_device import SteadyDevice, publishing
 from tests.support.traces import Traces
@@ -31,17 +31,9 @@ API_IMAGE, NEW_API_IMAGE = "iotistic/api:1.0.0", "iotistic/api:1.0.1"
 
 
 @pytest.fixture(scope="module")
-def initech(sign_up: SignUp) -> Customer:
-    """A customer whose stack is Ready."""
-    customer = sign_up("bill@initech.example")
-    customer.wait_ready()
-    return customer
-
-
-@pytest.fixture(scope="module")
-def device(initech: Customer) -> Iterator[SteadyDevice]:
+def device(acme: Customer) -> Iterator[SteadyDevice]:
     """Their device."""
-    with publishing(initech, "meter") as device:
+    with publishing(acme, "meter") as device:
         yield device
 
 
@@ -77,84 +69,84 @@ def granted(customer: Customer) -> tuple[str, int]:
 
 
 def test_a_larger_plan_reaches_quota_workloads_and_api_and_cuts_no_device_off(
-    initech: Customer, device: SteadyDevice
+    acme: Customer, device: SteadyDevice
 ) -> None:
-    assert (memory_quota(initech), granted(initech)) == ("2Gi", ("trial", 10))
+    assert (memory_quota(acme), granted(acme)) == ("2Gi", ("trial", 10))
     device.go_on()
-    before, connections = running(initech, "postgres", "mosquitto"), device.connections
+    before, connections = running(acme, "postgres", "mosquitto"), device.connections
 
-    change(initech, plan="professional", license={"key": license_for(initech, "professional")})
+    change(acme, plan="professional", license={"key": license_for(acme, "professional")})
 
-    initech.wait_ready()
-    assert memory_quota(initech) == "3Gi"
-    assert initech.api.get("Deployment", "dashboard", namespace=initech.namespace)["status"]["readyReplicas"] == 2
-    wait_until(lambda: granted(initech) == ("professional", 100))
+    acme.wait_ready()
+    assert memory_quota(acme) == "3Gi"
+    assert acme.api.get("Deployment", "dashboard", namespace=acme.namespace)["status"]["readyReplicas"] == 2
+    wait_until(lambda: granted(acme) == ("professional", 100))
     assert device.lost() == set()
-    assert (running(initech, "postgres", "mosquitto"), device.connections) == (before, connections)
+    assert (running(acme, "postgres", "mosquitto"), device.connections) == (before, connections)
 
 
-def test_a_suspended_stack_has_no_pods_and_comes_back_with_its_data(initech: Customer, device: SteadyDevice) -> None:
+def test_a_suspended_stack_has_no_pods_and_comes_back_with_its_data(acme: Customer, device: SteadyDevice) -> None:
     device.go_on()
-    volumes = claims(initech)
+    volumes = claims(acme)
 
-    change(initech, suspend=True)
-    initech.api.wait_for(naming.KIND, initech.name, in_phase("Suspended"), timeout=PATIENCE)
-    wait_until(lambda: not initech.pods(), timeout=PATIENCE)
-    assert claims(initech) == volumes
-    change(initech, suspend=False)
+    change(acme, suspend=True)
+    acme.api.wait_for(naming.KIND, acme.name, in_phase("Suspended"), timeout=PATIENCE)
+    wait_until(lambda: not acme.pods(), timeout=PATIENCE)
+    assert claims(acme) == volumes
+    change(acme, suspend=False)
 
-    initech.wait_ready()
+    acme.wait_ready()
     assert device.lost() == set()
 
 
-def test_a_renewed_certificate_is_served_and_the_database_goes_on(initech: Customer, device: SteadyDevice) -> None:
+def test_a_renewed_certificate_is_served_and_the_database_goes_on(acme: Customer, device: SteadyDevice) -> None:
     """The device trusts what it has trusted from the beginning: the authority."""
     device.go_on()
-    before, database = served_certificate(initech), running(initech, "postgres", "api")
+    before, database = served_certificate(acme), running(acme, "postgres", "api")
     connections = device.connections
 
     removed = {"data": {"tls_private_key_pem": None}}
-    initech.api.patch("Secret", naming.CREDENTIALS_SECRET, removed, namespace=initech.namespace)
-    try_again(initech)
+    acme.api.patch("Secret", naming.CREDENTIALS_SECRET, removed, namespace=acme.namespace)
+    try_again(acme)
 
     wait_until(lambda: device.connections > connections, timeout=PATIENCE)
-    initech.wait_ready()
-    served = served_certificate(initech)
+    acme.wait_ready()
+    served = served_certificate(acme)
     assert served.serial_number != before.serial_number
     assert served.public_key() != before.public_key()
     assert device.lost() == set()
-    assert running(initech, "postgres", "api") == database
+    assert running(acme, "postgres", "api") == database
 
 
-def test_passwords_deleted_under_a_running_operator_are_written_again(initech: Customer, device: SteadyDevice) -> None:
+def test_passwords_deleted_under_a_running_operator_are_written_again(acme: Customer, device: SteadyDevice) -> None:
     everything = ("postgres", "mosquitto", "api", "dashboard", "mqtt-exporter")
-    before, credentials = running(initech, *everything), initech.secret(naming.CREDENTIALS_SECRET)
+    before, credentials = running(acme, *everything), acme.secret(naming.CREDENTIALS_SECRET)
 
-    initech.api.delete("Secret", naming.CREDENTIALS_SECRET, namespace=initech.namespace)
-    try_again(initech)
+    acme.api.delete("Secret", naming.CREDENTIALS_SECRET, namespace=acme.namespace)
+    try_again(acme)
 
-    assert initech.secret(naming.CREDENTIALS_SECRET) == credentials
+    assert acme.secret(naming.CREDENTIALS_SECRET) == credentials
     assert device.lost() == set()
-    assert running(initech, *everything) == before
+    assert running(acme, *everything) == before
 
 
 def test_passwords_deleted_while_no_operator_runs_are_lost_until_they_are_restored_and_nothing_stops_for_it(
-    initech: Customer, cluster: NodeCluster, device: SteadyDevice
+    acme: Customer, cluster: NodeCluster, device: SteadyDevice
 ) -> None:
-    before, connections = running(initech, "postgres", "mosquitto", "api"), device.connections
-    backup = initech.api.get("Secret", naming.CREDENTIALS_SECRET, namespace=initech.namespace)
+    before, connections = running(acme, "postgres", "mosquitto", "api"), device.connections
+    backup = acme.api.get("Secret", naming.CREDENTIALS_SECRET, namespace=acme.namespace)
 
     with without_operator(cluster):
-        initech.api.delete("Secret", naming.CREDENTIALS_SECRET, namespace=initech.namespace)
+        acme.api.delete("Secret", naming.CREDENTIALS_SECRET, namespace=acme.namespace)
 
-    live = initech.api.wait_for(naming.KIND, initech.name, in_phase("Failed"), timeout=PATIENCE)
+    live = acme.api.wait_for(naming.KIND, acme.name, in_phase("Failed"), timeout=PATIENCE)
     assert condition_of(live, "Stalled")["reason"] == "CredentialsLost"
     assert device.lost() == set()
-    initech.api.create({**backup, "metadata": kept(backup)})
-    try_again(initech)
-    initech.wait_ready()
+    acme.api.create({**backup, "metadata": kept(backup)})
+    try_again(acme)
+    acme.wait_ready()
     assert device.lost() == set()
-    assert (running(initech, "postgres", "mosquitto", "api"), device.connections) == (before, connections)
+    assert (running(acme, "postgres", "mosquitto", "api"), device.connections) == (before, connections)
 
 
 def kept(live: Manifest) -> Manifest:
@@ -163,10 +155,10 @@ def kept(live: Manifest) -> Manifest:
 
 
 def test_an_update_of_the_apis_image_loses_no_reading_that_was_acknowledged(
-    initech: Customer, cluster: NodeCluster, device: SteadyDevice, tmp_path: Path
+    acme: Customer, cluster: NodeCluster, device: SteadyDevice, tmp_path: Path
 ) -> None:
     device.go_on()
-    before, connections = running(initech, "api"), device.connections
+    before, connections = running(acme, "api"), device.connections
     archive = ensure_images([API_IMAGE])[API_IMAGE]
     cluster.load_images([release(archive, NEW_API_IMAGE, tmp_path / "api.tar")])
 
@@ -176,28 +168,28 @@ def test_an_update_of_the_apis_image_loses_no_reading_that_was_acknowledged(
         assert live
         return bool(live["spec"]["template"]["spec"]["containers"][0]["image"] == NEW_API_IMAGE)
 
-    initech.api.wait_for("Deployment", "api", updated, namespace=initech.namespace, timeout=PATIENCE)
+    acme.api.wait_for("Deployment", "api", updated, namespace=acme.namespace, timeout=PATIENCE)
     patience = f"--timeout={PATIENCE:g}s"
-    cluster.kubectl("rollout", "status", "deployment/api", "--namespace", initech.namespace, patience)
-    wait_until(lambda: not before.keys() & running(initech, "api").keys(), timeout=PATIENCE)
+    cluster.kubectl("rollout", "status", "deployment/api", "--namespace", acme.namespace, patience)
+    wait_until(lambda: not before.keys() & running(acme, "api").keys(), timeout=PATIENCE)
     assert device.lost() == set()
     assert device.connections == connections
 
 
-def test_a_retained_namespace_is_taken_up_again_with_its_data(initech: Customer, device: SteadyDevice) -> None:
+def test_a_retained_namespace_is_taken_up_again_with_its_data(acme: Customer, device: SteadyDevice) -> None:
     device.go_on()
-    volumes, backup = claims(initech), initech.api.get(naming.KIND, initech.name)
-    change(initech, deletionPolicy="Retain")
-    initech.api.wait_for("Namespace", initech.namespace, has_no_owner, timeout=PATIENCE)
+    volumes, backup = claims(acme), acme.api.get(naming.KIND, acme.name)
+    change(acme, deletionPolicy="Retain")
+    acme.api.wait_for("Namespace", acme.namespace, has_no_owner, timeout=PATIENCE)
 
-    initech.delete()
-    initech.api.wait_for(naming.KIND, initech.name, is_gone, timeout=PATIENCE)
-    wait_until(lambda: not initech.pods(), timeout=PATIENCE)
-    assert claims(initech) == volumes
+    acme.delete()
+    acme.api.wait_for(naming.KIND, acme.name, is_gone, timeout=PATIENCE)
+    wait_until(lambda: not acme.pods(), timeout=PATIENCE)
+    assert claims(acme) == volumes
     spec = {**backup["spec"], "deletionPolicy": "Delete"}
-    initech.api.create({**backup, "metadata": kept(backup), "spec": spec})
+    acme.api.create({**backup, "metadata": kept(backup), "spec": spec})
 
-    initech.wait_ready()
+    acme.wait_ready()
     assert device.lost() == set()
 
 
@@ -206,11 +198,11 @@ def has_no_owner(live: Manifest | None) -> bool:
     return live is not None and "ownerReferences" not in live["metadata"]
 
 
-def test_of_a_customer_who_is_deleted_for_good_nothing_is_left(initech: Customer, node: NodeCluster) -> None:
-    traces = Traces.of(initech, node)
+def test_of_a_customer_who_is_deleted_for_good_nothing_is_left(acme: Customer, node: NodeCluster) -> None:
+    traces = Traces.of(acme, node)
     assert all((traces.volumes, traces.folders, traces.groups))
 
-    initech.delete()
+    acme.delete()
 
-    initech.wait_gone()
-    wait_until(lambda: not traces.left(initech), timeout=PATIENCE)
+    acme.wait_gone()
+    wait_until(lambda: not traces.left(acme), timeout=PATIENCE)

@@ -65,8 +65,7 @@ def license_for(customer: Customer, plan: str) -> str:
 def served_certificate(customer: Customer) -> x509.Certificate:
     """Return the certificate that the broker shows to a device which trusts the customer's CA."""
     with (
-        customer.cluster.reach(customer.namespace, "mqtt", 8883) as address,
-        socket.create_connection(address) as plain,
+        socket.create_connection(customer.cluster.front_door) as plain,
         customer.trust().wrap_socket(plain) as connection,
     ):
         shown = connection.getpeercert(binary_form=True)

@@ -32,3 +32,7 @@ class Cluster(ControlPlane, Protocol):
 
     def reach(self, namespace: str, service: str, port: int) -> AbstractContextManager[tuple[str, int]]:
         """Return a block during which a Service is reached at a host and port of this machine."""
+
+    @property
+    def front_door(self) -> tuple[str, int]:
+        """Host and port of this machine where the devices of all customers come in."""

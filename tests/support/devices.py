@@ -44,7 +44,7 @@ class Device:
     """
 
     def __init__(self, name: str, *, port: int, login: Login, tls: ssl.SSLContext, api: httpx.Client) -> None:
-        """Take the broker's port on 127.0.0.1 and a client of the API."""
+        """Take the front door's port on 127.0.0.1 and a client of the API."""
         self.connections = 0
         self.acknowledged: set[int] = set()
         self._name, self._port, self._api = name, port, api
@@ -108,11 +108,8 @@ def connect(customer: Customer, name: str) -> AbstractContextManager[Device]:
 def connected(customer: Customer, name: str, *, make: Callable[..., D]) -> Iterator[D]:
     """Register a device, which is made of what Device takes, and have it for as long as the block lasts."""
     login = register(customer, name)
-    with (
-        customer.devices() as api,
-        customer.cluster.reach(customer.namespace, "mqtt", 8883) as (_, port),
-        make(name, port=port, login=login, tls=customer.trust(), api=api) as device,
-    ):
+    _, port = customer.cluster.front_door
+    with customer.devices() as api, make(name, port=port, login=login, tls=customer.trust(), api=api) as device:
         yield device
 
 

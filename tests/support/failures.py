@@ -12,18 +12,23 @@ from tests.support.waiting import wait_until
 _PATIENCE = 30.0  # seconds
 
 
+def statuses(pod: Manifest) -> list[Manifest]:
+    """Return the statuses of a pod's containers, sidecars among them."""
+    return [*pod["status"].get("initContainerStatuses", ()), *pod["status"]["containerStatuses"]]
+
+
 def first_process(pods: Iterable[Manifest], container: str) -> ProcessIdentity:
     """Return the first process of a running container; with it end all others.
 
     It is found by its control group, which is named like the container, so that killing it takes no program's start.
     """
-    statuses = [status for pod in pods for status in pod["status"]["containerStatuses"]]
-    name = next(status["containerID"] for status in statuses if status["name"] == container)
+    found = (status for pod in pods for status in statuses(pod))
+    name = next(status["containerID"] for status in found if status["name"] == container)
     group = name.removeprefix("containerd://")
     pids = sorted(int(path.parent.name) for path in Path("/proc").glob("[0-9]*/cgroup") if group in _read(path))
-    found = identify(pids[0])
-    assert found
-    return found
+    process = identify(pids[0])
+    assert process
+    return process
 
 
 def kill(process: ProcessIdentity) -> None:

@@ -32,9 +32,13 @@ class MqttClient:
         client_id: str = "",
         tls: ssl.SSLContext | None = None,
         transport: Literal["tcp", "websockets"] = "tcp",
+        web_host: str = "",
         version: Literal["5", "3.1.1"] = "5",
     ) -> None:
-        """Take the port on 127.0.0.1; a client id means a session that outlives the connection (MQTT 5 only)."""
+        """Take the port on 127.0.0.1; a client id means a session that outlives the connection (MQTT 5 only).
+
+        `web_host` is the host to ask for by WebSocket, where a proxy has several.
+        """
         self._port = port
         self._options = _session(lasting=bool(client_id)) if version == "5" else {}
         self._answers: queue.Queue[ReasonCode] = queue.Queue()
@@ -50,6 +54,9 @@ class MqttClient:
             self._paho.username_pw_set(login.username, login.password)
         if tls is not None:
             self._paho.tls_set_context(tls)
+            self._paho.tls_insecure_set(not tls.check_hostname)
+        if web_host:
+            self._paho.ws_set_options(headers={"Host": web_host})
         self._paho.on_connect = lambda _client, _data, _flags, code, _properties: self._answers.put(code)
         self._paho.on_disconnect = lambda _client, _data, _flags, code, _properties: self._answers.put(code)
         self._paho.on_subscribe = lambda _client, _data, _id, codes, _properties: self._answers.put(codes[0])

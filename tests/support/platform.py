@@ -1,5 +1,6 @@
 """The product on a cluster whose pods truly run: installed as an administrator would, used as a customer does."""
 
+import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from hack.demo.signup import sign_up
 from hack.platform import CustomerStack
 from tests.support.clusters import Cluster
 from tests.support.kubernetes import Kubernetes, in_phase, is_gone
-from tests.support.mqtt import Login, MqttClient
+from tests.support.mqtt import Login, MqttClient, NamedContext
 
 # From nothing to Ready on a machine that has other things to do; a healthy one takes half a minute.
 PATIENCE = 240.0
@@ -66,12 +67,20 @@ class Customer(CustomerStack):
             yield client
 
     @contextmanager
+    def browser(self, login: Login, *, port: int) -> Iterator[MqttClient]:
+        """Connect as a web page would, by WebSocket at the customer's host, by the Ingress controller's port."""
+        # As in `web`.
+        unverified = NamedContext(ssl.PROTOCOL_TLS_CLIENT)
+        unverified.check_hostname, unverified.verify_mode = False, ssl.CERT_NONE
+        unverified.server_name = self.host
+        with MqttClient(port, login, tls=unverified, transport="websockets", web_host=self.host) as client:
+            yield client
+
+    @contextmanager
     def broker(self, login: Login, **options: Any) -> Iterator[MqttClient]:
-        """Connect a device by TLS, once."""
-        with (
-            self.cluster.reach(self.namespace, "mqtt", 8883) as (_, port),
-            MqttClient(port, login, tls=self.trust(), **options) as client,
-        ):
+        """Connect a device by the front door, once."""
+        _, port = self.cluster.front_door
+        with MqttClient(port, login, tls=self.trust(), **options) as client:
             yield client
 
 

@@ -7,13 +7,15 @@ from typing import Any
 import pytest
 import yaml
 
+from hack.cluster.configuration import NODE_PORT_RANGE, SERVICE_RANGE
 from hack.node.addons import MANIFESTS
-from hack.node.addresses import DNS_ADDRESS
+from hack.node.addresses import DNS_ADDRESS, FRONT_DOOR_PORT
 from hack.node.files import NodeFiles
 from hack.node.images import ADDON_PROGRAMS, BUSYBOX, PAUSE
 from hack.node.machine import network_configuration
 from hack.node.pki import KeyPair, NodeIdentity
 from hack.node.programs import containerd, kube_proxy_configuration, kubelet_configuration
+from hack.platform.install import OVERLAYS
 from hack.privileges import unshare_program
 from tests.support.pod_security import containers, violations
 
@@ -96,6 +98,18 @@ def test_there_is_one_default_storage_class_and_its_volumes_do_not_grow() -> Non
     (storage_class,) = [item for item in addons() if item["kind"] == "StorageClass"]
     assert storage_class["metadata"]["annotations"] == {"storageclass.kubernetes.io/is-default-class": "true"}
     assert storage_class["allowVolumeExpansion"] is False
+
+
+def test_the_way_of_devices_is_the_one_that_the_overlay_opens() -> None:
+    """Its port is one of the lowest 128, which the API server gives to others last (KEP-3668)."""
+    overlay = yaml.safe_load((OVERLAYS / "node" / "kustomization.yaml").read_text(encoding="utf-8"))
+    (service,) = [patch["patch"] for patch in overlay["patches"] if patch["target"]["kind"] == "Service"]
+    opened = {operation["path"]: operation["value"] for operation in yaml.safe_load(service)}
+    literals = {literal for generator in overlay["configMapGenerator"] for literal in generator["literals"]}
+
+    assert opened == {"/spec/type": "NodePort", "/spec/ports/0/nodePort": FRONT_DOOR_PORT}
+    assert FRONT_DOOR_PORT - int(NODE_PORT_RANGE.partition("-")[0]) in range(128)
+    assert f"ADDRESS_RANGES={SERVICE_RANGE}" in literals
 
 
 def test_nothing_of_a_node_is_left_but_its_logs(files: NodeFiles) -> None:
