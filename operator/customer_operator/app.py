@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector,
 
 from customer_operator import naming
 from customer_operator.credentials.authority import AuthorityStore
+from customer_operator.credentials.issued import IssuedCertificates
 from customer_operator.credentials.references import ReferencedSecrets
 from customer_operator.credentials.store import CredentialStore
 from customer_operator.errors import ClusterError, SettingInvalid
@@ -20,6 +21,7 @@ from customer_operator.kube.configuration import connection_of
 from customer_operator.kube.fence import Fence
 from customer_operator.kube.kinds import WATCHED
 from customer_operator.kube.leader import Leadership, Timing
+from customer_operator.kube.optional import OptionalReflector
 from customer_operator.kube.reflector import Reflector, relist
 from customer_operator.licensing.keys import KeySet
 from customer_operator.metrics import Metrics
@@ -37,6 +39,7 @@ from customer_operator.reconcile.reporter import Reporter
 from customer_operator.reconcile.retry import Retry
 from customer_operator.routing.book import RouteBook
 from customer_operator.routing.publisher import Publisher
+from customer_operator.scheduling.certificates import certificate_reflector
 from customer_operator.scheduling.collector import QueueCollector
 from customer_operator.scheduling.intake import Intake
 from customer_operator.scheduling.queue import WorkQueue
@@ -86,6 +89,7 @@ class Operator:
         self._leadership: Leadership | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._reflectors: list[Reflector] = []
+        self._certificates: OptionalReflector | None = None
         self._publisher: Publisher | None = None
         self._listed = asyncio.Event()
         self._swept = asyncio.Event()
@@ -119,6 +123,9 @@ class Operator:
                 )
             )
             self._publisher = self._publisher_of(client)
+        if self._settings.platform().asks_for_certificates:
+            self._certificates = certificate_reflector(client, self._intake)
+            self._reflectors.append(self._certificates)
         self._leadership = await self._stand(client)
         await self._start_probes()
         self._resources.push_async_callback(self._end_tasks)
@@ -270,7 +277,10 @@ class Operator:
         )
 
     def _convergence(self, client: KubeClient, platform: Platform, references: ReferencedSecrets) -> Convergence:
-        settings, cache = self._settings, self._cache
+        settings, cache, followed = self._settings, self._cache, self._certificates
+        certificates = IssuedCertificates(
+            cache=cache, platform=platform, available=lambda: followed is not None and followed.available
+        )
         authority = AuthorityStore(client, namespace=settings.operator_namespace, reread=settings.resync_interval)
         credentials = CredentialStore(client, platform=platform, authority=authority)
         gate = QuotaGate(cache=cache, wait=settings.quota_wait, clock=time.monotonic)
@@ -279,7 +289,9 @@ class Operator:
             cache=cache,
             applier=Applier(client=client, cache=cache, gate=gate, concurrency=settings.apply_concurrency),
             credentials=credentials,
-            contexts=ContextBuilder(platform=platform, keys=self._keys, references=references),
+            contexts=ContextBuilder(
+                platform=platform, keys=self._keys, references=references, certificates=certificates
+            ),
             comparer=Comparer(client=client, cache=cache, credentials=credentials),
             gate=gate,
         )
