@@ -16,6 +16,7 @@ from tests.support.cert_manager import CertManager, has_revision, next_second, s
 from tests.support.certificates import RATE_LIMIT, issued, refused
 from tests.support.kubernetes import Condition, Kubernetes, condition_of, in_phase, is_gone, is_ready, is_there
 from tests.support.operators import OperatorProcess, Operators
+from tests.support.rights import DRY, assert_refused, thing
 from tests.support.tenants import Tenants
 
 DOMAIN = "iot.example.com"
@@ -143,6 +144,44 @@ def test_a_renewal_rolls_the_broker_once(api: Kubernetes, cert_manager: CertMana
     api.wait_for(naming.KIND, name, is_ready)
 
     assert rolls(before, broker(api, home)) == 1
+
+
+NO_CERTIFICATES: dict[str, tuple[dict[str, Any], str]] = {
+    "an authority": ({"isCA": True}, "spec.isCA must not be set"),
+    "a wildcard": ({"dnsNames": ["*.iotistic.cloud"]}, "without a wildcard"),
+    "a host of the platform": ({"dnsNames": ["billing.iotistic.cloud"]}, "none of the platform itself"),
+    "no host": ({"dnsNames": []}, "must name hosts"),
+    "another Secret": ({"secretName": "credentials"}, "spec.secretName must be web-tls or mosquitto-certificate"),
+    "an address": ({"ipAddresses": ["192.0.2.1"]}, "no other names than spec.dnsNames"),
+    "an issuer of the namespace": ({"issuerRef": {"name": "devices", "kind": "Issuer"}}, "must be ClusterIssuer"),
+}
+
+
+@pytest.mark.parametrize(("spec", "message"), NO_CERTIFICATES.values(), ids=NO_CERTIFICATES)
+def test_the_operator_may_not_ask_for(
+    operator_access: Kubernetes, cert_manager: CertManager, home: str, spec: dict[str, Any], message: str
+) -> None:
+    assert cert_manager
+    assert_refused(operator_access, lambda access: access.create(_certificate(home, **spec), **DRY), message)
+
+
+def test_the_operator_may_ask_for_a_certificate_in_an_instances_namespace_and_sees_all_that_there_are(
+    operator_access: Kubernetes, home: str
+) -> None:
+    operator_access.create(_certificate(home), **DRY)
+    assert operator_access.items("Certificate", labels=naming.INSTANCE_LABEL)
+    message = 'cannot create resource "certificates"'
+    assert_refused(operator_access, lambda access: access.create(_certificate("default"), **DRY), message)
+
+
+def _certificate(namespace: str, **spec: Any) -> Manifest:
+    asked = {
+        "secretName": "mosquitto-certificate",
+        "dnsNames": ["mqtt.acme.iotistic.cloud"],
+        "issuerRef": {"name": "devices", "kind": "ClusterIssuer"},
+        **spec,
+    }
+    return thing("Certificate", "probe", namespace=namespace, version="cert-manager.io/v1", spec=asked)
 
 
 def test_a_certificate_that_is_deleted_by_hand_is_restored_and_no_broker_rolls(

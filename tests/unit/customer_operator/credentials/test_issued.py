@@ -14,6 +14,7 @@ from customer_operator.observed.cache import ObjectCache
 from customer_operator.observed.certificates import IssuedCertificate
 from tests.support.fake_kube import FakeKube
 from tests.support.generate import make_context, make_instance, make_platform
+from tests.support.rights import thing
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 PLATFORM = make_platform(mqtt_certificate_issuer="letsencrypt")
@@ -25,7 +26,8 @@ class Scene:
     """A broker in the cache, and the Secrets of its namespace."""
 
     def __init__(self) -> None:
-        self.kube = FakeKube()
+        homes = (naming.OPERATOR_NAMESPACE, naming.namespace_of("acme"))
+        self.kube = FakeKube(*(thing("Namespace", home) for home in homes))
         self.cache = ObjectCache()
         authority = AuthorityStore(self.kube, naming.OPERATOR_NAMESPACE, reread=600)
         self.credentials = CredentialStore(self.kube, platform=PLATFORM, authority=authority)

@@ -12,7 +12,7 @@ from tests.support.generate import make_platform
 from tests.support.reconciling import World
 
 PLATFORM = make_platform(mqtt_certificate_issuer="letsencrypt")
-LATER = {"since": "2027-01-20T12:00:00Z", "until": "2027-04-20T12:00:00Z"}
+LATER: dict[str, Any] = {"since": "2027-01-20T12:00:00Z", "until": "2027-04-20T12:00:00Z"}
 
 
 @pytest.fixture
