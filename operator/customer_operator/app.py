@@ -89,7 +89,6 @@ class Operator:
         self._leadership: Leadership | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._reflectors: list[Reflector] = []
-        self._certificates: OptionalReflector | None = None
         self._publisher: Publisher | None = None
         self._listed = asyncio.Event()
         self._swept = asyncio.Event()
@@ -124,8 +123,7 @@ class Operator:
             )
             self._publisher = self._publisher_of(client)
         if self._settings.platform().asks_for_certificates:
-            self._certificates = certificate_reflector(client, self._intake)
-            self._reflectors.append(self._certificates)
+            self._reflectors.append(certificate_reflector(client, self._intake))
         self._leadership = await self._stand(client)
         await self._start_probes()
         self._resources.push_async_callback(self._end_tasks)
@@ -247,6 +245,9 @@ class Operator:
             # What waits is the next leader's: in the queue of one that stands by it would count as late.
             self._queue.clear()
 
+    def _knows_certificates(self) -> bool:
+        return any(isinstance(item, OptionalReflector) and item.available for item in self._reflectors)
+
     def _publisher_of(self, client: KubeClient) -> Publisher:
         return Publisher(
             client=client,
@@ -277,10 +278,8 @@ class Operator:
         )
 
     def _convergence(self, client: KubeClient, platform: Platform, references: ReferencedSecrets) -> Convergence:
-        settings, cache, followed = self._settings, self._cache, self._certificates
-        certificates = IssuedCertificates(
-            cache=cache, platform=platform, available=lambda: followed is not None and followed.available
-        )
+        settings, cache = self._settings, self._cache
+        certificates = IssuedCertificates(cache=cache, platform=platform, available=self._knows_certificates)
         authority = AuthorityStore(client, namespace=settings.operator_namespace, reread=settings.resync_interval)
         credentials = CredentialStore(client, platform=platform, authority=authority)
         gate = QuotaGate(cache=cache, wait=settings.quota_wait, clock=time.monotonic)

@@ -11,11 +11,24 @@ from customer_operator.credentials import certificates
 from customer_operator.credentials.certificates import KeyPair
 from customer_operator.naming import Manifest
 from hack.cluster import LocalCluster
+from mqtt_router.routes import CONFIG_MAPS
 from tests.support.audit import AuditLog
-from tests.support.cert_manager import CertManager, has_revision, next_second, secret_text
+from tests.support.cert_manager import (
+    CertManager,
+    broker,
+    has_revision,
+    holds,
+    mounted,
+    next_second,
+    pair_of,
+    rolls,
+    says,
+    uses,
+)
 from tests.support.certificates import RATE_LIMIT, issued, refused
-from tests.support.kubernetes import Condition, Kubernetes, condition_of, in_phase, is_gone, is_ready, is_there
+from tests.support.kubernetes import Kubernetes, condition_of, in_phase, is_gone, is_ready, is_there
 from tests.support.operators import OperatorProcess, Operators
+from tests.support.published import NAMESPACE as ROUTES
 from tests.support.rights import DRY, assert_refused, thing
 from tests.support.tenants import Tenants
 
@@ -37,12 +50,14 @@ def cert_manager(
 
 
 @pytest.fixture(scope="module")
-def operator(operators: Operators, cert_manager: CertManager) -> Iterator[OperatorProcess]:
+def operator(operators: Operators, api: Kubernetes, cert_manager: CertManager) -> Iterator[OperatorProcess]:
     """An operator whose web and MQTT certificates are by one issuer, on a platform without cert-manager so far."""
     assert cert_manager
     operators.stop()
     yield operators.start("certificates", **ONE_ISSUER)
     operators.stop()
+    for shard in CONFIG_MAPS:
+        api.delete("ConfigMap", shard, namespace=ROUTES)
 
 
 @pytest.fixture(scope="module")
@@ -55,44 +70,6 @@ def name(tenants: Tenants, operator: OperatorProcess) -> str:
 @pytest.fixture
 def home(name: str) -> str:
     return naming.namespace_of(name)
-
-
-def broker(api: Kubernetes, home: str) -> Manifest:
-    return api.get("StatefulSet", "mosquitto", namespace=home)
-
-
-def mounted(live: Manifest | None) -> str:
-    """Return the Secret that a broker has its certificate from."""
-    volumes = {item["name"]: item for item in (live or {})["spec"]["template"]["spec"]["volumes"]}
-    return str(volumes["tls"]["secret"]["secretName"])
-
-
-def uses(secret: str, *, after: Manifest) -> Condition:
-    """Return the condition that a broker has been rolled to a Secret, and that all of its pods have."""
-
-    def holds(live: Manifest | None) -> bool:
-        if live is None or live["metadata"]["generation"] == after["metadata"]["generation"]:
-            return False
-        status = live["status"]
-        rolled = status["updateRevision"] == status["currentRevision"] != after["status"]["currentRevision"]
-        return rolled and mounted(live) == secret
-
-    return holds
-
-
-def rolls(before: Manifest, after: Manifest) -> int:
-    """Return how often the template of a broker has changed between two versions of it."""
-    return int(after["metadata"]["generation"] - before["metadata"]["generation"])
-
-
-def says(status: str, message: str) -> Condition:
-    """Return the condition that an instance's certificate is reported like this."""
-
-    def holds(live: Manifest | None) -> bool:
-        found = condition_of(live, "CertificateReady")
-        return found.get("status") == status and message in found["message"]
-
-    return holds
 
 
 def test_without_cert_manager_everything_is_ready_with_the_platforms_own_authority(
@@ -128,10 +105,6 @@ def test_when_cert_manager_comes_the_broker_waits_for_its_certificate_and_rolls_
     ca = KeyPair(certificate=authority, private_key="")
     assert certificates.is_current(pair, authority=ca, hosts=hosts, now=datetime.now(UTC))
     assert len(api.items("CertificateRequest", namespace=home)) == 1
-
-
-def pair_of(secret: Manifest) -> KeyPair:
-    return KeyPair(certificate=secret_text(secret, "tls.crt"), private_key=secret_text(secret, "tls.key"))
 
 
 def test_a_renewal_rolls_the_broker_once(api: Kubernetes, cert_manager: CertManager, name: str, home: str) -> None:
@@ -229,10 +202,6 @@ def test_a_refusing_issuer_is_reported_and_the_broker_unharmed(
     cert_manager.start()
     api.wait_for(naming.KIND, other, is_ready)
     assert mounted(broker(api, at)) == "web-tls"
-
-
-def holds(kind: str) -> Condition:
-    return lambda live: condition_of(live, kind).get("status") == "True"
 
 
 def test_a_certificate_that_ends_gives_way_to_the_platforms_own_and_comes_back(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from customer_operator.credentials import certificates
+from customer_operator.credentials.certificates import KeyPair
 from customer_operator.credentials.encoding import decode, encode
 from customer_operator.naming import Manifest
 from hack.binaries import ensure_binaries
@@ -113,6 +114,50 @@ def next_second() -> None:
     time.sleep(1.1 - time.time() % 1)
 
 
-def secret_text(secret: Manifest, key: str) -> str:
-    """Return a value of a live Secret."""
-    return decode(secret["data"][key])
+def broker(api: Kubernetes, home: str) -> Manifest:
+    """Return the live StatefulSet of a broker."""
+    return api.get("StatefulSet", "mosquitto", namespace=home)
+
+
+def mounted(live: Manifest | None) -> str:
+    """Return the Secret that a broker has its certificate from."""
+    volumes = {item["name"]: item for item in (live or {})["spec"]["template"]["spec"]["volumes"]}
+    return str(volumes["tls"]["secret"]["secretName"])
+
+
+def uses(secret: str, *, after: Manifest) -> Condition:
+    """Return the condition that a broker has been rolled to a Secret, and that all of its pods have."""
+
+    def holds(live: Manifest | None) -> bool:
+        if live is None or live["metadata"]["generation"] == after["metadata"]["generation"]:
+            return False
+        status = live["status"]
+        rolled = status["updateRevision"] == status["currentRevision"] != after["status"]["currentRevision"]
+        return rolled and mounted(live) == secret
+
+    return holds
+
+
+def rolls(before: Manifest, after: Manifest) -> int:
+    """Return how often the template of a broker has changed between two versions of it."""
+    return int(after["metadata"]["generation"] - before["metadata"]["generation"])
+
+
+def says(status: str, message: str) -> Condition:
+    """Return the condition that an instance's certificate is reported like this."""
+
+    def holds(live: Manifest | None) -> bool:
+        found = condition_of(live, "CertificateReady")
+        return found.get("status") == status and message in found["message"]
+
+    return holds
+
+
+def pair_of(secret: Manifest) -> KeyPair:
+    """Return the certificate in a live Secret."""
+    return KeyPair(certificate=decode(secret["data"]["tls.crt"]), private_key=decode(secret["data"]["tls.key"]))
+
+
+def holds(kind: str) -> Condition:
+    """Return the condition that a condition of an object is True."""
+    return lambda live: condition_of(live, kind).get("status") == "True"
