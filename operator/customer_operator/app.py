@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector,
 
 from customer_operator import naming
 from customer_operator.credentials.authority import AuthorityStore
+from customer_operator.credentials.issued import IssuedCertificates
 from customer_operator.credentials.references import ReferencedSecrets
 from customer_operator.credentials.store import CredentialStore
 from customer_operator.errors import ClusterError, SettingInvalid
@@ -20,6 +21,7 @@ from customer_operator.kube.configuration import connection_of
 from customer_operator.kube.fence import Fence
 from customer_operator.kube.kinds import WATCHED
 from customer_operator.kube.leader import Leadership, Timing
+from customer_operator.kube.optional import OptionalReflector
 from customer_operator.kube.reflector import Reflector, relist
 from customer_operator.licensing.keys import KeySet
 from customer_operator.metrics import Metrics
@@ -37,6 +39,7 @@ from customer_operator.reconcile.reporter import Reporter
 from customer_operator.reconcile.retry import Retry
 from customer_operator.routing.book import RouteBook
 from customer_operator.routing.publisher import Publisher
+from customer_operator.scheduling.certificates import certificate_reflector
 from customer_operator.scheduling.collector import QueueCollector
 from customer_operator.scheduling.intake import Intake
 from customer_operator.scheduling.queue import WorkQueue
@@ -117,6 +120,8 @@ class Operator:
             self._reflectors.append(routes)
             self._routes_listed = routes.synced
             self._publisher = self._publisher_of(client)
+        if self._settings.platform().asks_for_certificates:
+            self._reflectors.append(certificate_reflector(client, self._intake))
         self._leadership = await self._stand(client)
         await self._start_probes()
         self._resources.push_async_callback(self._end_tasks)
@@ -240,7 +245,7 @@ class Operator:
 
     async def _seen(self) -> None:
         """Wait until everything that exists has been seen; for the routes not for ever, as all else works without."""
-        objects = [reflector.synced.wait() for reflector in self._reflectors if reflector.kind in WATCHED]
+        objects = [item.synced.wait() for item in self._reflectors if item.synced is not self._routes_listed]
         await asyncio.gather(*objects, self._swept.wait())
         if self._publisher is not None:
             with suppress(TimeoutError):
@@ -249,6 +254,9 @@ class Operator:
     async def _publish(self, publisher: Publisher) -> None:
         await self._routes_listed.wait()
         await publisher.run()
+
+    def _knows_certificates(self) -> bool:
+        return any(isinstance(item, OptionalReflector) and item.available for item in self._reflectors)
 
     def _publisher_of(self, client: KubeClient) -> Publisher:
         return Publisher(
@@ -281,6 +289,7 @@ class Operator:
 
     def _convergence(self, client: KubeClient, platform: Platform, references: ReferencedSecrets) -> Convergence:
         settings, cache = self._settings, self._cache
+        certificates = IssuedCertificates(cache=cache, platform=platform, available=self._knows_certificates)
         authority = AuthorityStore(client, namespace=settings.operator_namespace, reread=settings.resync_interval)
         credentials = CredentialStore(client, platform=platform, authority=authority)
         gate = QuotaGate(cache=cache, wait=settings.quota_wait, clock=time.monotonic)
@@ -289,7 +298,9 @@ class Operator:
             cache=cache,
             applier=Applier(client=client, cache=cache, gate=gate, concurrency=settings.apply_concurrency),
             credentials=credentials,
-            contexts=ContextBuilder(platform=platform, keys=self._keys, references=references),
+            contexts=ContextBuilder(
+                platform=platform, keys=self._keys, references=references, certificates=certificates
+            ),
             comparer=Comparer(client=client, cache=cache, credentials=credentials),
             gate=gate,
         )

@@ -23,7 +23,12 @@ RETRY_AT_ANNOTATION: Final = f"{GROUP}/retry-at"
 # `kubectl rollout history` shows what caused a rollout.
 CONFIG_HASH_ANNOTATION: Final = f"{GROUP}/config-hash"
 CERTIFICATE_HASH_ANNOTATION: Final = f"{GROUP}/certificate-hash"
+# Beside it when the certificate is one of cert-manager's: its end.
+CERTIFICATE_EXPIRY_ANNOTATION: Final = f"{GROUP}/certificate-expires-at"
 LICENSE_HASH_ANNOTATION: Final = f"{GROUP}/license-hash"
+# On a broker's StatefulSet: the Certificate that was asked for on its behalf. By this mark an operator that is to ask
+# for none any more, and does not watch them, finds the one that is left.
+CERTIFICATE_ANNOTATION: Final = f"{GROUP}/certificate"
 
 INSTANCE_LABEL: Final = f"{GROUP}/instance"
 CUSTOMER_LABEL: Final = f"{GROUP}/customer-id"
@@ -68,6 +73,11 @@ def route_labels() -> dict[str, str]:
 def selector(instance_name: str, component: str) -> dict[str, str]:
     """Return the labels that select a component's pods: few, because workload selectors are immutable."""
     return {"app.kubernetes.io/instance": instance_name, COMPONENT_LABEL: component}
+
+
+def is_labelled(manifest: Mapping[str, Any], instance_name: str) -> bool:
+    """Tell whether an object carries the label of an instance."""
+    return (manifest["metadata"].get("labels") or {}).get(INSTANCE_LABEL) == instance_name
 
 
 def component_of(manifest: Mapping[str, Any]) -> str:

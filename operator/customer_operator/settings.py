@@ -66,6 +66,7 @@ class Settings(BaseSettings):
     cluster_issuer: Annotated[NameOrNone, AfterValidator(lambda name: "" if name == "none" else name)] = (
         "letsencrypt-prod"
     )
+    mqtt_certificate_issuer: NameOrNone = ""
     ingress_namespace: Namespace = "ingress"
     router_namespace: Namespace = "mqtt-router"
     monitoring_namespace: Namespace = "monitoring"

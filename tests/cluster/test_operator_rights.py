@@ -216,7 +216,7 @@ ALLOWED: Allowed = {
         thing("ConfigMap", "mqtt-routes-0a", namespace="mqtt-router"), **DRY
     ),
 }
-# What it watches, in all namespaces.
+# What it watches, in all namespaces; Certificates in test_certificates.py, where there are any.
 WATCHED = [
     "Deployment",
     "Ingress",

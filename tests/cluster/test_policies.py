@@ -26,7 +26,8 @@ def documents(*kinds: str) -> dict[str, dict[str, Any]]:
 
 def test_no_role_has_a_wildcard() -> None:
     roles = documents("Role", "ClusterRole")
-    assert roles.keys() == {"billing-api", "customer-operator", naming.TENANT_ROLE}
+    routes = {"customer-operator-routes", "mqtt-router"}
+    assert roles.keys() == {"billing-api", "customer-operator", naming.TENANT_ROLE, *routes}
     listed = [values for role in roles.values() for rule in role["rules"] for values in rule.values()]
     assert not [values for values in listed if "*" in values]
 
@@ -58,7 +59,7 @@ def test_the_policy_names_the_same_resources_as_the_role_of_the_operator_in_a_na
     }
     variables = documents("ValidatingAdmissionPolicy")["customer-operator-scope"]["spec"]["variables"]
     [listed] = [variable["expression"] for variable in variables if variable["name"] == "tenantResources"]
-    assert set(re.findall(r"'([a-z0-9.]+)'", listed)) == written | {"rolebindings.rbac.authorization.k8s.io"}
+    assert set(re.findall(r"'([a-z0-9.-]+)'", listed)) == written | {"rolebindings.rbac.authorization.k8s.io"}
 
 
 def test_the_policy_names_the_same_workloads_as_the_operator_builds() -> None:

@@ -26,6 +26,8 @@ MANAGER = "test"
 _PATHS: Mapping[str, tuple[str, str, bool]] = {
     **{kind: (entry.prefix, entry.plural, entry.namespaced) for kind, entry in KINDS.items()},
     "ConfigMap": ("/api/v1", "configmaps", True),
+    "CertificateRequest": ("/apis/cert-manager.io/v1", "certificaterequests", True),
+    "ClusterIssuer": ("/apis/cert-manager.io/v1", "clusterissuers", False),
     "ClusterRole": ("/apis/rbac.authorization.k8s.io/v1", "clusterroles", False),
     "ClusterRoleBinding": ("/apis/rbac.authorization.k8s.io/v1", "clusterrolebindings", False),
     "Event": ("/api/v1", "events", True),

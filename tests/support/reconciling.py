@@ -7,10 +7,11 @@ from prometheus_client import CollectorRegistry
 
 from customer_operator import naming
 from customer_operator.credentials.authority import AuthorityStore
+from customer_operator.credentials.issued import IssuedCertificates
 from customer_operator.credentials.references import ReferencedSecrets
 from customer_operator.credentials.store import CredentialStore
 from customer_operator.kube.client import KubeClient
-from customer_operator.kube.kinds import WATCHED, WORKLOADS
+from customer_operator.kube.kinds import KINDS, WATCHED, WORKLOADS
 from customer_operator.licensing.keys import KeySet
 from customer_operator.metrics import Metrics
 from customer_operator.model.platform import Platform
@@ -46,6 +47,7 @@ class World:
         self.seconds = 1000.0
         self._keys = keys or KeySet(None)
         self._platform = platform or make_platform()
+        self.has_cert_manager = False
         self.start_operator()
 
     @property
@@ -79,12 +81,15 @@ class World:
         authority = AuthorityStore(client, HOME, reread=600, clock=self._monotonic)
         credentials = CredentialStore(client, platform=self._platform, authority=authority)
         gate = QuotaGate(cache=cache, wait=QUOTA_WAIT, clock=self._monotonic)
+        certificates = IssuedCertificates(cache=cache, platform=self._platform, available=lambda: self.has_cert_manager)
         return Convergence(
             client=client,
             cache=cache,
             applier=Applier(client=client, cache=cache, gate=gate, concurrency=16),
             credentials=credentials,
-            contexts=ContextBuilder(platform=self._platform, keys=self._keys, references=references),
+            contexts=ContextBuilder(
+                platform=self._platform, keys=self._keys, references=references, certificates=certificates
+            ),
             comparer=Comparer(client=client, cache=cache, credentials=credentials),
             gate=gate,
         )
@@ -132,7 +137,8 @@ class World:
             self.cache.upsert_instance(live)
         version = self.kube.put({"kind": "Namespace", "metadata": {"name": HOME}})["metadata"]["resourceVersion"]
         self.cache.prune_instances(uids=_uids(self._all(naming.KIND)), version=int(version))
-        for kind in WATCHED:
+        optional = [kind for kind, entry in KINDS.items() if entry.optional and self.has_cert_manager]
+        for kind in (*WATCHED, *optional):
             seen = [live for live in self._all(kind) if instance_of(live)]
             for live in seen:
                 self.cache.upsert(str(instance_of(live)), live)

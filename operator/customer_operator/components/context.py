@@ -7,6 +7,7 @@ from customer_operator.model.credentials import Credentials, Login
 from customer_operator.model.instance import CustomerInstance, Exposure, Plan
 from customer_operator.model.plans import Features, Limits
 from customer_operator.model.platform import Platform
+from customer_operator.observed.certificates import IssuedCertificate
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -15,6 +16,8 @@ class Context:
 
     `license_jwks` is the public key set (JWKS document) by which the instance's API verifies its license.
     `scaled_down` keeps every object and all data, with no pod running. `external_login` belongs to spec.mqtt.external.
+    `has_cert_manager` tells whether the cluster knows Certificates; `issued` is the one that the broker is to use, None
+    for that of the platform's own authority.
     """
 
     instance: CustomerInstance
@@ -26,6 +29,8 @@ class Context:
     license_key: str | None = field(default=None, repr=False)
     license_jwks: str | None = None
     external_login: Login | None = None
+    has_cert_manager: bool = False
+    issued: IssuedCertificate | None = None
     scaled_down: bool = False
 
     @property

@@ -1,6 +1,6 @@
 """The way from the web into the instance: plain networking.k8s.io/v1, nothing that only one controller understands."""
 
-from customer_operator.components import api, dashboard, mosquitto, objects
+from customer_operator.components import api, certificate, dashboard, mosquitto, objects
 from customer_operator.components.context import Context
 from customer_operator.model.instance import Exposure
 from customer_operator.naming import Manifest
@@ -8,7 +8,6 @@ from customer_operator.naming import Manifest
 COMPONENT = "ingress"
 NAME = "web"
 
-_TLS_SECRET = "web-tls"  # noqa: S105 - the name of a Secret
 _ISSUER_ANNOTATION = "cert-manager.io/cluster-issuer"
 
 
@@ -22,7 +21,10 @@ def build(context: Context) -> list[Manifest]:
     platform = context.platform
     metadata = objects.metadata(context, COMPONENT, NAME)
     annotations = dict(platform.ingress_annotations)
-    if platform.cluster_issuer:
+    if certificate.is_shared(context.instance, platform):
+        # Of an annotated Ingress cert-manager would make a second Certificate.
+        annotations.pop(_ISSUER_ANNOTATION, None)
+    elif platform.cluster_issuer:
         annotations[_ISSUER_ANNOTATION] = platform.cluster_issuer
     if annotations:
         metadata["annotations"] = annotations
@@ -37,12 +39,14 @@ def _tls(context: Context) -> Manifest:
 
     Let's Encrypt issues 50 new sets of names per domain and week: a second certificate per tenant, or a name added
     later, would halve the signups possible. The issuer must be able to prove both names (DNS-01, or one address).
-    Without an issuer the Ingress controller's own certificate is used.
+    Where the broker has a Certificate, the MQTT host is in that (see certificate.py). Without an issuer the Ingress
+    controller's own certificate is used.
     """
     if not context.platform.cluster_issuer:
         return {"hosts": [context.web_host]}
-    hosts = [context.web_host, *([context.mqtt_host] if context.exposure is Exposure.SNI else [])]
-    return {"hosts": hosts, "secretName": _TLS_SECRET}
+    with_mqtt = context.exposure is Exposure.SNI and not certificate.is_wanted(context.instance, context.platform)
+    hosts = [context.web_host, *([context.mqtt_host] if with_mqtt else [])]
+    return {"hosts": hosts, "secretName": certificate.WEB_SECRET}
 
 
 def _paths(context: Context) -> list[Manifest]:

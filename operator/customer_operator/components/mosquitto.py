@@ -7,11 +7,18 @@ there is no broker here at all.
 from string import Template
 from typing import Final
 
-from customer_operator.components import objects, pods, postgres
+from customer_operator.components import certificate, objects, pods, postgres
 from customer_operator.components.context import Context
 from customer_operator.model import plans
 from customer_operator.model.instance import Exposure
-from customer_operator.naming import CERTIFICATE_HASH_ANNOTATION, CONFIG_HASH_ANNOTATION, Manifest
+from customer_operator.naming import (
+    CERTIFICATE_ANNOTATION,
+    CERTIFICATE_EXPIRY_ANNOTATION,
+    CERTIFICATE_HASH_ANNOTATION,
+    CONFIG_HASH_ANNOTATION,
+    Manifest,
+)
+from customer_operator.observed.certificates import TLS_VOLUME
 
 COMPONENT = "mosquitto"
 NAME = "mosquitto"
@@ -21,7 +28,7 @@ TLS_PORT = 8883
 WEBSOCKET_PORT = 9001
 URL = f"mqtt://{NAME}:{PORT}"
 
-_TLS_SECRET = "mosquitto-tls"  # noqa: S105 - the name of a Secret
+TLS_SECRET = "mosquitto-tls"  # noqa: S105 - the name of a Secret
 _CONFIG_PATH = "/etc/mosquitto"  # the image starts the broker with mosquitto.conf from here
 _TLS_PATH = "/etc/mosquitto-tls"
 _DATA_PATH = "/var/lib/mosquitto"
@@ -93,14 +100,14 @@ def enabled(context: Context) -> bool:
 
 def build(context: Context) -> list[Manifest]:
     """Return the account, configuration, certificate, Services and StatefulSet."""
-    config, certificate = _config(context), _certificate(context)
+    config, local = _config(context), _local_certificate(context)
     return [
         objects.service_account(context, COMPONENT, NAME),
         config,
-        certificate,
+        local,
         _internal_service(context),
         _device_service(context),
-        _stateful_set(context, config=config, certificate=certificate),
+        _stateful_set(context, config=config, local=local),
     ]
 
 
@@ -122,14 +129,17 @@ def _config(context: Context) -> Manifest:
     return objects.secret(context, COMPONENT, name=NAME, values={"mosquitto.conf": text})
 
 
-def _certificate(context: Context) -> Manifest:
-    """The certificate, and in ca.crt what devices are to trust (see credentials/authority.py for a change of it)."""
+def _local_certificate(context: Context) -> Manifest:
+    """The certificate of the platform's own authority, which is in ca.crt (see credentials/authority.py for a change).
+
+    It is there whatever cert-manager does, for the time before, and after, an issued one.
+    """
     values = {
         "tls.crt": context.credentials.tls_certificate_pem,
         "tls.key": context.credentials.tls_private_key_pem,
         "ca.crt": context.credentials.tls_ca_pem,
     }
-    return objects.secret(context, COMPONENT, name=_TLS_SECRET, values=values, kind="kubernetes.io/tls")
+    return objects.secret(context, COMPONENT, name=TLS_SECRET, values=values, kind="kubernetes.io/tls")
 
 
 def _internal_service(context: Context) -> Manifest:
@@ -148,7 +158,7 @@ def _device_service(context: Context) -> Manifest:
     return objects.service(context, COMPONENT, name=DEVICE_SERVICE, ports=ports, kind=kind)
 
 
-def _stateful_set(context: Context, *, config: Manifest, certificate: Manifest) -> Manifest:
+def _stateful_set(context: Context, *, config: Manifest, local: Manifest) -> Manifest:
     pod = pods.template(
         context,
         COMPONENT,
@@ -156,16 +166,36 @@ def _stateful_set(context: Context, *, config: Manifest, certificate: Manifest) 
         user=_USER,
         annotations={
             CONFIG_HASH_ANNOTATION: objects.data_hash(config),
-            CERTIFICATE_HASH_ANNOTATION: objects.data_hash(certificate),
+            **_certificate_annotations(context, local),
         },
         spec={
             "containers": [_broker(context)],
-            "volumes": [pods.secret_volume("config", NAME), pods.secret_volume("tls", _TLS_SECRET)],
+            "volumes": [pods.secret_volume("config", NAME), _tls_volume(context)],
         },
     )
     size = plans.volume_size("mosquitto", context.instance)
     claim = pods.claim(context, COMPONENT, name="data", key="mosquitto", size=size)
-    return pods.stateful_set(context, COMPONENT, name=NAME, pod=pod, claims=[claim])
+    manifest = pods.stateful_set(context, COMPONENT, name=NAME, pod=pod, claims=[claim])
+    if certificate.is_wanted(context.instance, context.platform):
+        name = certificate.name_of(context.instance, context.platform)
+        manifest["metadata"]["annotations"] = {CERTIFICATE_ANNOTATION: name}
+    return manifest
+
+
+def _certificate_annotations(context: Context, local: Manifest) -> dict[str, str]:
+    """Replace the pod when the certificate that it uses is another one, and only then: it is read at the start."""
+    if context.issued is None:
+        return {CERTIFICATE_HASH_ANNOTATION: objects.data_hash(local)}
+    return {
+        CERTIFICATE_HASH_ANNOTATION: context.issued.hash,
+        CERTIFICATE_EXPIRY_ANNOTATION: context.issued.expires_at,
+    }
+
+
+def _tls_volume(context: Context) -> Manifest:
+    if context.issued is None:
+        return pods.secret_volume(TLS_VOLUME, TLS_SECRET)
+    return pods.secret_volume(TLS_VOLUME, context.issued.secret, ["tls.crt", "tls.key"])
 
 
 def _broker(context: Context) -> Manifest:
@@ -177,7 +207,7 @@ def _broker(context: Context) -> Manifest:
         mounts=[
             pods.mount("data", _DATA_PATH),
             pods.mount("config", _CONFIG_PATH, read_only=True),
-            pods.mount("tls", _TLS_PATH, read_only=True),
+            pods.mount(TLS_VOLUME, _TLS_PATH, read_only=True),
         ],
         probes={
             # Ten minutes: closed ports mean that it waits for the database, which starting again would not hasten.

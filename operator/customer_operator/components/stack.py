@@ -6,6 +6,7 @@ from typing import Final
 
 from customer_operator.components import (
     api,
+    certificate,
     dashboard,
     guardrails,
     ingress,
@@ -63,6 +64,9 @@ COMPONENTS: Final[tuple[Component, ...]] = (
     # Grafana (enterprise) comes here: a client of Prometheus.
     # A client of the API.
     Component(name="dashboard", build=dashboard.build, condition="DashboardReady"),
+    # Takes others minutes; broker and Ingress go on with what they have until it is there. Its condition is there only
+    # where it is asked for (reconcile/observation.py).
+    Component(name="certificate", build=certificate.build, enabled=certificate.enabled),
     # Leads to dashboard, API and broker.
     Component(name="ingress", build=ingress.build, enabled=ingress.enabled),
 )

@@ -14,6 +14,7 @@ class Kind:
 
     `wave` is when its objects are applied (see WAVES; None: not part of a stack, or read only). `watched` kinds are
     mirrored from the whole cluster by their label; the others may only be read inside a customer's namespace.
+    `optional` kinds are mirrored only if they are asked for, and the cluster may not have them at all.
     """
 
     prefix: str
@@ -21,15 +22,18 @@ class Kind:
     namespaced: bool = True
     wave: int | None = None
     watched: bool = False
+    optional: bool = False
 
 
 # Within a wave the order does not matter; a later wave starts when the one before is applied.
 # 0: Services before the ResourceQuota: once there is a quota, the API server refuses every object it counts ("status
 #    unknown for quota") until the quota controller has computed its first status, about a second later.
 # 1: What workloads refer to or are limited by; none of these is counted by the quota, none needs another.
-# 2: Workloads last, and only once the quota is enforced: their pods are counted, and must find default limits,
-#    accounts, secrets and policies in place.
-WAVES: Final = 3
+# 2: Workloads only once the quota is enforced: their pods are counted, and must find default limits, accounts, secrets
+#    and policies in place.
+# 3: What no workload waits for, and somebody else's webhook may refuse: nothing must be missing for that.
+WAVES: Final = 4
+_WORKLOADS: Final = 2
 
 KINDS: Final[Mapping[str, Kind]] = {
     naming.KIND: Kind(f"/apis/{naming.API_VERSION}", naming.PLURAL, namespaced=False),
@@ -44,8 +48,9 @@ KINDS: Final[Mapping[str, Kind]] = {
     "Ingress": Kind("/apis/networking.k8s.io/v1", "ingresses", wave=1, watched=True),
     "NetworkPolicy": Kind("/apis/networking.k8s.io/v1", "networkpolicies", wave=1, watched=True),
     "PodDisruptionBudget": Kind("/apis/policy/v1", "poddisruptionbudgets", wave=1, watched=True),
-    "Deployment": Kind("/apis/apps/v1", "deployments", wave=2, watched=True),
-    "StatefulSet": Kind("/apis/apps/v1", "statefulsets", wave=2, watched=True),
+    "Deployment": Kind("/apis/apps/v1", "deployments", wave=_WORKLOADS, watched=True),
+    "StatefulSet": Kind("/apis/apps/v1", "statefulsets", wave=_WORKLOADS, watched=True),
+    "Certificate": Kind("/apis/cert-manager.io/v1", "certificates", wave=3, watched=True, optional=True),
     # The front door's routes alone, in the namespace of the router.
     "ConfigMap": Kind("/api/v1", "configmaps"),
     # Read on demand: why a component does not become ready, and whether a database has data.
@@ -53,10 +58,10 @@ KINDS: Final[Mapping[str, Kind]] = {
     "PersistentVolumeClaim": Kind("/api/v1", "persistentvolumeclaims"),
 }
 
-WATCHED: Final = tuple(kind for kind, entry in KINDS.items() if entry.watched)
+WATCHED: Final = tuple(kind for kind, entry in KINDS.items() if entry.watched and not entry.optional)
 # What a comparison has to list in the namespace, because no watch tells of it.
 UNWATCHED: Final = tuple(kind for kind, entry in KINDS.items() if entry.wave is not None and not entry.watched)
-WORKLOADS: Final = tuple(kind for kind, entry in KINDS.items() if entry.wave == WAVES - 1)
+WORKLOADS: Final = tuple(kind for kind, entry in KINDS.items() if entry.wave == _WORKLOADS)
 
 
 def api_version(kind: str) -> str:

@@ -21,6 +21,7 @@ class Platform:
     `front_door` says whether there is a shared entrance for MQTT that chooses the broker by SNI.
     Without `dns_pod_labels` any pod of the DNS namespace counts.
     An empty ingress class means the cluster's default; an empty issuer, that the ingress controller has a certificate.
+    Without an issuer of their own the brokers' certificates are signed by the platform's own authority.
     """
 
     base_domain: str
@@ -32,6 +33,7 @@ class Platform:
     ingress_class: str
     ingress_annotations: Mapping[str, str]
     cluster_issuer: str
+    mqtt_certificate_issuer: str
     ingress_namespace: str
     front_door: bool
     router_namespace: str
@@ -46,6 +48,11 @@ class Platform:
     def exposure_is_local(self) -> bool:
         """Whether there is no domain: node ports instead of Ingress, front door and load balancers."""
         return self.base_domain == _LOCAL_DOMAIN
+
+    @property
+    def asks_for_certificates(self) -> bool:
+        """Whether brokers are to have certificates by an issuer of cert-manager's."""
+        return bool(self.mqtt_certificate_issuer) and not self.exposure_is_local
 
     def exposure(self, wanted: Exposure) -> Exposure:
         """Return how devices reach a broker here: by a node's port where there is no other way to do as wanted."""

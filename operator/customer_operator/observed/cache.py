@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 from customer_operator.model import hostnames
 from customer_operator.model.hostnames import Claim
 from customer_operator.naming import Manifest
-from customer_operator.observed import drift, packing, readiness
+from customer_operator.observed import certificates, drift, packing, readiness
+from customer_operator.observed.certificates import IssuedCertificate
 from customer_operator.observed.readiness import Readiness
 
 
@@ -29,7 +30,8 @@ class CachedObject:
     """One live object: `content_hash` is that of its content now, `verified_hash` that of when it was last found right.
 
     `live` is the packed object while the two differ. `hosts` are those an Ingress serves, `endpoint` is where
-    the front door reaches a broker. `hard` are a quota's amounts,
+    the front door reaches a broker. `certificate` is what a Certificate has brought or a broker mounts, `requested` the
+    name of the Certificate that a broker has been given. `hard` are a quota's amounts,
     `enforced` whether they are in force, `terminating` why a namespace that is being deleted still exists.
     """
 
@@ -42,6 +44,8 @@ class CachedObject:
     node_ports: tuple[tuple[str, int], ...] = ()
     hosts: tuple[str, ...] = ()
     endpoint: tuple[str, int] | None = None
+    certificate: IssuedCertificate | None = None
+    requested: str | None = None
     hard: tuple[tuple[str, str], ...] = ()
     enforced: bool = False
     terminating: str | None = None
@@ -100,6 +104,8 @@ def read(live: Mapping[str, Any], *, verified_hash: str | None, content_hash: st
         node_ports=readiness.node_ports(live),
         hosts=readiness.hosts(live),
         endpoint=readiness.device_endpoint(live),
+        certificate=certificates.of(live),
+        requested=certificates.requested(live),
         hard=tuple(readiness.hard_of(live).items()) if quota else (),
         enforced=quota and readiness.quota_enforced(live),
         terminating=readiness.terminating(live),
@@ -218,6 +224,8 @@ class ObjectCache:
         if known is not None and known.version >= version_of(live):
             return False
         same = known is not None and known.uid == live["metadata"]["uid"]
+        if not same and drift.is_derived(live):
+            return False
         if key.kind == "Namespace" and not same:
             # Another namespace than the one that was listed: what is not watched may not be in it.
             self.invalidate(name)

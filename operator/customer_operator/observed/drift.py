@@ -79,6 +79,15 @@ def _owners(manifest: Mapping[str, Any]) -> list[str]:
     return sorted(owner["uid"] for owner in manifest["metadata"].get("ownerReferences") or ())
 
 
+def is_derived(live: Mapping[str, Any]) -> bool:
+    """Tell whether a live object was made by somebody else out of one of ours, whose labels it has got.
+
+    cert-manager makes a Certificate of an annotated Ingress that way (pkg/controller/certificate-shim/sync.go).
+    """
+    owners = live["metadata"].get("ownerReferences") or ()
+    return live["kind"] == "Certificate" and any(owner.get("controller") for owner in owners)
+
+
 def overwritten(live: Mapping[str, Any], desired: Manifest) -> Manifest:
     """Return a live object with its content replaced by the desired; labels and annotations of others are kept.
 

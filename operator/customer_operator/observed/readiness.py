@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from customer_operator.observed import certificates
+
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
@@ -24,6 +26,8 @@ def of(live: Mapping[str, Any]) -> Readiness:
             return _deployment(live)
         case "StatefulSet":
             return _stateful_set(live)
+        case "Certificate":
+            return _certificate(live)
         case _:
             return READY
 
@@ -93,6 +97,23 @@ def _stateful_set(live: Mapping[str, Any]) -> Readiness:
     if want and (ready < want or updated < want or status.get("currentRevision") != status.get("updateRevision")):
         return Readiness(ready=False, message=f"{min(ready, updated)} of {want} replicas are ready")
     return _stopping(status.get("replicas", 0) - want)
+
+
+def _certificate(live: Mapping[str, Any]) -> Readiness:
+    """Pass on what cert-manager says: Issuing is False only when it has tried and failed, with the issuer's reason."""
+    issuing, ready = certificates.condition(live, "Issuing"), certificates.condition(live, "Ready")
+    failure = _words(issuing) if issuing.get("status") == "False" else ""
+    if certificates.is_ready(live):
+        end = (live.get("status") or {}).get("notAfter", "an unknown time")
+        renewal = f"; its renewal fails: {failure}" if failure else ""
+        return Readiness(ready=True, message=f"valid until {end}{renewal}")
+    if failure:
+        return Readiness(ready=False, message=f"cert-manager cannot get it: {failure}", stuck=True)
+    return Readiness(ready=False, message=f"waiting for cert-manager: {_words(ready) or 'it has not looked at it yet'}")
+
+
+def _words(condition: Mapping[str, Any]) -> str:
+    return ": ".join(str(condition[part]) for part in ("reason", "message") if condition.get(part))
 
 
 def _stopping(surplus: int) -> Readiness:

@@ -8,6 +8,7 @@ from customer_operator.credentials.store import CredentialStore
 from customer_operator.kube.client import KubeClient, patiently
 from customer_operator.kube.kinds import KINDS, UNWATCHED
 from customer_operator.naming import Manifest
+from customer_operator.observed import certificates, drift
 from customer_operator.observed.cache import Key, ObjectCache, key_of
 
 # Kept whatever the builders say: the namespace, our right in it, and what was generated once.
@@ -35,6 +36,7 @@ class Comparer:
         for manifest in desired:
             self._cache.verify(name, manifest)
         if touch:
+            await self._remove_left_certificate(name, desired)
             await self._remove_unwanted(name, desired)
 
     async def _list_unwatched(self, name: str, *, touch: bool) -> None:
@@ -50,6 +52,20 @@ class Comparer:
             # Seen anew: a content that was found right stays so, any other is compared.
             self._cache.upsert(name, item)
         self._cache.mark_compared(name)
+
+    async def _remove_left_certificate(self, name: str, desired: Sequence[Manifest]) -> None:
+        """Remove the Certificate that a broker was given once and is not any more, though nobody may watch them now.
+
+        The mark of it goes after it, with the next apply of the broker's StatefulSet, or with that itself.
+        """
+        marks = {known.requested for known in self._cache.objects(name).values() if known.requested}
+        for mark in sorted(marks - {certificates.requested(item) for item in desired}):
+            namespace = naming.namespace_of(name)
+            live = await patiently(self._client.get, "Certificate", mark, namespace=namespace)
+            if live is None or drift.is_derived(live) or not naming.is_labelled(live, name):
+                continue
+            await patiently(self._client.delete, "Certificate", mark, uid=live["metadata"]["uid"], namespace=namespace)
+            self._cache.remove(name, Key("Certificate", mark))
 
     async def _remove_unwanted(self, name: str, desired: Sequence[Manifest]) -> None:
         wanted = {key_of(item) for item in desired} | {_CREDENTIALS}

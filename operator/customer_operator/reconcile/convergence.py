@@ -54,7 +54,7 @@ class Convergence:
         if new:
             self.cache.mark_compared(name)
         credentials = await self.credentials.get_or_create(instance, new_namespace=new, now=now)
-        desired = await self.contexts.objects(instance, decision, credentials)
+        desired = await self.contexts.objects(instance, decision, credentials, now=now)
         await self.comparer.compare(name, desired, touch=True)
         try:
             return Progress(desired, requeue_after=await self.applier.apply(name, desired))
@@ -63,7 +63,7 @@ class Convergence:
         except OperatorError as error:
             return Progress(desired, error=error)
 
-    async def look(self, instance: CustomerInstance, decision: Decision) -> Progress:
+    async def look(self, instance: CustomerInstance, decision: Decision, *, now: datetime) -> Progress:
         """Compare what is desired with what is there, and touch nothing but an owner that would endanger kept data."""
         namespace = await self.client.get("Namespace", naming.namespace_of(instance.name))
         if namespace is None or not belongs_to(namespace, uid=instance.uid, customer_id=instance.customer.id):
@@ -73,7 +73,7 @@ class Convergence:
         credentials = await self.credentials.get(instance.name)
         if credentials is None:
             return Progress()
-        desired = await self.contexts.objects(instance, decision, credentials)
+        desired = await self.contexts.objects(instance, decision, credentials, now=now)
         await self.comparer.compare(instance.name, desired, touch=False)
         return Progress(desired)
 

@@ -1,10 +1,10 @@
 """From the cache to the observed state: what exists of an instance, as its status is computed from; pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from customer_operator import naming
-from customer_operator.components import stack
+from customer_operator.components import certificate, stack
 from customer_operator.kube.kinds import WORKLOADS
 from customer_operator.licensing.entitlement import NO_LICENSE, Decision, LicenseStatus
 from customer_operator.model.instance import CustomerInstance, Exposure
@@ -16,7 +16,9 @@ from customer_operator.observed.state import ComponentState, Failure, ObservedSt
 from customer_operator.status import endpoints
 
 ROUTE = "route"
+CERTIFICATE = certificate.COMPONENT
 _NOT_PART = Readiness(ready=True, message="not part of this instance")
+_UNREACHABLE = "no device can connect while the instance is suspended"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,8 +82,18 @@ def _components(done: Pass, objects: Mapping[Key, CachedObject], route: Readines
     )
     return (
         *own,
+        *_certificates(done, objects),
         ComponentState(name=ROUTE, condition="RouteReady", readiness=route, has_pods=False),
     )
+
+
+def _certificates(done: Pass, objects: Mapping[Key, CachedObject]) -> Iterator[ComponentState]:
+    """Yield the state of the broker's certificate where one is asked for."""
+    for key in (key_of(item) for item in done.desired if item["kind"] == "Certificate"):
+        readiness = objects[key].readiness if key in objects else None
+        if done.decision and done.decision.suspended is not None:
+            readiness = Readiness(ready=True, message=_UNREACHABLE)
+        yield ComponentState(name=CERTIFICATE, condition="CertificateReady", readiness=readiness, has_pods=False)
 
 
 def _workloads(desired: Sequence[Manifest], component: str) -> list[Manifest]:
@@ -102,7 +114,7 @@ def route(instance: CustomerInstance, done: Pass, *, platform: Platform, front_d
     """Return whether devices have a way to the broker; by SNI they have one only once its route is published."""
     match platform.exposure(instance.mqtt.exposure):
         case Exposure.SNI if done.decision and done.decision.suspended is not None:
-            return Readiness(ready=True, message="no device can connect while the instance is suspended")
+            return Readiness(ready=True, message=_UNREACHABLE)
         case Exposure.SNI:
             return front_door
         case Exposure.EXTERNAL:

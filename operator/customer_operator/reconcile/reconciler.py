@@ -197,7 +197,7 @@ class Reconciler:
         decision = done.decision
         assert decision is not None  # noqa: S101 - a pass works only after it has decided
         if instance.paused:
-            return await self._convergence.look(instance, decision)
+            return await self._convergence.look(instance, decision, now=self._clock())
         if naming.FINALIZER not in instance.finalizers:
             await self._convergence.applier.add_finalizer(instance)
         if not body.get("status"):

@@ -53,6 +53,12 @@ class Intake:
         if self._works():
             self._workers.keys_changed()
 
+    # -- who signs their certificates ----------------------------------------------------------------------------------
+
+    def certificates_changed(self) -> None:
+        """Take in that the cluster knows Certificates now, or does not any more."""
+        self._objects_changed(self._cache.names())
+
     # -- their objects, and lists of both (kube.reflector.Mirror) ----------------------------------------------------
 
     def upsert(self, live: Manifest) -> None:

@@ -32,6 +32,7 @@ def requirements_of(module: str) -> dict[str, str]:
         ("addons", "github.com/coredns/coredns", "COREDNS_VERSION"),
         ("addons", "github.com/rancher/local-path-provisioner", "LOCAL_PATH_PROVISIONER_VERSION"),
         ("addons", "github.com/traefik/traefik/v3", "TRAEFIK_VERSION"),
+        ("cert-manager", "github.com/cert-manager/cert-manager", "CERT_MANAGER_VERSION"),
     ],
 )
 def test_every_go_module_requires_the_pinned_version(module: str, path: str, key: str) -> None:

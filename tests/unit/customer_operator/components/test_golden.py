@@ -7,6 +7,7 @@ import pytest
 from customer_operator import naming
 from customer_operator.components import (
     api,
+    certificate,
     dashboard,
     guardrails,
     ingress,
@@ -20,11 +21,14 @@ from customer_operator.components import (
 from customer_operator.components.context import Context
 from customer_operator.model.credentials import Login
 from customer_operator.naming import Manifest
+from customer_operator.observed.certificates import IssuedCertificate
 from tests.support import golden
 from tests.support.generate import make_context, make_instance, make_platform
 
 LOCAL = make_platform(base_domain="localhost")
 DOORLESS = make_platform(front_door=False)
+ONE_ISSUER = make_platform(mqtt_certificate_issuer="letsencrypt")
+TWO_ISSUERS = make_platform(mqtt_certificate_issuer="devices")
 EXTERNAL = {"exposure": "External", "external": {"host": "broker.example.net"}}
 
 
@@ -65,6 +69,16 @@ CASES: dict[str, tuple[Callable[[Context], list[Manifest]], Context]] = {
     "mosquitto-without-front-door": (mosquitto.build, make_context(platform=DOORLESS)),
     "mosquitto-local": (mosquitto.build, make_context(platform=LOCAL)),
     "mosquitto-loadbalancer": (mosquitto.build, make_context(make_instance(mqtt={"exposure": "LoadBalancer"}))),
+    "mosquitto-issued": (
+        mosquitto.build,
+        make_context(
+            platform=TWO_ISSUERS,
+            has_cert_manager=True,
+            issued=IssuedCertificate("mosquitto-certificate", hash="0" * 32, expires_at="2027-02-19T12:00:00Z"),
+        ),
+    ),
+    "certificate": (certificate.build, make_context(platform=ONE_ISSUER, has_cert_manager=True)),
+    "certificate-own": (certificate.build, make_context(platform=TWO_ISSUERS, has_cert_manager=True)),
     "mqtt-exporter": (mqtt_exporter.build, make_context()),
     "api": (api.build, make_context()),
     "api-local": (api.build, make_context(platform=LOCAL)),
@@ -81,6 +95,8 @@ CASES: dict[str, tuple[Callable[[Context], list[Manifest]], Context]] = {
     "dashboard-professional": (dashboard.build, make_context(make_instance(plan="professional"))),
     "ingress": (ingress.build, make_context()),
     "ingress-without-front-door": (ingress.build, make_context(platform=DOORLESS)),
+    "ingress-one-issuer": (ingress.build, make_context(platform=ONE_ISSUER)),
+    "ingress-two-issuers": (ingress.build, make_context(platform=TWO_ISSUERS)),
     "ingress-custom": (
         ingress.build,
         make_context(
@@ -124,5 +140,5 @@ def test_a_component_that_is_not_needed_is_no_part_of_the_stack(component: str, 
 
 
 def without(component: str, context: Context) -> set[str]:
-    """Return what is missing: with an external broker the exporter goes, too."""
-    return {"mosquitto", "mqtt-exporter"} if context.instance.mqtt.external else {component}
+    """Return what is missing: with an external broker the exporter goes, too; no issuer of certificates is named."""
+    return {"certificate", *(("mosquitto", "mqtt-exporter") if context.instance.mqtt.external else (component,))}

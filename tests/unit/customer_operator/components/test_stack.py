@@ -39,6 +39,7 @@ CONTEXTS: dict[str, Context] = {
         make_instance(mqtt=EXTERNAL), external_login=Login(username="acme", password="fake-external-password")
     ),
     "suspended": make_context(scaled_down=True),
+    "certificate": make_context(platform=make_platform(mqtt_certificate_issuer="letsencrypt"), has_cert_manager=True),
     "bare": make_context(license_key=None, license_jwks=None, platform=make_platform(cluster_issuer="")),
     "longest name": make_context(make_instance(LONGEST_NAME)),
 }

@@ -246,6 +246,16 @@ async def test_when_the_license_keys_change_only_who_leads_tries_again(bench: Be
     assert await standby.queued() == {}
 
 
+async def test_when_cert_manager_comes_or_goes_all_instances_are_looked_at(bench: Bench, standby: Bench) -> None:
+    for each in (bench, standby):
+        each.intake.upsert(instance(1, plan="starter"))
+        await each.queued(after=1)
+        each.intake.certificates_changed()
+
+    assert await bench.queued(after=1) == {"acme": Priority.STARTER}
+    assert await standby.queued(after=1) == {}
+
+
 def test_a_route_follows_the_instance_and_its_service(bench: Bench) -> None:
     bench.intake.upsert(routed(version=1))
     assert bench.routes.routes == 0
