@@ -23,14 +23,15 @@ from customer_operator.kube.leader import Leadership, Timing
 from customer_operator.kube.reflector import Reflector, relist
 from customer_operator.licensing.keys import KeySet
 from customer_operator.metrics import Metrics
-from customer_operator.model.platform import Platform
 from customer_operator.observed.cache import ObjectCache
 from customer_operator.probes import Probes
+from customer_operator.reachability.wiring import book_of, prober_of
 from customer_operator.reconcile.applier import Applier
 from customer_operator.reconcile.comparer import Comparer
 from customer_operator.reconcile.convergence import Convergence
 from customer_operator.reconcile.deletion import Deletion
 from customer_operator.reconcile.desired import ContextBuilder
+from customer_operator.reconcile.front_door import FrontDoor
 from customer_operator.reconcile.quota_gate import QuotaGate
 from customer_operator.reconcile.reconciler import LicensePolicy, Reconciler
 from customer_operator.reconcile.reporter import Reporter
@@ -77,6 +78,7 @@ class Operator:
         )
         # Not `leads`: where the lead is only in doubt, the queue must miss nothing, for nobody would fill it again.
         self._intake = Intake(cache=self._cache, routes=self._routes, workers=self._workers, works=lambda: self._works)
+        self._reachability = book_of(settings, instances_changed=self._intake.objects_changed)
         self._keys.on_change(self._intake.keys_changed)
         self._registry.register(QueueCollector(self._queue))
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
@@ -232,10 +234,14 @@ class Operator:
             # Another replica may have led meanwhile: nothing that was compared before counts any more.
             self._cache.invalidate_all()
             self._workers.start_over()
+            credentials = self._credential_store(client)
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._workers.run(self._reconciler(client)))
+                group.create_task(self._workers.run(self._reconciler(client, credentials)))
                 if self._publisher is not None:
                     group.create_task(self._publisher.run())
+                if (book := self._reachability) is not None:
+                    known = credentials.remembered
+                    group.create_task(prober_of(self._settings, book, credentials=known, metrics=self._metrics).run())
         finally:
             # What waits is the next leader's: in the queue of one that stands by it would count as late.
             self._queue.clear()
@@ -250,13 +256,18 @@ class Operator:
             now=_now,
         )
 
-    def _reconciler(self, client: KubeClient) -> Reconciler:
+    def _credential_store(self, client: KubeClient) -> CredentialStore:
+        settings = self._settings
+        authority = AuthorityStore(client, namespace=settings.operator_namespace, reread=settings.resync_interval)
+        return CredentialStore(client, platform=settings.platform(), authority=authority)
+
+    def _reconciler(self, client: KubeClient, credentials: CredentialStore) -> Reconciler:
         settings = self._settings
         platform = settings.platform()
         references = ReferencedSecrets(client, settings.operator_namespace)
         return Reconciler(
             cache=self._cache,
-            convergence=self._convergence(client, platform, references),
+            convergence=self._convergence(client, references, credentials),
             deletion=Deletion(client=client, platform=platform),
             reporter=Reporter(client=client, cache=self._cache, metrics=self._metrics, clock=_now),
             references=references,
@@ -264,23 +275,21 @@ class Operator:
                 keys=self._keys, issuer=settings.license_issuer, grace=timedelta(seconds=settings.license_grace)
             ),
             retry=Retry(tries=settings.queue_max_retries, delay=settings.queue_retry_delay),
-            routes=self._routes,
+            front_door=FrontDoor(self._routes, self._reachability, platform=platform),
             platform=platform,
             clock=_now,
         )
 
-    def _convergence(self, client: KubeClient, platform: Platform, references: ReferencedSecrets) -> Convergence:
+    def _convergence(self, client: KubeClient, references: ReferencedSecrets, store: CredentialStore) -> Convergence:
         settings, cache = self._settings, self._cache
-        authority = AuthorityStore(client, namespace=settings.operator_namespace, reread=settings.resync_interval)
-        credentials = CredentialStore(client, platform=platform, authority=authority)
         gate = QuotaGate(cache=cache, wait=settings.quota_wait, clock=time.monotonic)
         return Convergence(
             client=client,
             cache=cache,
             applier=Applier(client=client, cache=cache, gate=gate, concurrency=settings.apply_concurrency),
-            credentials=credentials,
-            contexts=ContextBuilder(platform=platform, keys=self._keys, references=references),
-            comparer=Comparer(client=client, cache=cache, credentials=credentials),
+            credentials=store,
+            contexts=ContextBuilder(platform=settings.platform(), keys=self._keys, references=references),
+            comparer=Comparer(client=client, cache=cache, credentials=store),
             gate=gate,
         )
 

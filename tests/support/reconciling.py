@@ -16,11 +16,13 @@ from customer_operator.metrics import Metrics
 from customer_operator.model.platform import Platform
 from customer_operator.naming import Manifest
 from customer_operator.observed.cache import ObjectCache
+from customer_operator.reachability.book import ReachabilityBook
 from customer_operator.reconcile.applier import Applier
 from customer_operator.reconcile.comparer import Comparer
 from customer_operator.reconcile.convergence import Convergence
 from customer_operator.reconcile.deletion import Deletion
 from customer_operator.reconcile.desired import ContextBuilder
+from customer_operator.reconcile.front_door import FrontDoor
 from customer_operator.reconcile.quota_gate import QuotaGate
 from customer_operator.reconcile.reconciler import LicensePolicy, Outcome, Reconciler
 from customer_operator.reconcile.reporter import Reporter
@@ -68,7 +70,7 @@ class World:
             references=references,
             licenses=LicensePolicy(keys=self._keys, issuer=ISSUER, grace=GRACE),
             retry=Retry(tries=3, delay=60.0),
-            routes=self.routes,
+            front_door=FrontDoor(self.routes, self.reachability, platform=self._platform),
             platform=self._platform,
             clock=self._clock,
         )
