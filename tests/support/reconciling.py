@@ -59,6 +59,7 @@ class World:
         """Start the operator (again): it knows nothing but what is in the cluster."""
         self.cache = ObjectCache()
         self.routes = RouteBook(cache=self.cache, platform=self._platform)
+        self.reachability = ReachabilityBook(interval=600.0, places=8, clock=self._monotonic, random=lambda: 0.5)
         references = ReferencedSecrets(self.client, HOME)
         self.reconciler = Reconciler(
             cache=self.cache,

@@ -189,7 +189,7 @@ class ReachabilityBook:
         if record.readiness.ready and record.failures == 1:
             return _SECOND_TRY
         self._set(name, record, failed(failure))
-        return min(_LONGEST_DELAY, _FIRST_DELAY * 2 ** min(record.failures - 1, 10))
+        return min(_LONGEST_DELAY, _FIRST_DELAY * 2.0 ** min(record.failures - 1, 10))
 
     def _end(self, attempt: Attempt) -> _Record | None:
         """Return the record of one whose try has ended; None when it is gone, or another one of that name is there."""

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import paho.mqtt.client as paho
-from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
+from paho.mqtt.enums import CallbackAPIVersion, ConnackCode, MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
 from customer_operator.reachability.outcome import Outcome, ProbeFailed, Step
@@ -29,7 +29,7 @@ _REFUSALS: Final = {
     4: "bad user name or password",
     5: "not authorized",
 }
-_CODES: Final = {paho.convert_connack_rc_to_reason_code(paho.ConnackCode(code)).value: code for code in _REFUSALS}
+_CODES: Final = {paho.convert_connack_rc_to_reason_code(ConnackCode(code)).value: code for code in _REFUSALS}
 # X509_V_ERR_... (openssl/x509_vfy.h).
 _NOT_YET_VALID, _EXPIRED, _HOSTNAME_MISMATCH = 9, 10, 62
 _UNTRUSTED: Final = (18, 19, 20, 21)
@@ -255,7 +255,7 @@ class _Session:
                 names = secured.getpeercert() or {}
         except OSError:
             return "another host"
-        found = [str(value) for kind, value in names.get("subjectAltName", ()) if kind == "DNS"]
+        found = [str(entry[1]) for entry in names.get("subjectAltName", ()) if entry[0] == "DNS"]
         return f"{found[0]} and others" if len(found) > 1 else "".join(found) or "no host"
 
     # -- what paho tells ----------------------------------------------------------------------------------------------
