@@ -3,7 +3,6 @@
 import base64
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -90,10 +89,10 @@ class Brokers:
 
 @pytest.fixture(scope="module")
 def brokers(api: Kubernetes, door: FrontDoor, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Brokers]:
-    with ExitStack() as cleanup:
-        brokers = Brokers(api, door, tmp_path_factory.mktemp("brokers"))
-        cleanup.callback(lambda: [broker.close() for broker in brokers.all])
-        yield brokers
+    brokers = Brokers(api, door, tmp_path_factory.mktemp("brokers"))
+    yield brokers
+    for broker in brokers.all:
+        broker.close()
 
 
 def fails_at(step: str, phase: str) -> Condition:
@@ -101,7 +100,7 @@ def fails_at(step: str, phase: str) -> Condition:
 
     def holds(live: Manifest | None) -> bool:
         route = condition_of(live, "RouteReady")
-        return (
+        return bool(
             in_phase(phase)(live)
             and (route.get("status"), route.get("reason")) == ("False", f"{step}Failed")
             and route["message"].startswith(f"{step}: ")
@@ -135,9 +134,9 @@ def test_an_instance_is_ready_only_while_a_device_reaches_its_broker(
     assert operator.metric("customer_operator_route_probe_seconds_count") > 1
 
 
-def is_ready_again(live: Manifest) -> bool:
+def is_ready_again(live: Manifest | None) -> bool:
     """Tell whether an instance is ready by its second spec."""
-    return is_ready(live) and bool(live["status"]["observedGeneration"] == 2)
+    return live is not None and bool(is_ready(live)) and bool(live["status"]["observedGeneration"] == 2)
 
 
 def test_a_restart_of_the_operator_makes_nobody_worse(
