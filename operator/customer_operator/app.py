@@ -5,16 +5,11 @@ import logging
 import time
 from collections.abc import Mapping
 from contextlib import AsyncExitStack, suppress
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 
-from customer_operator import naming
-from customer_operator.credentials.authority import AuthorityStore
-from customer_operator.credentials.issued import IssuedCertificates
-from customer_operator.credentials.references import ReferencedSecrets
-from customer_operator.credentials.store import CredentialStore
+from customer_operator import leading, naming
 from customer_operator.errors import ClusterError, SettingInvalid
 from customer_operator.kube.client import KubeClient, connect
 from customer_operator.kube.configuration import connection_of
@@ -23,20 +18,12 @@ from customer_operator.kube.kinds import WATCHED
 from customer_operator.kube.leader import Leadership, Timing
 from customer_operator.kube.optional import OptionalReflector
 from customer_operator.kube.reflector import Reflector, relist
+from customer_operator.leading import Leader
 from customer_operator.licensing.keys import KeySet
 from customer_operator.metrics import Metrics
-from customer_operator.model.platform import Platform
 from customer_operator.observed.cache import ObjectCache
 from customer_operator.probes import Probes
-from customer_operator.reconcile.applier import Applier
-from customer_operator.reconcile.comparer import Comparer
-from customer_operator.reconcile.convergence import Convergence
-from customer_operator.reconcile.deletion import Deletion
-from customer_operator.reconcile.desired import ContextBuilder
-from customer_operator.reconcile.quota_gate import QuotaGate
-from customer_operator.reconcile.reconciler import LicensePolicy, Reconciler
-from customer_operator.reconcile.reporter import Reporter
-from customer_operator.reconcile.retry import Retry
+from customer_operator.reachability.wiring import book_of
 from customer_operator.routing.book import RouteBook
 from customer_operator.routing.publisher import Publisher
 from customer_operator.scheduling.certificates import certificate_reflector
@@ -82,6 +69,7 @@ class Operator:
         )
         # Not `leads`: where the lead is only in doubt, the queue must miss nothing, for nobody would fill it again.
         self._intake = Intake(cache=self._cache, routes=self._routes, workers=self._workers, works=lambda: self._works)
+        self._reachability = book_of(settings, instances_changed=self._intake.objects_changed)
         self._keys.on_change(self._intake.keys_changed)
         self._registry.register(QueueCollector(self._queue))
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
@@ -235,10 +223,13 @@ class Operator:
             # Another replica may have led meanwhile: nothing that was compared before counts any more.
             self._cache.invalidate_all()
             self._workers.start_over()
+            leader = self._leader(client)
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._workers.run(self._reconciler(client)))
+                group.create_task(self._workers.run(leader.reconciler()))
                 if self._publisher is not None:
                     group.create_task(self._publish(self._publisher))
+                if (prober := leader.prober()) is not None:
+                    group.create_task(prober.run())
         finally:
             # What waits is the next leader's: in the queue of one that stands by it would count as late.
             self._queue.clear()
@@ -265,46 +256,17 @@ class Operator:
             metrics=self._metrics,
             namespace=self._settings.router_namespace,
             interval=self._settings.route_publish_interval,
-            now=_now,
+            now=leading.now,
         )
 
-    def _reconciler(self, client: KubeClient) -> Reconciler:
-        settings = self._settings
-        platform = settings.platform()
-        references = ReferencedSecrets(client, settings.operator_namespace)
-        return Reconciler(
+    def _leader(self, client: KubeClient) -> Leader:
+        return Leader(
+            client,
+            settings=self._settings,
+            metrics=self._metrics,
             cache=self._cache,
-            convergence=self._convergence(client, platform, references),
-            deletion=Deletion(client=client, platform=platform),
-            reporter=Reporter(client=client, cache=self._cache, metrics=self._metrics, clock=_now),
-            references=references,
-            licenses=LicensePolicy(
-                keys=self._keys, issuer=settings.license_issuer, grace=timedelta(seconds=settings.license_grace)
-            ),
-            retry=Retry(tries=settings.queue_max_retries, delay=settings.queue_retry_delay),
+            keys=self._keys,
             routes=self._routes,
-            platform=platform,
-            clock=_now,
+            reachability=self._reachability,
+            knows_certificates=self._knows_certificates,
         )
-
-    def _convergence(self, client: KubeClient, platform: Platform, references: ReferencedSecrets) -> Convergence:
-        settings, cache = self._settings, self._cache
-        certificates = IssuedCertificates(cache=cache, platform=platform, available=self._knows_certificates)
-        authority = AuthorityStore(client, namespace=settings.operator_namespace, reread=settings.resync_interval)
-        credentials = CredentialStore(client, platform=platform, authority=authority)
-        gate = QuotaGate(cache=cache, wait=settings.quota_wait, clock=time.monotonic)
-        return Convergence(
-            client=client,
-            cache=cache,
-            applier=Applier(client=client, cache=cache, gate=gate, concurrency=settings.apply_concurrency),
-            credentials=credentials,
-            contexts=ContextBuilder(
-                platform=platform, keys=self._keys, references=references, certificates=certificates
-            ),
-            comparer=Comparer(client=client, cache=cache, credentials=credentials),
-            gate=gate,
-        )
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)

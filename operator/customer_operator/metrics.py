@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 _PASS_BUCKETS = (0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30)
 _WAIT_BUCKETS = (0.01, 0.05, 0.1, 0.5, 1, 2, 5, 10, 30, 60, 300)
 _PUBLISH_BUCKETS = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60)
+_PROBE_BUCKETS = (0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30)
 _READY_BUCKETS = (5, 10, 20, 30, 45, 60, 90, 120, 180, 300, 600, 1800)
 
 
@@ -63,6 +64,20 @@ class Metrics:
             "ConfigMaps with routes that wait to be looked at, or to be written",
             registry=registry,
         )
+        self._probes = Counter(
+            "customer_operator_route_probes", "Tries to reach a broker as a device does", ["outcome"], registry=registry
+        )
+        self._probe_seconds = Histogram(
+            "customer_operator_route_probe_seconds",
+            "Duration of a try that succeeded",
+            buckets=_PROBE_BUCKETS,
+            registry=registry,
+        )
+        self._unreachable = Gauge(
+            "customer_operator_routes_unreachable",
+            "Instances whose brokers no device reaches through the front door",
+            registry=registry,
+        )
         self._trusted_keys = Gauge("customer_operator_license_keys", "License keys that are trusted", registry=registry)
         self._unreadable_keys = Gauge(
             "customer_operator_license_keys_unreadable",
@@ -90,6 +105,16 @@ class Metrics:
     def routes_published(self, seconds: float) -> None:
         """Count how long a shard's first change waited until it was written."""
         self._publishing.observe(seconds)
+
+    def follow_reachability(self, *, unreachable: Callable[[], int]) -> None:
+        """Show, whenever somebody looks, how many instances no device reaches."""
+        self._unreachable.set_function(unreachable)
+
+    def probed(self, outcome: str, seconds: float) -> None:
+        """Count a try by the step that failed, or "success", whose duration counts, or "error" for a defect of ours."""
+        self._probes.labels(outcome).inc()
+        if outcome == "success":
+            self._probe_seconds.observe(seconds)
 
     def request(self, verb: str, code: str) -> None:
         """Count a request to the API server by HTTP method and status code, or "unreachable"."""

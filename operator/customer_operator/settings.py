@@ -11,7 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from customer_operator import naming
 from customer_operator.errors import SettingInvalid
-from customer_operator.model import brokers, hostnames, images, metadata
+from customer_operator.model import addresses, brokers, hostnames, images, metadata
 from customer_operator.model.platform import Platform, Ranges
 
 _SHOWN: Final = 200  # characters of a value that is wrong
@@ -74,6 +74,11 @@ class Settings(BaseSettings):
     dns_pod_labels: Labels = Field(default_factory=lambda: {"k8s-app": "kube-dns"})
     front_door: bool = False
     route_publish_interval: Seconds = 1.0
+    route_probe: bool = True
+    route_probe_address: Annotated[str, AfterValidator(addresses.template)] = "mqtt-router.{router_namespace}.svc:8883"
+    route_probe_interval: Seconds = 600.0
+    route_probe_timeout: Seconds = 10.0
+    route_probe_concurrency: Count = 8
     cluster_ranges: AddressRanges = brokers.PRIVATE
     operator_namespace: Namespace = naming.OPERATOR_NAMESPACE
     license_jwks_path: Path | None = None

@@ -165,6 +165,20 @@ def test_no_connection_of_the_platforms_programs_is_allowed_but_these(
     }
 
 
+@pytest.mark.parametrize("overlay", ["node", "production"])
+def test_the_operator_alone_may_come_to_the_front_door_as_devices_do(cluster: LocalCluster, overlay: str) -> None:
+    rendered = yaml.safe_load_all(cluster.kubectl("kustomize", str(OVERLAYS / overlay)))
+    policies = [item for item in rendered if item["kind"] == "NetworkPolicy"]
+    router = _pod("mqtt-router", "10.244.0.9", "mqtt-router")
+    points = [*POINTS, router]
+
+    assert {
+        f"{source.name} -> {target.name}"
+        for source, target in product((point for point in points if point.name in PROGRAMS), points)
+        if source is not target and allows(policies, source=source, target=target, port=8883)
+    } == {"customer-operator -> mqtt-router"}
+
+
 def test_the_production_overlay_is_accepted_as_it_is(cluster: LocalCluster) -> None:
     cluster.kubectl(
         "apply",

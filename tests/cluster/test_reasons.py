@@ -26,7 +26,12 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def frontdoor(operators: Operators, keys: Path) -> OperatorProcess:
     """An operator on a platform with a domain and a front door for MQTT."""
     operators.stop()
-    settings = {"FRONT_DOOR": "true", "LICENSE_JWKS_PATH": str(keys), "RESYNC_INTERVAL": str(RESYNC)}
+    settings = {
+        "FRONT_DOOR": "true",
+        "ROUTE_PROBE": "false",
+        "LICENSE_JWKS_PATH": str(keys),
+        "RESYNC_INTERVAL": str(RESYNC),
+    }
     return operators.start("frontdoor", BASE_DOMAIN="iot.example.com", **settings)
 
 

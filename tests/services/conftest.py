@@ -16,6 +16,7 @@ import pytest
 
 from customer_operator import naming
 from customer_operator.components import stack
+from customer_operator.components.bootstrap import MQTT_PROBE_USER
 from customer_operator.components.context import Context
 from customer_operator.credentials import certificates
 from customer_operator.credentials import generation as credentials
@@ -43,6 +44,11 @@ class Tenant:
         """Return the MQTT user name and password that a component finds in its Secret."""
         values = secret_values(self.manifests, secret)
         return Login(values["MQTT_USERNAME"], values["MQTT_PASSWORD"])
+
+    @property
+    def probe(self) -> Login:
+        """The MQTT user name and password of the operator itself, which no component has."""
+        return Login(MQTT_PROBE_USER, self.context.credentials.mqtt_probe_password)
 
 
 class Connect(Protocol):

@@ -51,6 +51,23 @@ def test_the_exporter_publishes_nothing(tenant: Tenant, connect: Connect) -> Non
     assert api.receive() == NEXT
 
 
+def test_the_probe_has_one_topic_to_itself_and_no_other(tenant: Tenant, connect: Connect) -> None:
+    api, probe = connect(tenant.login("api")), connect(tenant.probe)
+    own, other = ("route_probe/echo", "token"), ("route_probe/other", "token")
+    api.subscribe("#")
+
+    assert probe.subscribe(own[0]) == GRANTED
+    assert probe.publish(*own) == "Success"
+    assert probe.receive() == own
+    assert [probe.publish(topic, "forged") for topic in (other[0], "t/device/x", "$SYS/broker/version")] == [DENIED] * 3
+    probe.subscribe("#")
+    api.publish("t/device/x", "secret")
+    probe.publish(*own)
+
+    assert probe.receive() == own
+    assert [api.receive() for _ in range(3)] == [own, ("t/device/x", "secret"), own]
+
+
 @pytest.mark.parametrize("topic", ["#", "t/device/x", "t/#", "+/+/+", "$share/group/t/#"])
 def test_the_exporter_receives_nothing_but_statistics(tenant: Tenant, connect: Connect, topic: str) -> None:
     api, exporter = connect(tenant.login("api")), connect(tenant.login("mqtt-exporter"))

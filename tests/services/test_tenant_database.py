@@ -61,7 +61,7 @@ def test_the_bootstrap_restores_what_somebody_broke(tenant_database: TenantDatab
         connection.execute(
             "UPDATE mqtt.mqtt_users SET password_hash = '', is_active = false, is_superuser = NOT is_superuser"
         )
-        connection.execute("UPDATE mqtt.mqtt_acls SET access = 7")
+        connection.execute("UPDATE mqtt.mqtt_acls SET access = 8 - access")
         connection.execute("REVOKE SELECT ON mqtt.mqtt_users FROM broker")
 
     assert tenant_database.bootstrap().returncode == 0
@@ -71,9 +71,11 @@ def test_the_bootstrap_restores_what_somebody_broke(tenant_database: TenantDatab
     ).fetchall() == [
         ("api", True, True),
         ("exporter", False, True),
+        ("route_probe", False, True),
     ]
-    assert login_as("broker").execute("SELECT username, topic, access FROM mqtt_acls").fetchall() == [
-        ("exporter", "$SYS/#", 5)
+    assert login_as("broker").execute("SELECT username, topic, access FROM mqtt_acls ORDER BY 1").fetchall() == [
+        ("exporter", "$SYS/#", 5),
+        ("route_probe", "route_probe/echo", 7),
     ]
     assert login_as("broker").execute("SELECT count(*) FROM mqtt_users WHERE password_hash = ''").fetchone() == (0,)
 

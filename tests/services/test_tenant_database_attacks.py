@@ -217,7 +217,7 @@ OWN_USERS = """
         ),
         (
             "DELETE FROM mqtt_users WHERE username = 'exporter';"
-            " INSERT INTO mqtt_acls (id, username, topic, access) OVERRIDING SYSTEM VALUE VALUES (2, 'api', 't', 1)",
+            " INSERT INTO mqtt_acls (id, username, topic, access) OVERRIDING SYSTEM VALUE VALUES (3, 'api', 't', 1)",
             "exporter",
             "DELETE FROM mqtt_acls WHERE topic = 't'",
         ),

@@ -54,7 +54,7 @@ def test_all_rows_are_taken_over(old_database: TenantDatabase, old_api: Connecti
 
     users = enter_as(old_database, "api").execute(
         "SELECT username, password_hash, is_superuser, is_active, created_at FROM mqtt_users"
-        " WHERE username NOT IN ('api', 'exporter') ORDER BY username"
+        " WHERE username NOT IN ('api', 'exporter', 'route_probe') ORDER BY username"
     )
     assert users.fetchall() == [
         ("retired", "", True, False, datetime.fromisoformat("2023-01-02T03:04:05+00:00")),
@@ -65,6 +65,7 @@ def test_all_rows_are_taken_over(old_database: TenantDatabase, old_api: Connecti
         ("api", "extra", 4),
         ("exporter", "$SYS/#", 5),
         ("retired", "t", 1),
+        ("route_probe", "route_probe/echo", 7),
         ("sensor", "news", 5),
         ("sensor", "t/%u/#", 7),
     ]

@@ -66,6 +66,8 @@ def make_credentials(**overrides: str) -> Credentials:
         "mqtt_api_password_hash": "$2b$04$" + "FakeHashOfTheApi".ljust(53, "."),
         "mqtt_exporter_password": "fake-exporter-mqtt-password",
         "mqtt_exporter_password_hash": "$2b$04$" + "FakeHashOfTheExporter".ljust(53, "."),
+        "mqtt_probe_password": "fake-probe-mqtt-password",
+        "mqtt_probe_password_hash": "$2b$04$" + "FakeHashOfTheProbe".ljust(53, "."),
         "tls_certificate_pem": _fake_pem("CERTIFICATE", "ZmFrZSBjZXJ0aWZpY2F0ZQ=="),
         "tls_private_key_pem": _fake_pem("PRIVATE KEY", "ZmFrZSBrZXk="),
         "tls_ca_pem": _fake_pem("CERTIFICATE", "ZmFrZSBhdXRob3JpdHk="),

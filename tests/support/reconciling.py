@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry
 
 from customer_operator import naming
 from customer_operator.credentials.authority import AuthorityStore
-from customer_operator.credentials.issued import IssuedCertificates
+from customer_operator.credentials.issued import DeviceTrust, IssuedCertificates
 from customer_operator.credentials.references import ReferencedSecrets
 from customer_operator.credentials.store import CredentialStore
 from customer_operator.kube.client import KubeClient
@@ -17,11 +17,13 @@ from customer_operator.metrics import Metrics
 from customer_operator.model.platform import Platform
 from customer_operator.naming import Manifest
 from customer_operator.observed.cache import ObjectCache
+from customer_operator.reachability.book import ReachabilityBook
 from customer_operator.reconcile.applier import Applier
 from customer_operator.reconcile.comparer import Comparer
 from customer_operator.reconcile.convergence import Convergence
 from customer_operator.reconcile.deletion import Deletion
 from customer_operator.reconcile.desired import ContextBuilder
+from customer_operator.reconcile.front_door import FrontDoor
 from customer_operator.reconcile.quota_gate import QuotaGate
 from customer_operator.reconcile.reconciler import LicensePolicy, Outcome, Reconciler
 from customer_operator.reconcile.reporter import Reporter
@@ -59,10 +61,14 @@ class World:
         """Start the operator (again): it knows nothing but what is in the cluster."""
         self.cache = ObjectCache()
         self.routes = RouteBook(cache=self.cache, platform=self._platform)
+        self.reachability = ReachabilityBook(interval=600.0, places=8, clock=self._monotonic, random=lambda: 0.5)
         references = ReferencedSecrets(self.client, HOME)
+        authority = AuthorityStore(self.client, HOME, reread=600, clock=self._monotonic)
+        credentials = CredentialStore(self.client, platform=self._platform, authority=authority)
+        trust = DeviceTrust(self.client, cache=self.cache, credentials=credentials)
         self.reconciler = Reconciler(
             cache=self.cache,
-            convergence=self._convergence(references),
+            convergence=self._convergence(references, credentials),
             deletion=Deletion(client=self.client, platform=self._platform),
             reporter=Reporter(
                 client=self.client, cache=self.cache, metrics=Metrics(CollectorRegistry()), clock=self._clock
@@ -70,16 +76,14 @@ class World:
             references=references,
             licenses=LicensePolicy(keys=self._keys, issuer=ISSUER, grace=GRACE),
             retry=Retry(tries=3, delay=60.0),
-            routes=self.routes,
+            front_door=FrontDoor(self.routes, self.reachability, trust=trust, platform=self._platform),
             platform=self._platform,
             clock=self._clock,
         )
         self.watch()
 
-    def _convergence(self, references: ReferencedSecrets) -> Convergence:
+    def _convergence(self, references: ReferencedSecrets, credentials: CredentialStore) -> Convergence:
         client, cache = self.client, self.cache
-        authority = AuthorityStore(client, HOME, reread=600, clock=self._monotonic)
-        credentials = CredentialStore(client, platform=self._platform, authority=authority)
         gate = QuotaGate(cache=cache, wait=QUOTA_WAIT, clock=self._monotonic)
         certificates = IssuedCertificates(cache=cache, platform=self._platform, available=lambda: self.has_cert_manager)
         return Convergence(

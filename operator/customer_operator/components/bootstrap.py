@@ -23,6 +23,9 @@ EXPORTER_ROLE: Final = "exporter"
 # The first users of the broker; devices are added by the API.
 MQTT_API_USER: Final = "api"
 MQTT_EXPORTER_USER: Final = "exporter"
+# As a device does, the operator comes in through the front door, with rights on one topic (see reachability/).
+MQTT_PROBE_USER: Final = "route_probe"
+MQTT_PROBE_TOPIC: Final = "route_probe/echo"
 
 # Access is the bit mask of mosquitto-go-auth: 1 read, 2 write, 4 subscribe; who subscribes needs 5, for all it is 7.
 _SCRIPT: Final = Template(r"""\set ON_ERROR_STOP on
@@ -157,8 +160,9 @@ DECLARE
     first record;
 BEGIN
     FOR first IN
-        VALUES ('$mqtt_api_user', '$mqtt_api_hash', true, NULL),
-               ('$mqtt_exporter_user', '$mqtt_exporter_hash', false, '$$SYS/#')
+        VALUES ('$mqtt_api_user', '$mqtt_api_hash', true, NULL, NULL),
+               ('$mqtt_exporter_user', '$mqtt_exporter_hash', false, '$$SYS/#', 5),
+               ('$mqtt_probe_user', '$mqtt_probe_hash', false, '$mqtt_probe_topic', 7)
     LOOP
         BEGIN
             INSERT INTO $schema.mqtt_users (username, password_hash, is_superuser)
@@ -167,7 +171,7 @@ BEGIN
                SET password_hash = excluded.password_hash, is_superuser = excluded.is_superuser, is_active = true;
 
             INSERT INTO $schema.mqtt_acls (username, topic, access)
-            SELECT first.column1, first.column4, 5 WHERE first.column4 IS NOT NULL
+            SELECT first.column1, first.column4, first.column5 WHERE first.column4 IS NOT NULL
                 ON CONFLICT (username, topic) DO UPDATE SET access = excluded.access;
         EXCEPTION WHEN OTHERS THEN
             IF SQLSTATE LIKE '42%' THEN
@@ -233,6 +237,8 @@ _NAMES: Final = {
     "exporter_role": EXPORTER_ROLE,
     "mqtt_api_user": MQTT_API_USER,
     "mqtt_exporter_user": MQTT_EXPORTER_USER,
+    "mqtt_probe_user": MQTT_PROBE_USER,
+    "mqtt_probe_topic": MQTT_PROBE_TOPIC,
     "no_attributes": "NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS",
 }
 
@@ -247,6 +253,7 @@ def sql(credentials: Credentials) -> str:
         exporter_db_password=credentials.exporter_db_password,
         mqtt_api_hash=credentials.mqtt_api_password_hash,
         mqtt_exporter_hash=credentials.mqtt_exporter_password_hash,
+        mqtt_probe_hash=credentials.mqtt_probe_password_hash,
     )
 
 

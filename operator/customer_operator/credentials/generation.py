@@ -33,10 +33,12 @@ _PASSWORDS = (
     "exporter_db_password",
     "mqtt_api_password",
     "mqtt_exporter_password",
+    "mqtt_probe_password",
 )
 _HASHES = {
     "mqtt_api_password_hash": "mqtt_api_password",
     "mqtt_exporter_password_hash": "mqtt_exporter_password",
+    "mqtt_probe_password_hash": "mqtt_probe_password",
 }
 TLS: Final = ("tls_certificate_pem", "tls_private_key_pem", "tls_ca_pem")
 NAMES: Final = (*_PASSWORDS, *_HASHES, *TLS)

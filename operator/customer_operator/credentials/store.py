@@ -94,6 +94,11 @@ class CredentialStore:
         end = certificates.renew_at(values["tls_certificate_pem"], authority=authority)
         return self._remember(name, data, values, checked=authority.certificate, renew_at=end)
 
+    def remembered(self, name: str) -> Credentials | None:
+        """Return the credentials of the instance's last pass; None when there was none, or it got none."""
+        known = self._known.get(name)
+        return known.credentials if known else None
+
     async def get(self, name: str) -> Credentials | None:
         """Return the instance's credentials if all are there; generates and writes nothing.
 

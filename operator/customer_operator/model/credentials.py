@@ -21,6 +21,8 @@ class Credentials:
     mqtt_api_password_hash: str = field(repr=False)
     mqtt_exporter_password: str = field(repr=False)
     mqtt_exporter_password_hash: str = field(repr=False)
+    mqtt_probe_password: str = field(repr=False)
+    mqtt_probe_password_hash: str = field(repr=False)
     tls_certificate_pem: str = field(repr=False)
     tls_private_key_pem: str = field(repr=False)
     tls_ca_pem: str = field(repr=False)

@@ -9,11 +9,17 @@ from customer_operator.observed import certificates
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """How far an object is: ready or not, stuck for good or not, and why, in a sentence."""
+    """How far an object is: ready or not, stuck for good or not, and why, in a sentence.
+
+    `reason` is the CamelCase word for it, where there is a better one than Ready or NotReady. What nobody can tell is
+    `unknown`, and counts as ready: it holds nothing up.
+    """
 
     ready: bool
     message: str = ""
     stuck: bool = False
+    reason: str = ""
+    unknown: bool = False
 
 
 READY = Readiness(ready=True)

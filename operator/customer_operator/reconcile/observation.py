@@ -17,6 +17,7 @@ from customer_operator.status import endpoints
 
 ROUTE = "route"
 CERTIFICATE = certificate.COMPONENT
+ROUTE_CONDITION = "RouteReady"
 _NOT_PART = Readiness(ready=True, message="not part of this instance")
 _UNREACHABLE = "no device can connect while the instance is suspended"
 
@@ -45,8 +46,8 @@ def observe(
 ) -> ObservedState:
     """Return what exists of an instance after a pass, or before it has begun.
 
-    `plan_before` is the plan last reported, which holds until a license has been read. `front_door` tells whether the
-    front door has its route, in case that devices are to come by it.
+    `plan_before` is the plan last reported, which holds until a license has been read. `front_door` tells whether
+    devices come through the front door, in case that they are to.
     """
     namespace = objects.get(Key("Namespace", naming.namespace_of(instance.name)))
     ports = endpoints.ports(objects)
@@ -83,7 +84,7 @@ def _components(done: Pass, objects: Mapping[Key, CachedObject], route: Readines
     return (
         *own,
         *_certificates(done, objects),
-        ComponentState(name=ROUTE, condition="RouteReady", readiness=route, has_pods=False),
+        ComponentState(name=ROUTE, condition=ROUTE_CONDITION, readiness=route, has_pods=False),
     )
 
 
@@ -111,7 +112,7 @@ def _readiness(keys: Sequence[Key], objects: Mapping[Key, CachedObject]) -> Read
 
 
 def route(instance: CustomerInstance, done: Pass, *, platform: Platform, front_door: Readiness) -> Readiness:
-    """Return whether devices have a way to the broker; by SNI they have one only once its route is published."""
+    """Return whether devices have a way to the broker; by SNI that is what `front_door` says."""
     match platform.exposure(instance.mqtt.exposure):
         case Exposure.SNI if done.decision and done.decision.suspended is not None:
             return Readiness(ready=True, message=_UNREACHABLE)

@@ -31,12 +31,12 @@ from customer_operator.observed.state import Failure, ObservedState
 from customer_operator.reconcile.convergence import Convergence, Progress
 from customer_operator.reconcile.deletion import Deletion, first_stages
 from customer_operator.reconcile.diagnosis import diagnose
+from customer_operator.reconcile.front_door import FrontDoor
 from customer_operator.reconcile.observation import Pass, observe
 from customer_operator.reconcile.ownership import belongs_to
 from customer_operator.reconcile.reporter import Reporter
 from customer_operator.reconcile.retry import Retry, is_asked_for, may_try
 from customer_operator.reconcile.workloads import stop_workloads
-from customer_operator.routing.book import RouteBook
 from customer_operator.status.record import Phase, StatusRecord, read_status
 
 log = logging.getLogger(__name__)
@@ -76,7 +76,7 @@ class Reconciler:
         references: ReferencedSecrets,
         licenses: LicensePolicy,
         retry: Retry,
-        routes: RouteBook,
+        front_door: FrontDoor,
         platform: Platform,
         clock: Callable[[], datetime],
     ) -> None:
@@ -88,7 +88,7 @@ class Reconciler:
         self._references = references
         self._licenses = licenses
         self._retry = retry
-        self._routes = routes
+        self._front_door = front_door
         self._platform = platform
         self._clock = clock
 
@@ -101,9 +101,11 @@ class Reconciler:
         body = self._cache.instance(name)
         if body is None:
             self._convergence.forget(name)
+            self._front_door.forget(name)
             return Outcome("gone")
         try:
             if (request := parse_deletion(body)) is not None:
+                self._front_door.forget(name)
                 return await self._delete(body, request)
             return await self._advance(body, resync=resync)
         except Conflict:
@@ -214,14 +216,15 @@ class Reconciler:
         return failure
 
     def _observe(self, instance: CustomerInstance, done: Pass, previous: StatusRecord) -> ObservedState:
+        objects = self._cache.objects(instance.name)
         return observe(
             instance,
             replace(done, quota_enforced=bool(done.desired) and self._convergence.gate.enforced(instance.name)),
-            objects=self._cache.objects(instance.name),
+            objects=objects,
             platform=self._platform,
             plan_before=previous.plan,
             typical_seconds=self._reporter.typical_seconds,
-            front_door=self._routes.readiness(instance.name),
+            front_door=self._front_door.readiness(instance, done, objects, previous),
         )
 
     async def _conclude(

@@ -66,6 +66,10 @@ class RouteBook:
         if hosts or problem != self._table.problem(name):
             self._instances_changed(names)
 
+    def route(self, name: str) -> Route | None:
+        """Return the route of an instance; None when it asks for none, or for one that is left out."""
+        return self._table.route(name)
+
     def readiness(self, name: str) -> Readiness:
         """Return whether the front door has the route of an instance whose devices are to come through it.
 

@@ -17,7 +17,7 @@ class Intake:
         """Take what is filled, and whether there is anybody to work."""
         self._cache = cache
         self._routes = routes
-        routes.follow(instances_changed=self._objects_changed)
+        routes.follow(instances_changed=self.objects_changed)
         self._workers = workers
         self._works = works
 
@@ -57,7 +57,7 @@ class Intake:
 
     def certificates_changed(self) -> None:
         """Take in that the cluster knows Certificates now, or does not any more."""
-        self._objects_changed(self._cache.names())
+        self.objects_changed(self._cache.names())
 
     # -- their objects, and lists of both (kube.reflector.Mirror) ----------------------------------------------------
 
@@ -86,7 +86,7 @@ class Intake:
             names = self._cache.prune(kind, uids=uids, version=version)
             for name in names:
                 self._routes.refresh(name)
-            self._objects_changed(names)
+            self.objects_changed(names)
 
     def _take(self, name: str, live: Manifest, *, news: bool) -> None:
         if live["kind"] == "Service":
@@ -102,7 +102,8 @@ class Intake:
         if self._works():
             self._workers.object_changed(name)
 
-    def _objects_changed(self, names: Iterable[str]) -> None:
+    def objects_changed(self, names: Iterable[str]) -> None:
+        """Take in that instances may be another way now, though no resource and no object has changed."""
         for name in names:
             self._object_changed(name)
 

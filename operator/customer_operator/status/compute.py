@@ -208,9 +208,13 @@ def _conditions(phase: Phase, observed: ObservedState) -> list[Condition]:
 def _component_condition(item: ComponentState) -> Condition:
     if item.readiness is None:
         return item.condition, False, "NotCreated", f"{item.name} does not exist yet"
+    if item.readiness.unknown:
+        return item.condition, None, item.readiness.reason or "Unknown", item.readiness.message
     if item.readiness.ready:
-        return item.condition, True, "Ready", item.readiness.message or f"{item.name} is ready"
-    return item.condition, False, "Stuck" if item.readiness.stuck else "NotReady", item.readiness.message
+        reason = item.readiness.reason or "Ready"
+        return item.condition, True, reason, item.readiness.message or f"{item.name} is ready"
+    reason = "Stuck" if item.readiness.stuck else item.readiness.reason or "NotReady"
+    return item.condition, False, reason, item.readiness.message
 
 
 def _stages(observed: ObservedState) -> list[Stage]:

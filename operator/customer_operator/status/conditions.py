@@ -7,7 +7,8 @@ from typing import Any, TypeAlias
 from customer_operator.model.timestamps import format_time
 from customer_operator.status.record import RecordedStage, StatusRecord
 
-Condition: TypeAlias = tuple[str, bool, str, str]  # type, whether it holds, reason, message
+# Type, whether it holds (None: nobody can tell), reason, message.
+Condition: TypeAlias = tuple[str, bool | None, str, str]
 Stage: TypeAlias = tuple[str, str, str]  # name, state, what it waits for
 
 _UNKNOWN = RecordedStage("Pending")
@@ -21,7 +22,7 @@ def merge_conditions(
     """Return status.conditions; lastTransitionTime is that of the previous status unless a condition has flipped."""
     merged = []
     for kind, holds, reason, message in conditions:
-        value = "True" if holds else "False"
+        value = "Unknown" if holds is None else str(holds)
         known = previous.conditions.get(kind)
         since = known.since if known and known.status == value else format_time(now)
         merged.append(

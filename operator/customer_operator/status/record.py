@@ -29,6 +29,7 @@ class RecordedCondition:
     status: str
     reason: str
     since: str
+    message: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +90,9 @@ def read_status(body: Mapping[str, Any]) -> StatusRecord:
         estimated_ready_at=parse_time(status.get("estimatedReadyAt")),
         time_to_ready_seconds=status.get("timeToReadySeconds"),
         conditions={
-            item["type"]: RecordedCondition(item["status"], item["reason"], item["lastTransitionTime"])
+            item["type"]: RecordedCondition(
+                item["status"], item["reason"], item["lastTransitionTime"], item.get("message", "")
+            )
             for item in status.get("conditions") or ()
         },
         stages={

@@ -137,7 +137,8 @@ def test_what_the_broker_is_told_of_tables_and_queues_is_what_is_documented() ->
         f"{bootstrap.SCHEMA}.mqtt_acls",
     ]
     assert f"`{readings.DEVICE_TOPICS}` with access 7" in text
-    assert f"`{bootstrap.MQTT_API_USER}` and `{bootstrap.MQTT_EXPORTER_USER}` are the broker's own users" in text
+    users = (bootstrap.MQTT_API_USER, bootstrap.MQTT_EXPORTER_USER, bootstrap.MQTT_PROBE_USER)
+    assert "`{}`, `{}` and `{}` are the broker's own users".format(*users) in text
 
 
 def test_every_metric_of_the_reference_api_is_named() -> None:

@@ -44,11 +44,11 @@ def test_what_is_generated_is_what_the_builders_take(values: dict[str, str]) -> 
 def test_passwords_are_long_plain_and_all_different(values: dict[str, str]) -> None:
     passwords = [value for name, value in values.items() if name.endswith("_password")]
 
-    assert len(set(passwords)) == len(passwords) == 6
+    assert len(set(passwords)) == len(passwords) == 7
     assert all(re.fullmatch(r"[A-Za-z0-9_-]{43}", value) for value in passwords)
 
 
-@pytest.mark.parametrize("user", ["mqtt_api", "mqtt_exporter"])
+@pytest.mark.parametrize("user", ["mqtt_api", "mqtt_exporter", "mqtt_probe"])
 def test_the_broker_accepts_a_password_by_its_hash(values: dict[str, str], user: str) -> None:
     assert bcrypt.checkpw(values[f"{user}_password"].encode(), values[f"{user}_password_hash"].encode())
 
@@ -71,7 +71,9 @@ def test_completing_leaves_its_argument_alone(values: dict[str, str], authority:
     assert existing == {"postgres_password": "kept"}
 
 
-@pytest.mark.parametrize("missing", ["postgres_password", "mqtt_exporter_password_hash", "tls_ca_pem"])
+@pytest.mark.parametrize(
+    "missing", ["postgres_password", "mqtt_exporter_password_hash", "mqtt_probe_password_hash", "tls_ca_pem"]
+)
 def test_what_a_newer_version_needs_is_added_and_the_rest_kept(
     values: dict[str, str], authority: KeyPair, missing: str
 ) -> None:

@@ -1,0 +1,120 @@
+"""Tries who is due, while this replica leads: a few at a time, each in a thread, for a try blocks."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+
+from customer_operator.components.bootstrap import MQTT_PROBE_TOPIC, MQTT_PROBE_USER
+from customer_operator.errors import ClusterError
+from customer_operator.metrics import Metrics
+from customer_operator.model.addresses import Endpoint
+from customer_operator.model.credentials import Credentials
+from customer_operator.reachability.book import Attempt, ReachabilityBook, Subject
+from customer_operator.reachability.outcome import Outcome
+from customer_operator.reachability.session import probe
+from customer_operator.reachability.target import Target
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """Where devices come in, by the host that they name, and how long a try may take (seconds)."""
+
+    endpoint: Callable[[str], Endpoint]
+    timeout: float
+
+
+class Prober:
+    """Takes from the book who is due, and tells it what has come of it."""
+
+    def __init__(
+        self,
+        *,
+        book: ReachabilityBook,
+        door: Door,
+        credentials: Callable[[str], Credentials | None],
+        trust: Callable[[str], Awaitable[str | None]],
+        metrics: Metrics,
+        concurrency: int,
+        attempt: Callable[[Target, float], Outcome] = probe,
+    ) -> None:
+        """Take what gives an instance's credentials, None as long as no pass has read them, and what devices trust.
+
+        The latter is PEM, None for the authorities of every system, and may raise ClusterError.
+        `concurrency` is how many are tried at once; `attempt` blocks.
+        """
+        self._book = book
+        self._door = door
+        self._credentials = credentials
+        self._trust = trust
+        self._metrics = metrics
+        self._concurrency = concurrency
+        self._attempt = attempt
+        self._due = asyncio.Event()
+        book.follow(due_changed=self._due.set)
+        metrics.follow_reachability(unreachable=lambda: book.unreachable)
+
+    async def run(self) -> None:
+        """Try until cancelled; only a leader may."""
+        threads = ThreadPoolExecutor(self._concurrency, thread_name_prefix="route-probe")
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(self._concurrency):
+                    group.create_task(self._work(threads))
+        finally:
+            # Tries in flight come to their end, and nobody asks for it.
+            threads.shutdown(wait=False, cancel_futures=True)
+            self._book.clear()
+
+    async def _work(self, threads: ThreadPoolExecutor) -> None:
+        while True:
+            self._due.clear()
+            attempt = self._book.take()
+            if attempt is not None:
+                await self._try(attempt, threads)
+                continue
+            # A timeout of no time would take a cancellation that comes with it for its own.
+            if (wait := self._book.wait()) != 0:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(wait):
+                        await self._due.wait()
+
+    async def _try(self, attempt: Attempt, threads: ThreadPoolExecutor) -> None:
+        credentials = self._credentials(attempt.name)
+        try:
+            trust = await self._trust(attempt.name)
+        except ClusterError as error:
+            log.info("instance %s: what its devices trust cannot be read: %s", attempt.name, error)
+            credentials = None
+        if credentials is None:
+            self._book.postpone(attempt)
+            return
+        target = self._target(attempt.subject, credentials, trust)
+        loop = asyncio.get_running_loop()
+        try:
+            outcome = await loop.run_in_executor(threads, self._attempt, target, self._door.timeout)
+        except Exception:
+            log.exception("instance %s: the try to reach its broker ended in an error of our own", attempt.name)
+            self._metrics.probed("error", 0.0)
+            self._book.postpone(attempt)
+            return
+        self._metrics.probed(outcome.label, outcome.seconds)
+        if outcome.failure is not None:
+            log.info("instance %s: its broker is not reached: %s", attempt.name, outcome.failure)
+        self._book.finish(attempt, outcome)
+
+    def _target(self, subject: Subject, credentials: Credentials, trust: str | None) -> Target:
+        endpoint = self._door.endpoint(subject.host)
+        return Target(
+            host=subject.host,
+            address=endpoint.host,
+            port=endpoint.port,
+            topic=MQTT_PROBE_TOPIC,
+            username=MQTT_PROBE_USER,
+            password=credentials.mqtt_probe_password,
+            trust=trust,
+        )
