@@ -17,6 +17,12 @@ _FIRST_DELAY: Final = 1.0
 _LONGEST_DELAY: Final = 60.0
 # Until an instance whose credentials nobody has read yet is looked at again.
 _UNKNOWN_LOGIN_DELAY: Final = 5.0
+# One try after the other, however many are due: beyond ROUTER_SOURCE_RATE (1000 in ten seconds) the front door turns
+# everybody away who comes from here, and those who come again would keep it so. A few may come at once.
+_SPACING: Final = 0.02
+_AT_ONCE: Final = 50
+# Failures of one that was unreachable before a start: it does not begin among those that may be reachable.
+_FAILED_BEFORE: Final = 2
 # A slow interval is longer or shorter by so much of it, lest all come together for ever that once did.
 _JITTER: Final = 0.1
 
@@ -81,6 +87,7 @@ class ReachabilityBook:
         self._lanes = Lanes(places)
         self._places = places
         self._records: dict[str, _Record] = {}
+        self._next = clock()  # when one more try would come, had all come one after the other
         self._due_changed: Callable[[], None] = lambda: None
         self._instances_changed: Callable[[Iterable[str]], None] = lambda names: None
 
@@ -112,7 +119,8 @@ class ReachabilityBook:
         """
         record = self._records.get(name)
         if record is None:
-            record = self._records[name] = _Record(subject, recorded or UNTRIED)
+            failures = _FAILED_BEFORE if recorded is not None and not recorded.ready else 0
+            record = self._records[name] = _Record(subject, recorded or UNTRIED, failures)
             self._plan(name, record, self._first_due(record))
         elif record.subject != subject:
             self._update(name, record, subject)
@@ -154,16 +162,24 @@ class ReachabilityBook:
 
     def take(self) -> Attempt | None:
         """Return who is to be tried now, and as what; None when nobody is."""
-        name = self._lanes.take(self._clock())
+        now = self._clock()
+        name = None if self._pause(now) else self._lanes.take(now)
         if name is None:
             return None
+        self._next = max(self._next, now) + _SPACING
         record = self._records[name]
         record.attempt = Attempt(name, record.subject)
         return record.attempt
 
     def wait(self) -> float | None:
         """Return the seconds until somebody is due; None when nobody will be."""
-        return self._lanes.wait(self._clock())
+        now = self._clock()
+        wait = self._lanes.wait(now)
+        return None if wait is None else max(wait, self._pause(now))
+
+    def _pause(self, now: float) -> float:
+        """Return the seconds before which nobody may be tried."""
+        return max(0.0, self._next - _AT_ONCE * _SPACING - now)
 
     def postpone(self, attempt: Attempt) -> None:
         """Take in that one who was taken could not be tried yet."""
