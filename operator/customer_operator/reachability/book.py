@@ -186,10 +186,14 @@ class ReachabilityBook:
         if (record := self._end(attempt)) is not None:
             self._plan(attempt.name, record, self._clock() + _UNKNOWN_LOGIN_DELAY)
 
-    def finish(self, attempt: Attempt, outcome: Outcome) -> None:
-        """Take in what came of one who was taken; what has changed since is tried again."""
+    def finish(self, attempt: Attempt, outcome: Outcome) -> bool:
+        """Take in what came of one who was taken; what has changed since is tried again.
+
+        True when its readiness is another one now.
+        """
         if (record := self._end(attempt)) is None:
-            return
+            return False
+        before = record.readiness
         if record.asks_for_more(attempt.subject):
             record.failures, delay = 0, 0.0
         elif outcome.failure is None:
@@ -199,6 +203,7 @@ class ReachabilityBook:
             record.failures += 1
             delay = self._fail(attempt.name, record, outcome.failure)
         self._plan(attempt.name, record, self._clock() + delay)
+        return record.readiness != before
 
     def _fail(self, name: str, record: _Record, failure: ProbeFailed) -> float:
         """Take in a failure, and return after how many seconds to try again."""

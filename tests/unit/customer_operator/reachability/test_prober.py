@@ -1,6 +1,7 @@
 """Tries run in threads, a few at a time, and end with whoever asked for them."""
 
 import asyncio
+import logging
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
@@ -133,6 +134,26 @@ async def test_a_failure_is_counted_by_its_step() -> None:
 
     assert scene.count("tls") == 1
     assert scene.registry.get_sample_value("customer_operator_route_probe_seconds_count") == 0
+
+
+async def test_what_comes_of_a_try_is_logged_when_it_is_news(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, logger="customer_operator.reachability.prober")
+    outcomes = [Outcome(ProbeFailed(Step.TLS, "no route"), 0.1)] * 5 + [SUCCESS]
+    scene = Scene(lambda _target, _timeout: outcomes.pop(0), concurrency=1)
+
+    def is_reached() -> bool:
+        scene.clock.now += 60.0
+        scene.prober._due.set()
+        return scene.look() == REACHED.message
+
+    async with scene.running():
+        await eventually(is_reached)
+
+    said = [record.getMessage() for record in caplog.records]
+    assert said == [
+        "instance acme: its broker is not reached: TLS: no route",
+        "instance acme: its broker is reached",
+    ]
 
 
 async def test_a_defect_of_our_own_ends_neither_the_prober_nor_anybodys_readiness() -> None:
