@@ -18,8 +18,9 @@ _LONGEST_DELAY: Final = 60.0
 # Until an instance whose credentials nobody has read yet is looked at again.
 _UNKNOWN_LOGIN_DELAY: Final = 5.0
 # One try after the other, however many are due: beyond ROUTER_SOURCE_RATE (1000 in ten seconds) the front door turns
-# everybody away who comes from here, and those who come again would keep it so. A few may come at once.
-_SPACING: Final = 0.02
+# everybody away who comes from here, and those who come again would keep it so. A try makes two connections at most. A
+# few may come at once.
+_SPACING: Final = 0.025
 _AT_ONCE: Final = 50
 # Failures of one that was unreachable before a start: it does not begin among those that may be reachable.
 _FAILED_BEFORE: Final = 2

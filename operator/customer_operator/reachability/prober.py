@@ -104,7 +104,7 @@ class Prober:
             self._book.postpone(attempt)
             return
         self._metrics.probed(outcome.label, outcome.seconds)
-        # Not every try: 5,000 instances that nobody reaches would write 50 lines a second.
+        # Not every try: 5,000 instances that nobody reaches would write 40 lines a second.
         if self._book.finish(attempt, outcome):
             why = f"is not reached: {outcome.failure}" if outcome.failure else "is reached"
             log.info("instance %s: its broker %s", attempt.name, why)

@@ -247,9 +247,10 @@ def test_thousands_that_are_due_come_slowly_enough_for_the_front_door() -> None:
         taken.append(now)
         scene.book.finish(attempt, REFUSED)
 
-    # HAProxy turns all away of a source that has made 1000 connections in ten seconds, those it turns away included.
+    # HAProxy turns all away of a source that has made 1000 connections in ten seconds, those it turns away included; a
+    # try may make two.
     busiest = max(sum(begin <= time < begin + 10.0 for time in taken) for begin in range(1000, 1021))
-    assert 500 <= busiest < 600
+    assert 400 <= busiest < 500
 
 
 def test_those_that_were_away_before_a_start_do_not_hold_up_a_new_one(scene: Scene) -> None:
