@@ -33,7 +33,8 @@ from tests.support.rights import DRY, assert_refused, thing
 from tests.support.tenants import Tenants
 
 DOMAIN = "iot.example.com"
-PLATFORM = {"FRONT_DOOR": "true", "BASE_DOMAIN": DOMAIN, "CLUSTER_ISSUER": "devices"}
+# Nobody tries the brokers: there is no front door here.
+PLATFORM = {"FRONT_DOOR": "true", "ROUTE_PROBE": "false", "BASE_DOMAIN": DOMAIN, "CLUSTER_ISSUER": "devices"}
 ONE_ISSUER = {**PLATFORM, "MQTT_CERTIFICATE_ISSUER": "devices"}
 A_LOOK = 90.0  # seconds: whether there is a kind is looked at once a minute
 

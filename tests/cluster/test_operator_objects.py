@@ -148,6 +148,18 @@ INGRESSES: Forbidden = {
     "without a host": (create(ingress(HOST, "")), "must name a host"),
     "for a whole domain": (create(ingress("*.iotistic.cloud")), "must name a host, without a wildcard"),
     "for the platform's own host": (create(ingress(HOST, "billing.iotistic.cloud")), "a host of the platform itself"),
+    "with a certificate for the platform's own host": (
+        create(ingress(HOST, tls=[{"hosts": [HOST, "billing.iotistic.cloud"], "secretName": "web-tls"}])),
+        "spec.tls must name hosts",
+    ),
+    "with a certificate for a whole domain": (
+        create(ingress(HOST, tls=[{"hosts": ["*.iotistic.cloud"], "secretName": "web-tls"}])),
+        "spec.tls must name hosts",
+    ),
+    "with a name for its certificate": (
+        create(ingress(HOST, annotations={"cert-manager.io/common-name": "billing.iotistic.cloud"})),
+        "must not hold snippets of configuration, or a certificate's name",
+    ),
     "with a snippet": (create(ingress(HOST, annotations={SNIPPET: "x"})), "must not hold snippets"),
 }
 
@@ -194,7 +206,13 @@ ALLOWED: Allowed = {
         f"write a Service of type {kind}": create(service("new", namespace=OURS, type=kind))
         for kind in ("ClusterIP", "NodePort", "LoadBalancer")
     },
-    "write an Ingress": create(ingress(HOST, annotations={"cert-manager.io/cluster-issuer": "letsencrypt-prod"})),
+    "write an Ingress": create(
+        ingress(
+            HOST,
+            annotations={"cert-manager.io/cluster-issuer": "letsencrypt-prod"},
+            tls=[{"hosts": [HOST, f"mqtt.{HOST}"], "secretName": "web-tls"}, {"secretName": "other"}],
+        )
+    ),
     "write an Ingress for a customer's own host": create(ingress("api.acme.example")),
     "put its finalizer on an instance": change(finalizers=[FOREIGN, naming.FINALIZER]),
     "write its status": lambda access: access.apply(

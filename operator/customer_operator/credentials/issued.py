@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from typing import Final
 
 from customer_operator import naming
@@ -9,6 +10,7 @@ from customer_operator.components import certificate, mosquitto
 from customer_operator.credentials.client import SecretReader
 from customer_operator.credentials.encoding import data_of, decode
 from customer_operator.credentials.store import CredentialStore
+from customer_operator.errors import SecretBroken
 from customer_operator.kube.client import patiently
 from customer_operator.model.instance import CustomerInstance
 from customer_operator.model.platform import Platform
@@ -61,7 +63,7 @@ class DeviceTrust:
     async def of(self, name: str) -> str | None:
         """Return the certificates (PEM) that devices of an instance have to trust; None for those of every system.
 
-        Raises the errors of the cluster. A certificate is read once.
+        Raises SecretBroken, and the errors of the cluster. A certificate is read once.
         """
         broker = self._cache.object(name, _BROKER)
         mounted = broker.certificate if broker else None
@@ -79,6 +81,12 @@ class DeviceTrust:
 
     async def _authority(self, name: str, mounted: IssuedCertificate) -> str | None:
         """Return what a private issuer has put beside the certificate; a public one puts nothing there."""
-        live = await patiently(self._client.get, "Secret", mounted.secret, namespace=naming.namespace_of(name))
-        value = data_of(live).get("ca.crt")
-        return decode(value) or None if value else None
+        namespace = naming.namespace_of(name)
+        live = await patiently(self._client.get, "Secret", mounted.secret, namespace=namespace)
+        broken = partial(SecretBroken, mounted.secret, namespace=namespace, cure="have cert-manager issue it again")
+        if live is None:
+            raise broken(problem="is gone")
+        try:
+            return decode(data_of(live).get("ca.crt", "")) or None
+        except ValueError as error:
+            raise broken(problem=f"ca.crt {error}") from None

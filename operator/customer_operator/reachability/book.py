@@ -17,6 +17,13 @@ _FIRST_DELAY: Final = 1.0
 _LONGEST_DELAY: Final = 60.0
 # Until an instance whose credentials nobody has read yet is looked at again.
 _UNKNOWN_LOGIN_DELAY: Final = 5.0
+# One try after the other, however many are due: beyond ROUTER_SOURCE_RATE (1000 in ten seconds) the front door turns
+# everybody away who comes from here, and those who come again would keep it so. A try makes two connections at most. A
+# few may come at once.
+_SPACING: Final = 0.025
+_AT_ONCE: Final = 50
+# Failures of one that was unreachable before a start: it does not begin among those that may be reachable.
+_FAILED_BEFORE: Final = 2
 # A slow interval is longer or shorter by so much of it, lest all come together for ever that once did.
 _JITTER: Final = 0.1
 
@@ -81,6 +88,7 @@ class ReachabilityBook:
         self._lanes = Lanes(places)
         self._places = places
         self._records: dict[str, _Record] = {}
+        self._next = clock()  # when one more try would come, had all come one after the other
         self._due_changed: Callable[[], None] = lambda: None
         self._instances_changed: Callable[[Iterable[str]], None] = lambda names: None
 
@@ -112,7 +120,8 @@ class ReachabilityBook:
         """
         record = self._records.get(name)
         if record is None:
-            record = self._records[name] = _Record(subject, recorded or UNTRIED)
+            failures = _FAILED_BEFORE if recorded is not None and not recorded.ready else 0
+            record = self._records[name] = _Record(subject, recorded or UNTRIED, failures)
             self._plan(name, record, self._first_due(record))
         elif record.subject != subject:
             self._update(name, record, subject)
@@ -154,26 +163,38 @@ class ReachabilityBook:
 
     def take(self) -> Attempt | None:
         """Return who is to be tried now, and as what; None when nobody is."""
-        name = self._lanes.take(self._clock())
+        now = self._clock()
+        name = None if self._pause(now) else self._lanes.take(now)
         if name is None:
             return None
+        self._next = max(self._next, now) + _SPACING
         record = self._records[name]
         record.attempt = Attempt(name, record.subject)
         return record.attempt
 
     def wait(self) -> float | None:
         """Return the seconds until somebody is due; None when nobody will be."""
-        return self._lanes.wait(self._clock())
+        now = self._clock()
+        wait = self._lanes.wait(now)
+        return None if wait is None else max(wait, self._pause(now))
+
+    def _pause(self, now: float) -> float:
+        """Return the seconds before which nobody may be tried."""
+        return max(0.0, self._next - _AT_ONCE * _SPACING - now)
 
     def postpone(self, attempt: Attempt) -> None:
         """Take in that one who was taken could not be tried yet."""
         if (record := self._end(attempt)) is not None:
             self._plan(attempt.name, record, self._clock() + _UNKNOWN_LOGIN_DELAY)
 
-    def finish(self, attempt: Attempt, outcome: Outcome) -> None:
-        """Take in what came of one who was taken; what has changed since is tried again."""
+    def finish(self, attempt: Attempt, outcome: Outcome) -> bool:
+        """Take in what came of one who was taken; what has changed since is tried again.
+
+        True when its readiness is another one now.
+        """
         if (record := self._end(attempt)) is None:
-            return
+            return False
+        before = record.readiness
         if record.asks_for_more(attempt.subject):
             record.failures, delay = 0, 0.0
         elif outcome.failure is None:
@@ -183,6 +204,7 @@ class ReachabilityBook:
             record.failures += 1
             delay = self._fail(attempt.name, record, outcome.failure)
         self._plan(attempt.name, record, self._clock() + delay)
+        return record.readiness != before
 
     def _fail(self, name: str, record: _Record, failure: ProbeFailed) -> float:
         """Take in a failure, and return after how many seconds to try again."""

@@ -48,13 +48,17 @@ class Lane:
 
 
 class Lanes:
-    """The lane of those that fail, which may have half of the places, and that of all others."""
+    """The lane of those that fail, which may have half of the places, and that of all others.
+
+    They take turns where both have somebody who is due, so that neither starves the other.
+    """
 
     def __init__(self, places: int) -> None:
         """Take how many may be in flight at once."""
         self._usual, self._failing = Lane(), Lane()
         self._reserved = max(1, places // 2)
         self._in_flight: set[str] = set()  # of those that fail
+        self._failing_next = False
 
     def put(self, name: str, due: float, *, failing: bool) -> None:
         """Have a name due at a time, in this lane and no other."""
@@ -68,9 +72,19 @@ class Lanes:
 
     def take(self, now: float) -> str | None:
         """Return who is to be tried now; None when nobody is due, or all places for them are taken."""
-        name = self._usual.take(now)
-        if name is None and self._has_room() and (name := self._failing.take(now)) is not None:
-            self._in_flight.add(name)
+        takes = (self._take_failing, self._take_usual) if self._failing_next else (self._take_usual, self._take_failing)
+        return next((name for take in takes if (name := take(now)) is not None), None)
+
+    def _take_usual(self, now: float) -> str | None:
+        if (name := self._usual.take(now)) is not None:
+            self._failing_next = True
+        return name
+
+    def _take_failing(self, now: float) -> str | None:
+        if not self._has_room() or (name := self._failing.take(now)) is None:
+            return None
+        self._failing_next = False
+        self._in_flight.add(name)
         return name
 
     def done(self, name: str) -> None:

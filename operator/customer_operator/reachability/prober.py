@@ -8,11 +8,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from customer_operator.components.bootstrap import MQTT_PROBE_TOPIC, MQTT_PROBE_USER
-from customer_operator.errors import ClusterError
+from customer_operator.errors import OperatorError
 from customer_operator.metrics import Metrics
 from customer_operator.model.addresses import Endpoint
 from customer_operator.model.credentials import Credentials
-from customer_operator.reachability.book import Attempt, ReachabilityBook, Subject
+from customer_operator.reachability.book import Attempt, ReachabilityBook
 from customer_operator.reachability.outcome import Outcome
 from customer_operator.reachability.session import probe
 from customer_operator.reachability.target import Target
@@ -44,7 +44,7 @@ class Prober:
     ) -> None:
         """Take what gives an instance's credentials, None as long as no pass has read them, and what devices trust.
 
-        The latter is PEM, None for the authorities of every system, and may raise ClusterError.
+        The latter is PEM, None for the authorities of every system, and may raise OperatorError.
         `concurrency` is how many are tried at once; `attempt` blocks.
         """
         self._book = book
@@ -55,6 +55,8 @@ class Prober:
         self._concurrency = concurrency
         self._attempt = attempt
         self._due = asyncio.Event()
+        # A pass of the last term may have come to its end after that; others have been working since.
+        book.clear()
         book.follow(due_changed=self._due.set)
         metrics.follow_reachability(unreachable=lambda: book.unreachable)
 
@@ -84,33 +86,38 @@ class Prober:
                         await self._due.wait()
 
     async def _try(self, attempt: Attempt, threads: ThreadPoolExecutor) -> None:
-        credentials = self._credentials(attempt.name)
+        """Try one who was taken. Whatever is wrong with one instance, the leader goes on with all others."""
         try:
-            trust = await self._trust(attempt.name)
-        except ClusterError as error:
+            target = await self._target(attempt)
+            if target is None:
+                self._book.postpone(attempt)
+                return
+            loop = asyncio.get_running_loop()
+            outcome = await loop.run_in_executor(threads, self._attempt, target, self._door.timeout)
+        except OperatorError as error:
             log.info("instance %s: what its devices trust cannot be read: %s", attempt.name, error)
-            credentials = None
-        if credentials is None:
             self._book.postpone(attempt)
             return
-        target = self._target(attempt.subject, credentials, trust)
-        loop = asyncio.get_running_loop()
-        try:
-            outcome = await loop.run_in_executor(threads, self._attempt, target, self._door.timeout)
         except Exception:
             log.exception("instance %s: the try to reach its broker ended in an error of our own", attempt.name)
             self._metrics.probed("error", 0.0)
             self._book.postpone(attempt)
             return
         self._metrics.probed(outcome.label, outcome.seconds)
-        if outcome.failure is not None:
-            log.info("instance %s: its broker is not reached: %s", attempt.name, outcome.failure)
-        self._book.finish(attempt, outcome)
+        # Not every try: 5,000 instances that nobody reaches would write 40 lines a second.
+        if self._book.finish(attempt, outcome):
+            why = f"is not reached: {outcome.failure}" if outcome.failure else "is reached"
+            log.info("instance %s: its broker %s", attempt.name, why)
 
-    def _target(self, subject: Subject, credentials: Credentials, trust: str | None) -> Target:
-        endpoint = self._door.endpoint(subject.host)
+    async def _target(self, attempt: Attempt) -> Target | None:
+        """Return whom to reach; None as long as the login is not known. Raises OperatorError."""
+        credentials = self._credentials(attempt.name)
+        if credentials is None:
+            return None
+        trust = await self._trust(attempt.name)
+        endpoint = self._door.endpoint(attempt.subject.host)
         return Target(
-            host=subject.host,
+            host=attempt.subject.host,
             address=endpoint.host,
             port=endpoint.port,
             topic=MQTT_PROBE_TOPIC,

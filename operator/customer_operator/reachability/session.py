@@ -9,18 +9,19 @@ import socket
 import ssl
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any, Final
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion, ConnackCode, MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
+from customer_operator.reachability import tls
 from customer_operator.reachability.outcome import Outcome, ProbeFailed, Step
 from customer_operator.reachability.target import Target
 
 _KEEPALIVE: Final = 60
 _TOKEN_BYTES: Final = 16
-_LARGEST_SESSION: Final = 16384  # bytes; a good one receives a hundred
 # Codes of CONNACK (MQTT 3.1.1, 3.2.2.3) and what they mean; paho tells of them by those of MQTT 5.
 _REFUSALS: Final = {
     1: "the broker does not speak this version of MQTT",
@@ -65,59 +66,13 @@ class _Deadline:
         return f"{self.seconds:g} s"
 
 
-class _FrugalSocket(ssl.SSLSocket):
-    """Reads no more than a whole session has; paho would gather packets of up to 256 MiB."""
-
-    received = 0
-
-    def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
-        """Receive as the base does; ConnectionError past the limit."""
-        data = super().recv(min(buflen, _LARGEST_SESSION), flags)
-        self.received += len(data)
-        if self.received > _LARGEST_SESSION:
-            raise ConnectionError("it sends too much")
-        return data
-
-
-class _NamedContext(ssl.SSLContext):
-    """Names, and verifies, the broker's host instead of what is connected to; a handshake that fails closes the socket.
-
-    paho asks for the handshake after this, and finds it done.
-    """
-
-    sslsocket_class = _FrugalSocket
-    host = ""
-    left: Callable[[], float]
-    began = False
-
-    def wrap_socket(self, sock: socket.socket, *_: Any, **__: Any) -> ssl.SSLSocket:
-        """Shake hands before the deadline."""
-        self.began = True
-        sock.settimeout(max(self.left(), 0.001))
-        try:
-            return super().wrap_socket(sock, server_hostname=self.host)
-        except BaseException:
-            sock.close()
-            raise
-
-
-def _context(target: Target, deadline: _Deadline) -> _NamedContext:
-    context = _NamedContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.host, context.left = target.host, deadline.left
-    if target.trust is None:
-        context.load_default_certs()
-    else:
-        context.load_verify_locations(cadata=target.trust)
-    return context
-
-
 class _Session:
     """The steps, one after the other; each raises ProbeFailed with its name."""
 
     def __init__(self, target: Target, deadline: _Deadline) -> None:
         self._target = target
         self._deadline = deadline
+        self._cleanup = ExitStack()
         self._token = secrets.token_hex(_TOKEN_BYTES).encode()
         self._connack: ReasonCode | None = None
         self._suback: ReasonCode | None = None
@@ -129,12 +84,13 @@ class _Session:
         addresses = self._resolve()
         # Only this frame refers to it, so that its sockets are closed when that is left, not at some collection.
         client = self._client()
-        try:
-            self._connect(client, tries=addresses)
-            self._log_in(client)
-            self._echo(client)
-        finally:
-            client.disconnect()
+        with self._cleanup:
+            try:
+                self._connect(client, tries=addresses)
+                self._log_in(client)
+                self._echo(client)
+            finally:
+                client.disconnect()
 
     def _client(self) -> paho.Client:
         client = paho.Client(
@@ -179,10 +135,10 @@ class _Session:
             reason = "refuses" if isinstance(error, ConnectionRefusedError) else f"is away: {error.strerror or error}"
             raise ProbeFailed(Step.CONNECT, f"{where} {reason}") from None
 
-    def _trust(self) -> _NamedContext:
+    def _trust(self) -> tls.NamedContext:
         try:
-            return _context(self._target, self._deadline)
-        except ssl.SSLError:
+            return tls.context(self._target, left=self._deadline.left, cleanup=self._cleanup)
+        except (ssl.SSLError, ValueError):  # the latter for what is not ASCII
             raise ProbeFailed(Step.CERTIFICATE, "what devices are to trust is no certificate") from None
 
     def _log_in(self, client: paho.Client) -> None:
@@ -209,10 +165,17 @@ class _Session:
             left = self._deadline.left()
             if not left:
                 raise ProbeFailed(step, f"{problem} within {self._deadline}")
-            if client.loop(left) != MQTTErrorCode.MQTT_ERR_SUCCESS or self._closed:
+            if self._loop(client, left, step) != MQTTErrorCode.MQTT_ERR_SUCCESS or self._closed:
                 if condition():
                     return
                 raise ProbeFailed(step, "the connection is closed without an answer")
+
+    @staticmethod
+    def _loop(client: paho.Client, seconds: float, step: Step) -> MQTTErrorCode:
+        try:
+            return client.loop(seconds)
+        except Exception:  # whatever paho stumbles over has come from the broker
+            raise ProbeFailed(step, "what the broker answers is no MQTT") from None
 
     # -- what goes wrong with TLS -------------------------------------------------------------------------------------
 
@@ -244,7 +207,7 @@ class _Session:
 
     def _certified(self) -> str:
         """Return whom the certificate is for, by another connection: one that fails does not tell."""
-        context = _context(self._target, self._deadline)
+        context = tls.context(self._target, left=self._deadline.left, cleanup=self._cleanup)
         context.check_hostname = False
         address = (self._target.address, self._target.port)
         try:

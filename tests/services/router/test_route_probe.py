@@ -246,11 +246,22 @@ FLOOD = b"\x30\xff\xff\xff\x7f" + bytes(100_000)
         ([], Step.CONNACK, "CONNACK: it does not answer the login within 1 s"),
         ([b"\x20\x02\x00\x03"], Step.CONNACK, "CONNACK 3: the broker's login is out of service"),
         ([CONNACK], Step.ECHO, f"echo: the subscription to {TOPIC} is not answered within 1 s"),
+        ([b"\x20\x00"], Step.CONNACK, "CONNACK: the connection is closed without an answer"),
+        ([CONNACK, b"\x90\x02\x00\x01"], Step.ECHO, "echo: what the broker answers is no MQTT"),
         ([CONNACK, REFUSAL], Step.ECHO, f"echo: the subscription to {TOPIC} is refused"),
         ([CONNACK, SUBACK], Step.ECHO, f"echo: what is published on {TOPIC} is not acknowledged within 1 s"),
         ([CONNACK, FLOOD], Step.ECHO, "echo: the connection is closed without an answer"),
     ],
-    ids=["no CONNACK", "out of service", "no SUBACK", "refused", "no PUBACK", "256 MiB"],
+    ids=[
+        "no CONNACK",
+        "out of service",
+        "no SUBACK",
+        "half a CONNACK",
+        "empty SUBACK",
+        "refused",
+        "no PUBACK",
+        "256 MiB",
+    ],
 )
 def test_each_answer_of_the_broker_that_is_missing_or_wrong_is_named(
     target: Target, authority: Authority, tmp_path: Path, answers: Sequence[bytes], step: Step, message: str

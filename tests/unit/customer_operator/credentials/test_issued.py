@@ -10,6 +10,7 @@ from customer_operator.credentials.authority import AuthorityStore
 from customer_operator.credentials.encoding import encode
 from customer_operator.credentials.issued import DeviceTrust
 from customer_operator.credentials.store import CredentialStore
+from customer_operator.errors import SecretBroken
 from customer_operator.observed.cache import ObjectCache
 from customer_operator.observed.certificates import IssuedCertificate
 from tests.support.fake_kube import FakeKube
@@ -82,3 +83,22 @@ async def test_each_certificate_is_read_once(scene: Scene) -> None:
         await scene.trust.of("acme")
 
     assert len([call for call in scene.kube.calls if call.name == "web-tls"]) == 2
+
+
+async def test_a_secret_that_is_gone_is_looked_for_again(scene: Scene) -> None:
+    scene.broker(ISSUED)
+    with pytest.raises(SecretBroken, match="web-tls in namespace customer-acme: is gone"):
+        await scene.trust.of("acme")
+
+    scene.secret(**{"ca.crt": PRIVATE})
+
+    assert await scene.trust.of("acme") == PRIVATE
+
+
+async def test_an_authority_that_is_no_text_is_not_shown(scene: Scene) -> None:
+    scene.broker(ISSUED)
+    metadata = {"name": "web-tls", "namespace": naming.namespace_of("acme")}
+    scene.kube.put({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": {"ca.crt": "/w=="}})
+
+    with pytest.raises(SecretBroken, match=r"ca\.crt is not text"):
+        await scene.trust.of("acme")

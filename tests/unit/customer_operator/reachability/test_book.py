@@ -232,6 +232,51 @@ def test_many_that_hang_do_not_hold_up_a_new_one(scene: Scene) -> None:
     assert scene.take().name.startswith("hangs-")
 
 
+def test_thousands_that_are_due_come_slowly_enough_for_the_front_door() -> None:
+    scene = Scene()
+    for number in range(10_000):
+        scene.look(name=f"i-{number}")
+    taken = []
+    while (now := scene.clock.now) < 1030.0:
+        attempt = scene.book.take()
+        if attempt is None:
+            wait = scene.book.wait()
+            assert wait, "who waits for no time, and takes nobody, does so for ever"
+            scene.clock.now += wait
+            continue
+        taken.append(now)
+        scene.book.finish(attempt, REFUSED)
+
+    # HAProxy turns all away of a source that has made 1000 connections in ten seconds, those it turns away included; a
+    # try may make two.
+    busiest = max(sum(begin <= time < begin + 10.0 for time in taken) for begin in range(1000, 1021))
+    assert 400 <= busiest < 500
+
+
+def test_those_that_were_away_before_a_start_do_not_hold_up_a_new_one(scene: Scene) -> None:
+    for number in range(20):
+        scene.look(name=f"away-{number}", recorded=failed(ProbeFailed(Step.CONNECT, "router:8883 refuses")))
+    scene.clock.now += 60.0
+
+    taken = [scene.take() for _ in range(4)]
+    assert scene.book.take() is None, "they have half of the places"
+    scene.look(name="new")
+
+    assert scene.take().name == "new"
+    scene.book.finish(taken[0], REFUSED)
+    assert scene.take().name.startswith("away-")
+
+
+def test_one_that_fails_has_its_turn_though_others_are_always_due(scene: Scene) -> None:
+    scene.look(name="fails")
+    scene.run(*[REFUSED] * 3)
+    scene.clock.now += 60.0
+    for number in range(10):
+        scene.look(name=f"new-{number}")
+
+    assert "fails" in [scene.take().name for _ in range(3)]
+
+
 def test_who_waits_is_told_that_somebody_may_be_due(scene: Scene) -> None:
     told: list[bool] = []
     scene.book.follow(due_changed=lambda: told.append(True))

@@ -1,14 +1,16 @@
 """Tries run in threads, a few at a time, and end with whoever asked for them."""
 
 import asyncio
+import logging
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 
+import pytest
 from prometheus_client import CollectorRegistry
 
-from customer_operator.errors import ClusterUnreachable
+from customer_operator.errors import ClusterUnreachable, SecretBroken
 from customer_operator.metrics import Metrics
 from customer_operator.model.addresses import Endpoint
 from customer_operator.model.credentials import Credentials
@@ -28,13 +30,15 @@ SUBJECT = Subject(host="mqtt.acme.example.com", route="r", workload="h", running
 class Scene:
     """A prober whose tries are scripted; the clock of its book stands still."""
 
-    def __init__(self, attempt: Callable[[Target, float], Outcome], *, concurrency: int = 4) -> None:
+    def __init__(
+        self, attempt: Callable[[Target, float], Outcome], *, concurrency: int = 4, book: ReachabilityBook | None = None
+    ) -> None:
         self.clock = Clock()
         self.registry = CollectorRegistry()
         self.known: dict[str, Credentials] = {}
         self.trusted: dict[str, str | None] = {}
         self.untold: set[str] = set()
-        self.book = ReachabilityBook(interval=600.0, places=concurrency, clock=self.clock, random=lambda: 0.5)
+        self.book = book or ReachabilityBook(interval=600.0, places=concurrency, clock=self.clock, random=lambda: 0.5)
         self.prober = Prober(
             book=self.book,
             door=Door(endpoint=lambda host: Endpoint(f"door-of-{host}", 8883), timeout=3.0),
@@ -57,10 +61,10 @@ class Scene:
         return self.registry.get_sample_value("customer_operator_route_probes_total", {"outcome": outcome}) or 0.0
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
+    async def running(self) -> AsyncIterator[asyncio.Task[None]]:
         task = asyncio.create_task(self.prober.run())
         try:
-            yield
+            yield task
         finally:
             task.cancel()
             with suppress(asyncio.CancelledError):
@@ -132,6 +136,26 @@ async def test_a_failure_is_counted_by_its_step() -> None:
     assert scene.registry.get_sample_value("customer_operator_route_probe_seconds_count") == 0
 
 
+async def test_what_comes_of_a_try_is_logged_when_it_is_news(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, logger="customer_operator.reachability.prober")
+    outcomes = [Outcome(ProbeFailed(Step.TLS, "no route"), 0.1)] * 5 + [SUCCESS]
+    scene = Scene(lambda _target, _timeout: outcomes.pop(0), concurrency=1)
+
+    def is_reached() -> bool:
+        scene.clock.now += 60.0
+        scene.prober._due.set()
+        return scene.look() == REACHED.message
+
+    async with scene.running():
+        await eventually(is_reached)
+
+    said = [record.getMessage() for record in caplog.records]
+    assert said == [
+        "instance acme: its broker is not reached: TLS: no route",
+        "instance acme: its broker is reached",
+    ]
+
+
 async def test_a_defect_of_our_own_ends_neither_the_prober_nor_anybodys_readiness() -> None:
     def attempt(target: Target, _timeout: float) -> Outcome:
         if "broken" in target.host:
@@ -145,6 +169,27 @@ async def test_a_defect_of_our_own_ends_neither_the_prober_nor_anybodys_readines
         assert scene.look("broken") == UNTRIED.message
         scene.look("acme")
         await eventually(lambda: scene.look("acme") == REACHED.message)
+
+
+BROKEN = SecretBroken("credentials", namespace="customer-broken", problem="tls_ca_pem is no certificate", cure="…")
+
+
+@pytest.mark.parametrize("error", [BROKEN, ValueError("a defect")], ids=["a broken Secret", "a defect"])
+async def test_what_is_wrong_with_the_secrets_of_one_does_not_end_the_work_of_the_leader(error: Exception) -> None:
+    scene = Scene(lambda _target, _timeout: SUCCESS, concurrency=1)
+
+    async def trust(name: str) -> str | None:
+        if name == "broken":
+            raise error
+        return AUTHORITY
+
+    scene.prober._trust = trust
+    async with scene.running() as work:
+        scene.look("broken")
+        scene.look("acme")
+        await eventually(lambda: work.done() or scene.look("acme") == REACHED.message)
+        assert not work.done()
+        assert scene.look("broken") == UNTRIED.message
 
 
 async def test_one_whose_credentials_no_pass_has_read_is_not_tried() -> None:
@@ -170,6 +215,15 @@ async def test_who_is_next_to_lead_begins_with_an_empty_book() -> None:
     async with scene.running():
         scene.look()
         await eventually(lambda: scene.look() == REACHED.message)
+
+    assert len(scene.book) == 0
+
+
+async def test_what_a_pass_has_left_behind_after_the_end_of_a_term_is_not_the_next_ones() -> None:
+    scene = Scene(lambda _target, _timeout: SUCCESS)
+    scene.look()
+
+    Scene(lambda _target, _timeout: SUCCESS, book=scene.book)
 
     assert len(scene.book) == 0
 
