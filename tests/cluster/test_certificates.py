@@ -36,7 +36,7 @@ DOMAIN = "iot.example.com"
 # Nobody tries the brokers: there is no front door here.
 PLATFORM = {"FRONT_DOOR": "true", "ROUTE_PROBE": "false", "BASE_DOMAIN": DOMAIN, "CLUSTER_ISSUER": "devices"}
 ONE_ISSUER = {**PLATFORM, "MQTT_CERTIFICATE_ISSUER": "devices"}
-A_LOOK = 90.0  # seconds: whether there is a kind is looked at once a minute
+A_LOOK = 60.0  # seconds: whether there is a kind is looked at every ten
 
 
 @pytest.fixture(scope="module")

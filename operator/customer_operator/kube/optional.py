@@ -12,7 +12,7 @@ from customer_operator.kube.reflector import Mirror, Reflector
 
 log = logging.getLogger(__name__)
 
-_LOOK_AGAIN = 60.0  # seconds
+_LOOK_AGAIN = 10.0  # seconds; one small request
 
 
 class OptionalReflector(Reflector):

@@ -9,7 +9,7 @@ from customer_operator.scheduling.intake import Intake
 
 _ADVICE: Final = (
     "brokers get no certificate by MQTT_CERTIFICATE_ISSUER, and use those of the platform's own authority. Install "
-    "cert-manager with its CRDs, or unset MQTT_CERTIFICATE_ISSUER; it is looked for again every minute"
+    "cert-manager with its CRDs, or unset MQTT_CERTIFICATE_ISSUER; it is looked for again every ten seconds"
 )
 
 
