@@ -1,6 +1,8 @@
 """A server as a child process whose log and ports can be waited for."""
 
+import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -10,12 +12,22 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, cast
 
+from hack.errors import BinaryError
 from hack.processes import dying_with_parent
 
 # Seconds; generous, because a test waits no longer than it has to.
 PATIENCE = 30.0
 _LINES_SHOWN = 40
 _BREATH = 0.02  # seconds between two knocks at a port, which nothing announces to open
+_FOLDERS = (*os.get_exec_path(), "/usr/local/sbin", "/usr/sbin")  # not every user has those of root in PATH
+
+
+def find_program(name: str, *, of: str) -> Path:
+    """Return a program of some software's package; raises BinaryError with the cure when there is none."""
+    found = shutil.which(name, path=os.pathsep.join(_FOLDERS))
+    if found is None:
+        raise BinaryError(f"{of} is missing: apt-get install {of.lower()} (its service need not run)")
+    return Path(found)
 
 
 class Server:

@@ -14,9 +14,9 @@ import httpx
 import psycopg
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
-from prometheus_client.parser import text_string_to_metric_families
 from psycopg.conninfo import make_conninfo
 
+from hack import exposition
 from hack.errors import HackError
 from hack.files import log_tail, write_private
 from hack.paths import PROJECT_ROOT
@@ -102,10 +102,7 @@ class Replica:
     def pending(self) -> float:
         """Return how many outbox rows wait, as its metrics say."""
         text = httpx.get(f"{self.url}/metrics", timeout=_READY_TIMEOUT, trust_env=False).raise_for_status().text
-        families = text_string_to_metric_families(text)
-        return sum(
-            sample.value for family in families for sample in family.samples if sample.name == "billing_outbox_pending"
-        )
+        return exposition.total(text, "billing_outbox_pending")
 
     def wait_drained(self, *, timeout: float) -> None:
         """Wait until no outbox row waits; raises HackError when some still do after `timeout` seconds."""

@@ -1,16 +1,12 @@
 """Mosquitto with TLS and without logins, on one port of any number of loopback addresses."""
 
-import os
-import shutil
 import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from hack.errors import PlatformError
-from hack.servers import Server
+from hack.servers import Server, find_program
 
-_FOLDERS: Final = (*os.get_exec_path(), "/usr/local/sbin", "/usr/sbin")  # not every user has those of root in PATH
 # `user` keeps the files readable when root runs it. No limit on what waits for a subscriber, which would be dropped.
 # set_tcp_nodelay as in the product's own configuration.
 _CONFIG: Final = """\
@@ -30,9 +26,7 @@ class Broker:
 
     def __init__(self, folder: Path, *, tls: Mapping[str, Path], addresses: Sequence[str], port: int) -> None:
         """Take an empty folder, the options of its listeners (Authority.files), and where to listen."""
-        program = shutil.which("mosquitto", path=os.pathsep.join(_FOLDERS))
-        if program is None:
-            raise PlatformError("Mosquitto is missing: apt-get install mosquitto (its service need not run)")
+        program = find_program("mosquitto", of="Mosquitto")
         self.port = port
         options = "".join(f"{name} {value}\n" for name, value in tls.items())
         listeners = "".join(f"listener {port} {address}\n{options}" for address in addresses)

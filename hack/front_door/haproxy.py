@@ -1,6 +1,5 @@
 """HAProxy with the product's own configuration, and what it says of itself at its runtime socket."""
 
-import shutil
 import signal
 import socket
 import time
@@ -11,12 +10,11 @@ from hack.errors import PlatformError
 from hack.paths import PROJECT_ROOT
 from hack.ports import PortReservation
 from hack.processes import resident_mib
-from hack.servers import PATIENCE, Server, is_open
+from hack.servers import PATIENCE, Server, find_program, is_open
 from mqtt_router import mapping
 from mqtt_router.routes import Route
 
 CONFIGURATION: Final = PROJECT_ROOT / "manifests" / "base" / "mqtt-router" / "haproxy.cfg"
-_FOLDERS: Final = "/usr/local/sbin:/usr/sbin:/usr/local/bin:/usr/bin"
 _BREATH = 0.005  # seconds between two looks at what is not announced
 
 
@@ -52,10 +50,9 @@ class FrontDoor:
 
     def start(self) -> None:
         """Start it as the image does, and wait until it listens."""
-        program = shutil.which("haproxy", path=_FOLDERS)
-        if program is None:
-            raise PlatformError("HAProxy is missing: apt-get install haproxy (its service need not run)")
-        self._server = Server([program, "-W", "-db", "-f", CONFIGURATION], environment=self.environment)
+        self._server = Server(
+            [find_program("haproxy", of="HAProxy"), "-W", "-db", "-f", CONFIGURATION], environment=self.environment
+        )
         self._server.wait_for_port(self.port)
         while not self._answers():
             time.sleep(_BREATH)

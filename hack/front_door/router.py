@@ -7,8 +7,8 @@ from http import HTTPStatus
 from typing import Final
 
 import httpx
-from prometheus_client.parser import text_string_to_metric_families
 
+from hack import exposition
 from hack.errors import PlatformError
 from hack.front_door.haproxy import FrontDoor
 from hack.paths import PROJECT_ROOT
@@ -61,11 +61,7 @@ class RouterProcess:
 
     def metric(self, name: str, **labels: str) -> float:
         """Return the value of a metric, 0 when it has none yet."""
-        families = text_string_to_metric_families(self.get("/metrics")[1])
-        samples = (sample for family in families for sample in family.samples)
-        return sum(
-            sample.value for sample in samples if sample.name == name and labels.items() <= sample.labels.items()
-        )
+        return exposition.total(self.get("/metrics")[1], name, **labels)
 
     def get(self, path: str) -> tuple[int, str]:
         """Return status and text of an answer."""

@@ -36,6 +36,7 @@ def _from_text(parse: Callable[[str], Any]) -> BeforeValidator:
 
 Namespace = Annotated[str, AfterValidator(metadata.namespace)]
 NameOrNone = Annotated[str, AfterValidator(metadata.name_or_none)]
+Issuer = Annotated[NameOrNone, AfterValidator(lambda name: "" if name == "none" else name)]
 Domain = Annotated[str, AfterValidator(hostnames.domain)]
 Domains = Annotated[tuple[str, ...], _from_text(hostnames.domains)]
 Count = Annotated[int, Field(ge=1)]
@@ -63,10 +64,8 @@ class Settings(BaseSettings):
     ingress_class: NameOrNone = ""
     # Some controllers take passwords in annotations.
     ingress_annotations: Annotations = Field(default_factory=dict, repr=False)
-    cluster_issuer: Annotated[NameOrNone, AfterValidator(lambda name: "" if name == "none" else name)] = (
-        "letsencrypt-prod"
-    )
-    mqtt_certificate_issuer: NameOrNone = ""
+    cluster_issuer: Issuer = "letsencrypt-prod"
+    mqtt_certificate_issuer: Issuer = ""
     ingress_namespace: Namespace = "ingress"
     router_namespace: Namespace = "mqtt-router"
     monitoring_namespace: Namespace = "monitoring"

@@ -12,6 +12,7 @@ from typing import Any, Final
 from urllib.parse import urlencode
 
 import aiohttp
+import yaml
 from kubernetes.aio import config
 from kubernetes.aio.client import ApiClient, Configuration
 from kubernetes.aio.config import ConfigException
@@ -114,7 +115,7 @@ async def connect(*, kubeconfig: Path | None, namespace: str) -> AsyncIterator[C
             config.load_incluster_config(client_configuration=configuration)
         else:
             await config.load_kube_config(str(kubeconfig), client_configuration=configuration)
-    except (ConfigException, OSError, ValueError) as error:
+    except (ConfigException, OSError, ValueError, LookupError, TypeError, AttributeError, yaml.YAMLError) as error:
         place = f"it is {str(kubeconfig)!r}" if kubeconfig else "this is no pod with a ServiceAccount's token"
         raise SettingInvalid({"KUBECONFIG": f"must name a kubeconfig that can be used; {place}"}) from error
     # The library would look for proxies in the environment, and for passwords in ~/.netrc.

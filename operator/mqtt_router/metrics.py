@@ -1,7 +1,7 @@
 """The router's Prometheus metrics, on a registry that is passed in."""
 
 from collections.abc import Callable
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -50,6 +50,11 @@ class Metrics:
             ["what"],
             registry=registry,
         )
+        # Of a counter that begins with its first event, that event is no increase.
+        for reason in get_args(Resync):
+            self._resyncs.labels(reason)
+        for what in get_args(Problem):
+            self._errors.labels(what)
 
     def follow(self, *, in_sync: Callable[[], bool], connected: Callable[[], bool]) -> None:
         """Show, whenever somebody looks, whether the map is right and the API server is followed."""

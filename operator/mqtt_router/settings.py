@@ -78,8 +78,8 @@ class Settings(BaseSettings):
         Path("/run/mqtt-router/routes.map"), description="HAProxy's map, spelled as in haproxy.cfg"
     )
     haproxy_socket: Path = Field(Path("/run/mqtt-router/haproxy.sock"), description="HAProxy's stats socket")
-    check_interval: Seconds = Field(2.0, description="time between two looks whether HAProxy was started again")
-    compare_interval: Seconds = Field(60.0, description="time between two looks whether the whole map is right")
+    check_interval: Seconds = Field(2.0, description="seconds between two looks whether HAProxy was started again")
+    compare_interval: Seconds = Field(60.0, description="seconds between two looks whether the whole map is right")
     probe_host: str = Field("0.0.0.0", description="address of /livez, /readyz and /metrics")  # noqa: S104 - for others
     probe_port: Annotated[int, Field(ge=0, le=65535)] = Field(
         8080, description="port of them; 0 takes a free one and logs it"

@@ -17,11 +17,9 @@ from hack.cluster import LocalCluster
 from tests.support.audit import AuditLog, Request
 from tests.support.kubernetes import Kubernetes, Refused, is_there
 from tests.support.network import Link
-from tests.support.operators import OperatorProcess, Operators
+from tests.support.operators import SHORT_LEASE, OperatorProcess, Operators
 from tests.support.tenants import Tenants
 
-# A lease as short as two busy processors can keep it.
-SHORT_LEASE = {"LEASE_DURATION": "5", "LEASE_RENEW_DEADLINE": "4", "LEASE_RETRY_PERIOD": "1"}
 FAIL_OVER = 5 + 1.2 * 1 + 5  # seconds: the lease runs out, the next try is due (with its jitter), and time to make it
 
 PACE = 0.03  # seconds between two pieces of work

@@ -9,14 +9,13 @@ from customer_operator.naming import Manifest
 from mqtt_router.routes import CONFIG_MAPS, DATA_KEY, PUBLISHED_AT_ANNOTATION, config_map, shard_of
 from tests.support.audit import AuditLog
 from tests.support.kubernetes import Kubernetes, condition_of, in_phase, is_ready
-from tests.support.operators import OperatorProcess, Operators
+from tests.support.operators import SHORT_LEASE, OperatorProcess, Operators
 from tests.support.published import NAMESPACE, Routes, mqtt_host, text_of
 from tests.support.tenants import Tenants
 
 DOMAIN = "iot.example.com"
 # Whether anybody comes through is test_reachability.py's matter.
 SETTINGS = {"FRONT_DOOR": "true", "ROUTE_PROBE": "false", "BASE_DOMAIN": DOMAIN, "ROUTE_PUBLISH_INTERVAL": "0.2"}
-SHORT_LEASE = {"LEASE_DURATION": "5", "LEASE_RENEW_DEADLINE": "4", "LEASE_RETRY_PERIOD": "1"}
 EXTERNAL = {"exposure": "External", "external": {"host": "broker.example.net"}}
 
 

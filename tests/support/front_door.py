@@ -3,12 +3,8 @@
 Brokers are PlainBroker with certificates of their own, on addresses 127.0.0.x that stand for those of Services.
 """
 
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
-
-import pytest
 
 from hack.front_door import CONFIGURATION as CONFIGURATION
 from hack.front_door import Authority as Authority
@@ -17,16 +13,12 @@ from hack.front_door import FrontDoor as FrontDoor
 from hack.front_door import RouterProcess as RouterProcess
 from mqtt_router.routes import Route
 from tests.support.plain_broker import PlainBroker
-
-_FOLDERS: Final = "/usr/local/sbin:/usr/sbin:/usr/local/bin:/usr/bin"
+from tests.support.servers import need_program
 
 
 def find_haproxy() -> Path:
     """Return HAProxy's program; skips the test when there is none."""
-    found = shutil.which("haproxy", path=_FOLDERS)
-    if found is None:
-        pytest.skip("HAProxy is missing: apt-get install haproxy (its service need not run)")
-    return Path(found)
+    return need_program("haproxy", of="HAProxy")
 
 
 @dataclass(frozen=True)
@@ -43,4 +35,4 @@ class Tenant:
 
     def visits(self) -> int:
         """Return how many MQTT clients have been let in."""
-        return self.broker.server.log.count("New client connected")
+        return self.broker.visits()

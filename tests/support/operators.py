@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import IO
 
 import httpx
-from prometheus_client.parser import text_string_to_metric_families
 
 from customer_operator import naming
 from customer_operator.kube import leader
 from customer_operator.naming import Manifest
+from hack import exposition
 from hack.paths import PROJECT_ROOT
 from hack.ports import PortReservation
 from hack.processes import dying_with_parent
@@ -35,6 +35,8 @@ USUAL: Mapping[str, str] = {
     "RESYNC_INTERVAL": "600",
     "IMAGE_REGISTRIES": "example.test",
 }
+# As short as two busy processors can keep it.
+SHORT_LEASE: Mapping[str, str] = {"LEASE_DURATION": "5", "LEASE_RENEW_DEADLINE": "4", "LEASE_RETRY_PERIOD": "1"}
 
 
 class OperatorProcess:
@@ -92,13 +94,7 @@ class OperatorProcess:
 
     def metric(self, name: str, **labels: str) -> float:
         """Return the sum of a metric's samples that carry these labels; 0 when there is none."""
-        families = text_string_to_metric_families(self.ask("/metrics").text)
-        return sum(
-            sample.value
-            for family in families
-            for sample in family.samples
-            if sample.name == name and labels.items() <= sample.labels.items()
-        )
+        return exposition.total(self.ask("/metrics").text, name, **labels)
 
     def terminate(self) -> None:
         """Ask it to end, as Kubernetes does when it stops a pod, and wait."""

@@ -67,6 +67,10 @@ class PlainBroker:
         self._server = Server([self._program, "-c", self._configuration], environment={})
         self._server.wait_for_port(self.port, address=self.address)
 
+    def visits(self) -> int:
+        """Return how many MQTT clients it has let in since it was started."""
+        return self.server.log.count("New client connected")
+
     def kill(self) -> None:
         """End it without a chance to say so, and wait for the end."""
         self.server.stop(signal.SIGKILL)

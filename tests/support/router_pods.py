@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 from typing import Final
 
-from prometheus_client.parser import text_string_to_metric_families
-
 from customer_operator.naming import Manifest
+from hack import exposition
 from hack.errors import ClusterError
 from tests.support.clusters import Cluster
 from tests.support.failures import statuses
@@ -68,6 +67,4 @@ class RouterPods:
 
     def _metric(self, pod: str, metric: str, **labels: str) -> float:
         path = f"/api/v1/namespaces/{NAMESPACE}/pods/{pod}:{_HEALTH_PORT}/proxy/metrics"
-        families = text_string_to_metric_families(self.cluster.kubectl("get", "--raw", path))
-        samples = (sample for family in families for sample in family.samples if sample.name == metric)
-        return sum(sample.value for sample in samples if labels.items() <= sample.labels.items())
+        return exposition.total(self.cluster.kubectl("get", "--raw", path), metric, **labels)

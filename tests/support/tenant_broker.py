@@ -3,8 +3,6 @@
 The plugin is mosquitto-go-auth where BINARIES_DIR has it, and otherwise the project's stand-in for it.
 """
 
-import os
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -17,11 +15,10 @@ from customer_operator.settings import Settings
 from hack.images.plugin import build_plugin, given_plugin, missing_packages
 from hack.ports import PortReservation
 from tests.support.pods import Pod, replace_each
-from tests.support.servers import Server
+from tests.support.servers import Server, need_program
 
 _CONTAINER = "mosquitto"
 _PLUGIN_IN_IMAGE = "/mosquitto/go-auth.so"
-_FOLDERS = (*os.get_exec_path(), "/usr/local/sbin", "/usr/sbin")  # not every user has those of root in PATH
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,10 +32,7 @@ class Programs:
 
 def find_mosquitto(program: str = "mosquitto") -> Path:
     """Return the broker's program, or another of its package; skips the test when there is none."""
-    found = shutil.which(program, path=os.pathsep.join(_FOLDERS))
-    if found is None:
-        pytest.skip("Mosquitto is missing: apt-get install mosquitto (its service need not run)")
-    return Path(found)
+    return need_program(program, of="Mosquitto")
 
 
 def find_plugin() -> Path:

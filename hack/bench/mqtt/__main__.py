@@ -16,6 +16,7 @@ from pathlib import Path
 
 from hack.bench.mqtt import operated, publication, stage, throughput
 from hack.bench.mqtt.report import Figures, table
+from hack.errors import HackError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,8 +32,12 @@ class Options:
 
 
 def main() -> int:
-    """Run the benchmark; return 1 when a device was cut off."""
-    figures = measure(_parse())
+    """Run the benchmark; return 1 when a device was cut off, or something is missing."""
+    try:
+        figures = measure(_parse())
+    except HackError as error:
+        print(error, file=sys.stderr)
+        return 1
     print(table(figures))
     print(json.dumps(figures.as_json()))
     return int(figures.operated.dropped > 0)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from customer_operator import naming
-from customer_operator.components.mosquitto import DEVICE_SERVICE
+from customer_operator.components.mosquitto import DEVICE_SERVICE, TLS_PORT
 from customer_operator.kube.kinds import path_of
 from hack.bench import tenants
 from hack.bench.__main__ import say
@@ -18,6 +18,7 @@ from hack.bench.mqtt.stage import SETTINGS, Stage, host_of
 from hack.bench.subject import Subject
 from hack.cluster import Client
 from hack.cluster.client import MERGE_PATCH
+from hack.errors import Refused
 from hack.front_door.device import leave, open_session, sources
 from hack.processes import processor_seconds
 
@@ -140,13 +141,19 @@ class Changes:
 
     def _readdress(self, name: str) -> float:
         """Delete the Service; return the seconds until devices are let in by the address of the next one."""
-        before, began = self._target(name), time.monotonic()
         path = path_of("Service", namespace=naming.namespace_of(name), name=DEVICE_SERVICE)
+        before, began = self._api.send("GET", path)["metadata"]["uid"], time.monotonic()
         self._api.send("DELETE", path)
-        return self._until(lambda: self._target(name) not in ("", before) and self._is_let_in(name), since=began)
+        return self._until(lambda: self._leads_to_another(name, path, before) and self._is_let_in(name), since=began)
 
-    def _target(self, name: str) -> str:
-        return self._stage.door.entries().get(host_of(name), "")
+    def _leads_to_another(self, name: str, path: str, before: str) -> bool:
+        """Tell whether the route is that of a Service with another uid, be it at the address of the one before."""
+        try:
+            live = self._api.send("GET", path)
+        except Refused:
+            return False
+        target = self._stage.door.entries().get(host_of(name))
+        return live["metadata"]["uid"] != before and target == f"{live['spec']['clusterIP']}/{TLS_PORT}"
 
     def _is_let_in(self, name: str) -> bool:
         try:

@@ -18,8 +18,8 @@ from mqtt_router.routes import Route
 from tests.support.front_door import Authority, FrontDoor, RouterProcess, Tenant, find_haproxy
 from tests.support.kubernetes import Kubernetes, administrator
 from tests.support.plain_broker import PlainBroker
-from tests.support.published_routes import NAMESPACE, Publisher
 from tests.support.servers import Server
+from tests.support.shards import NAMESPACE, Publisher
 
 HOSTS = ("mqtt.acme.iot.example.com", "mqtt.globex.iot.example.com", "devices.initech.example.net")
 MANIFESTS = PROJECT_ROOT / "manifests" / "base"

@@ -8,7 +8,7 @@ from hack.paths import PROJECT_ROOT
 from tests.support.front_door import find_haproxy
 from tests.support.tenant_broker import find_mosquitto
 
-TINY = ["--pairs=1", "--seconds=0.3", "--devices=20", "--instances=1", "--rest=1", "--routes=200"]
+TINY = ["--pairs=1", "--seconds=1", "--devices=20", "--instances=1", "--rest=1", "--routes=200"]
 #: Each is above zero in any run; nothing may have been cut off, which is the only thing to be zero.
 MEASURED = (
     "messages_to_direct",

@@ -30,7 +30,8 @@ TOPIC = "route_probe/echo"
 LOGIN = Login("route_probe", "the-probes-password")
 OTHER = Login("no_rights", "the-probes-password")
 RIGHTS = (f"user {LOGIN.username}", f"topic readwrite {TOPIC}")
-QUICKLY = 1.0  # seconds a try may take that is to run out of time
+# Seconds a try may take that is to run out of time, behind a handshake that takes a busy machine some tenths of one.
+QUICKLY = 2.0
 ADDRESSES = {name: f"127.0.0.{number}" for number, name in enumerate(("good", "other", "foreign", "expired"), start=31)}
 
 
@@ -201,7 +202,7 @@ def test_a_broker_that_hangs_after_it_has_taken_the_connection_fails_when_time_i
         brokers["good"].thaw()
 
     assert outcome.failure is not None
-    assert (outcome.failure.step, str(outcome.failure)) == (Step.TLS, "TLS: the handshake is not over within 1 s")
+    assert (outcome.failure.step, str(outcome.failure)) == (Step.TLS, "TLS: the handshake is not over within 2 s")
     assert QUICKLY <= outcome.seconds < PATIENCE
 
 
@@ -241,16 +242,16 @@ FLOOD = b"\x30\xff\xff\xff\x7f" + bytes(100_000)
 
 
 @pytest.mark.parametrize(
-    ("answers", "step", "message"),
+    ("answers", "timeout", "step", "message"),
     [
-        ([], Step.CONNACK, "CONNACK: it does not answer the login within 1 s"),
-        ([b"\x20\x02\x00\x03"], Step.CONNACK, "CONNACK 3: the broker's login is out of service"),
-        ([CONNACK], Step.ECHO, f"echo: the subscription to {TOPIC} is not answered within 1 s"),
-        ([b"\x20\x00"], Step.CONNACK, "CONNACK: the connection is closed without an answer"),
-        ([CONNACK, b"\x90\x02\x00\x01"], Step.ECHO, "echo: what the broker answers is no MQTT"),
-        ([CONNACK, REFUSAL], Step.ECHO, f"echo: the subscription to {TOPIC} is refused"),
-        ([CONNACK, SUBACK], Step.ECHO, f"echo: what is published on {TOPIC} is not acknowledged within 1 s"),
-        ([CONNACK, FLOOD], Step.ECHO, "echo: the connection is closed without an answer"),
+        ([], QUICKLY, Step.CONNACK, "CONNACK: it does not answer the login within 2 s"),
+        ([b"\x20\x02\x00\x03"], PATIENCE, Step.CONNACK, "CONNACK 3: the broker's login is out of service"),
+        ([CONNACK], QUICKLY, Step.ECHO, f"echo: the subscription to {TOPIC} is not answered within 2 s"),
+        ([b"\x20\x00"], PATIENCE, Step.CONNACK, "CONNACK: the connection is closed without an answer"),
+        ([CONNACK, b"\x90\x02\x00\x01"], PATIENCE, Step.ECHO, "echo: what the broker answers is no MQTT"),
+        ([CONNACK, REFUSAL], PATIENCE, Step.ECHO, f"echo: the subscription to {TOPIC} is refused"),
+        ([CONNACK, SUBACK], QUICKLY, Step.ECHO, f"echo: what is published on {TOPIC} is not acknowledged within 2 s"),
+        ([CONNACK, FLOOD], PATIENCE, Step.ECHO, "echo: the connection is closed without an answer"),
     ],
     ids=[
         "no CONNACK",
@@ -264,11 +265,17 @@ FLOOD = b"\x30\xff\xff\xff\x7f" + bytes(100_000)
     ],
 )
 def test_each_answer_of_the_broker_that_is_missing_or_wrong_is_named(
-    target: Target, authority: Authority, tmp_path: Path, answers: Sequence[bytes], step: Step, message: str
+    target: Target,
+    authority: Authority,
+    tmp_path: Path,
+    answers: Sequence[bytes],
+    timeout: float,
+    step: Step,
+    message: str,
 ) -> None:
     broker = HalfABroker(certificates.issue(authority.pair, hosts=[HOST], now=datetime.now(UTC)), tmp_path, answers)
     try:
-        assert failure(replace(target, port=broker.port), timeout=QUICKLY) == (step, message)
+        assert failure(replace(target, port=broker.port), timeout=timeout) == (step, message)
     finally:
         broker.close()
 

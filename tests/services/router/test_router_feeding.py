@@ -10,7 +10,7 @@ from mqtt_router import mapping, routes
 from mqtt_router.routes import Route
 from tests.services.router.conftest import HOSTS, StartRouter, live, ways
 from tests.support.front_door import Authority, Device, FrontDoor, Tenant
-from tests.support.published_routes import Publisher, many
+from tests.support.shards import Publisher, many
 from tests.support.waiting import eventually
 
 ACME, GLOBEX, INITECH = HOSTS

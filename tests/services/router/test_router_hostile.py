@@ -10,7 +10,7 @@ from mqtt_router import routes
 from tests.services.router.conftest import HOSTS, front_doors, live, stop_router, ways
 from tests.support.front_door import FrontDoor, RouterProcess, Tenant
 from tests.support.kubernetes import Kubernetes
-from tests.support.published_routes import Publisher
+from tests.support.shards import Publisher
 from tests.support.waiting import eventually
 
 ACME, *_ = HOSTS

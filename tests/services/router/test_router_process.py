@@ -61,6 +61,19 @@ def test_without_a_way_to_the_api_server_it_does_not_start(tmp_path: Path) -> No
     assert "KUBECONFIG must name a kubeconfig that can be used; this is no pod with a ServiceAccount's token" in log
 
 
+@pytest.mark.parametrize("text", ["", "{}", "a: [", "\x00", None])
+def test_a_kubeconfig_that_cannot_be_used_is_named(tmp_path: Path, text: str | None) -> None:
+    path = tmp_path / "kubeconfig"
+    if text is not None:
+        path.write_text(text)
+
+    status, log = run(MAP_FILE=str(tmp_path / "routes.map"), KUBECONFIG=str(path))
+
+    assert status == 78
+    assert f"KUBECONFIG must name a kubeconfig that can be used; it is '{path}'" in log
+    assert "Traceback" not in log
+
+
 def test_a_port_that_is_taken_is_named(tmp_path: Path, nowhere: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])

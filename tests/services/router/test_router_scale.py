@@ -2,16 +2,16 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
-from pathlib import Path
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 
+from hack.bench.mqtt.report import percentile
 from hack.front_door.device import sources
 from mqtt_router.routes import Route, render, shard_of
 from tests.services.router.conftest import HOSTS, StartRouter, live, ways
 from tests.support.front_door import Authority, Device, FrontDoor, RouterProcess, Tenant
-from tests.support.published_routes import Publisher, many
+from tests.support.shards import Publisher, many
 from tests.support.waiting import eventually
 
 ACME, GLOBEX, INITECH = HOSTS
@@ -20,23 +20,11 @@ DEVICES, AT_ONCE = 1000, 50
 NETWORK = 201  # 127.201.0.0/16
 CHANGES = 40
 ROUTES = 10_000
-MIB = 1024 * 1024
-
-
-def percentile(values: Iterable[float], part: float) -> float:
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(part * len(ordered)))]
 
 
 def distribution(values: list[float]) -> str:
     parts = {"p50": 0.5, "p95": 0.95, "max": 1.0}
     return ", ".join(f"{name} {1000 * percentile(values, part):.0f} ms" for name, part in parts.items())
-
-
-def memory(pid: int) -> float:
-    """Return the memory of a process that is its own or in use, in MiB (proc(5): VmRSS)."""
-    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
-    return int(status.partition("VmRSS:")[2].split()[0]) * 1024 / MIB
 
 
 async def let_in(door: FrontDoor, authority: Authority, *, count: int) -> list[Device]:
@@ -72,7 +60,7 @@ async def test_none_of_a_thousand_devices_is_dropped_while_routes_come_change_an
     brokers: dict[str, Tenant],
     record_property: Record,
 ) -> None:
-    record_property("HAProxy with 1,000 devices, MiB", round(memory(door.worker()), 1))
+    record_property("HAProxy with 1,000 devices, MiB", round(door.resident_mib(), 1))
     kept, times = ways(brokers, [ACME, GLOBEX]), []
 
     for number in range(CHANGES):
@@ -108,7 +96,7 @@ async def test_ten_thousand_routes_are_loaded_at_once_and_one_more_is_a_matter_o
     brokers: dict[str, Tenant],
     record_property: Record,
 ) -> None:
-    empty, routes = memory(door.worker()), list(many(ROUTES, address=brokers[ACME].broker.address))
+    empty, routes = door.resident_mib(), list(many(ROUTES, address=brokers[ACME].broker.address))
     publisher.publish(*routes)
     largest = max(len(render(route for route in routes if shard_of(route.host) == number)) for number in range(16))
 
@@ -129,13 +117,13 @@ async def test_ten_thousand_routes_are_loaded_at_once_and_one_more_is_a_matter_o
     record_property("start of the router until 10,000 routes are live, s", round(loaded, 2))
     record_property("one change at 10,000 routes", distribution(times))
     assert percentile(times, 0.95) < 5
-    assert memory(door.worker()) < 64
+    assert door.resident_mib() < 64
 
 
 def _record(record: Record, door: FrontDoor, router: RouterProcess, *, empty: float) -> None:
     record("HAProxy without a route, MiB", round(empty, 1))
-    record("HAProxy with 10,000 routes, MiB", round(memory(door.worker()), 1))
-    record("mqtt-router with 10,000 routes, MiB", round(memory(router.server.pid), 1))
+    record("HAProxy with 10,000 routes, MiB", round(door.resident_mib(), 1))
+    record("mqtt-router with 10,000 routes, MiB", round(router.resident_mib(), 1))
     door.kill()
     door.start()
-    record("HAProxy started with the file of 10,000 routes, MiB", round(memory(door.worker()), 1))
+    record("HAProxy started with the file of 10,000 routes, MiB", round(door.resident_mib(), 1))

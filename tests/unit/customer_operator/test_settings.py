@@ -206,6 +206,7 @@ def test_a_base_domain_that_leaves_no_room_for_hosts_is_refused(read: Read) -> N
 
 def test_a_platform_may_do_without_an_issuer(read: Read) -> None:
     assert read({"CLUSTER_ISSUER": "none"}).cluster_issuer == ""
+    assert read({"MQTT_CERTIFICATE_ISSUER": "none"}).mqtt_certificate_issuer == ""
 
 
 def test_any_pod_of_the_namespace_may_be_the_dns(read: Read) -> None:

@@ -136,11 +136,21 @@ def test_every_schema_that_can_be_upgraded_is_documented_with_what_its_replicas_
     assert documented == older
 
 
+def headings(page: Path) -> set[str]:
+    """The anchors of a page, as GitHub makes them of its headings."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    titles = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_every_link_leads_to_a_file(page: Path) -> None:
+def test_every_link_leads_to_a_file_and_to_a_heading_in_it(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
-    targets = [target.partition("#")[0] for target in re.findall(r"\]\((?!https?://)([^)]+)\)", text)]
-    assert [target for target in targets if target and not (page.parent / target).exists()] == []
+    links = [target.partition("#") for target in re.findall(r"\]\((?!https?://)([^)]+)\)", text)]
+    found = {(target, anchor): page.parent / target if target else page for target, _, anchor in links}
+
+    assert [link for link, file in found.items() if not file.exists()] == []
+    assert [link for link, file in found.items() if link[1] and link[1] not in headings(file)] == []
 
 
 def test_every_decision_is_in_the_index() -> None:

@@ -18,7 +18,7 @@ from mqtt_router.routes import Route
 from mqtt_router.settings import PRIVATE
 from mqtt_router.table import RouteTable
 from tests.support.listwatch import begin, line
-from tests.support.published_routes import NAMESPACE, shard
+from tests.support.shards import NAMESPACE, shard
 from tests.support.waiting import eventually
 
 PATH = f"/api/v1/namespaces/{NAMESPACE}/configmaps"

@@ -1,8 +1,10 @@
 """The map's file is whole, or as it was."""
 
+import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,15 @@ MapFile(Path(sys.argv[1])).write("b 1")
 """
 
 
+@pytest.fixture
+def _private() -> Iterator[None]:
+    """Run as a process whose new files are nobody else's unless it says so."""
+    before = os.umask(0o077)
+    yield
+    os.umask(before)
+
+
+@pytest.mark.usefixtures("_private")
 def test_what_is_written_is_read_and_others_may_read_it(tmp_path: Path) -> None:
     file = MapFile(tmp_path / "routes.map")
     assert file.read() is None

@@ -1,4 +1,4 @@
-"""The routes as the operator publishes them, written by a test."""
+"""The shards as the operator publishes them, spelled out, and written by a test."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
