@@ -2,11 +2,10 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Coroutine, Iterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -16,6 +15,7 @@ from customer_operator.kube.fence import Fence
 from customer_operator.kube.reflector import Reflector
 from customer_operator.metrics import Metrics
 from customer_operator.routing.publisher import Publisher
+from hack.tasks import running
 from mqtt_router.routes import CONFIG_MAPS, SELECTOR, SHARDS, config_map, shard_of
 from tests.support.kubernetes import Kubernetes
 from tests.support.operators import Operators
@@ -62,13 +62,13 @@ class Replica:
 
     @asynccontextmanager
     async def watching(self) -> AsyncIterator[None]:
-        async with _running(self._reflector.run()):
+        async with running(self._reflector.run()):
             await self._reflector.synced.wait()
             yield
 
     @asynccontextmanager
     async def publishing(self) -> AsyncIterator[None]:
-        async with _running(self._publisher.run()):
+        async with running(self._publisher.run()):
             yield
 
     @property
@@ -80,17 +80,6 @@ class Replica:
     def writes(self, result: str) -> float:
         """Return how many of its writes ended so."""
         return self.registry.get_sample_value("customer_operator_route_writes_total", {"result": result}) or 0
-
-
-@asynccontextmanager
-async def _running(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    task = asyncio.create_task(work)
-    try:
-        yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
 
 
 async def test_nobody_writes_over_what_another_has_written_unseen(client: KubeClient, api: Kubernetes) -> None:

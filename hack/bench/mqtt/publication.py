@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Coroutine, Iterable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -22,6 +22,7 @@ from customer_operator.routing.publisher import Publisher
 from customer_operator.settings import Settings
 from hack.bench.__main__ import say
 from hack.bench.mqtt.stage import DOMAIN, NAMESPACE, Stage, host_of
+from hack.tasks import running
 from mqtt_router.mapping import values_of
 from mqtt_router.routes import SELECTOR, SHARDS, Route, shard_of
 
@@ -158,9 +159,9 @@ async def _publishing(stage: Stage, instances: Instances) -> AsyncIterator[None]
     async with connect(kubeconfig=kubeconfig, metrics=metrics, fence=fence, identity="bench") as client:
         publisher = _publisher(client, instances, metrics)
         reflector = Reflector(client, "ConfigMap", selector=SELECTOR, namespace=NAMESPACE, mirror=instances.book)
-        async with _running(reflector.run()):
+        async with running(reflector.run()):
             await reflector.synced.wait()
-            async with _running(publisher.run()):
+            async with running(publisher.run()):
                 yield
 
 
@@ -173,17 +174,6 @@ def _publisher(client: KubeClient, instances: Instances, metrics: Metrics) -> Pu
         interval=_INTERVAL,
         now=lambda: datetime.now(UTC),
     )
-
-
-@asynccontextmanager
-async def _running(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    task = asyncio.create_task(work)
-    try:
-        yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
 
 
 async def _until(condition: Any, *, interval: float = _BREATH) -> None:

@@ -4,7 +4,6 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 
 from customer_operator.components.bootstrap import MQTT_PROBE_TOPIC, MQTT_PROBE_USER
@@ -16,6 +15,7 @@ from customer_operator.reachability.book import Attempt, ReachabilityBook
 from customer_operator.reachability.outcome import Outcome
 from customer_operator.reachability.session import probe
 from customer_operator.reachability.target import Target
+from customer_operator.waiting import next_due
 
 log = logging.getLogger(__name__)
 
@@ -74,16 +74,8 @@ class Prober:
 
     async def _work(self, threads: ThreadPoolExecutor) -> None:
         while True:
-            self._due.clear()
-            attempt = self._book.take()
-            if attempt is not None:
-                await self._try(attempt, threads)
-                continue
-            # A timeout of no time would take a cancellation that comes with it for its own.
-            if (wait := self._book.wait()) != 0:
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(wait):
-                        await self._due.wait()
+            attempt = await next_due(self._book.take, wait=self._book.wait, changed=self._due)
+            await self._try(attempt, threads)
 
     async def _try(self, attempt: Attempt, threads: ThreadPoolExecutor) -> None:
         """Try one who was taken. Whatever is wrong with one instance, the leader goes on with all others."""

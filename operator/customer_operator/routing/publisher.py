@@ -15,6 +15,7 @@ from customer_operator.naming import Manifest
 from customer_operator.routing.book import RouteBook
 from customer_operator.routing.pacing import Pacing
 from customer_operator.routing.published import manifest
+from customer_operator.waiting import next_due
 from mqtt_router.routes import SHARDS, config_map
 
 log = logging.getLogger(__name__)
@@ -66,16 +67,7 @@ class Publisher:
 
     async def _work(self) -> None:
         while True:
-            self._marked.clear()
-            taken = self._pacing.take()
-            if taken is not None:
-                await self._look(*taken)
-                continue
-            # A timeout of no time would take a cancellation that comes with it for its own.
-            if (wait := self._pacing.wait()) != 0:
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(wait):
-                        await self._marked.wait()
+            await self._look(*await next_due(self._pacing.take, wait=self._pacing.wait, changed=self._marked))
 
     def _mark(self, shard: int) -> None:
         if self._running:

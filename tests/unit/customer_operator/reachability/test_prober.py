@@ -3,8 +3,8 @@
 import asyncio
 import logging
 import threading
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 
 import pytest
@@ -18,6 +18,7 @@ from customer_operator.reachability.book import ReachabilityBook, Subject
 from customer_operator.reachability.outcome import REACHED, UNTRIED, Outcome, ProbeFailed, Step
 from customer_operator.reachability.prober import Door, Prober
 from customer_operator.reachability.target import Target
+from hack.tasks import running
 from tests.support.generate import make_credentials
 from tests.support.queues import Clock
 from tests.support.waiting import eventually
@@ -60,15 +61,8 @@ class Scene:
     def count(self, outcome: str) -> float:
         return self.registry.get_sample_value("customer_operator_route_probes_total", {"outcome": outcome}) or 0.0
 
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[asyncio.Task[None]]:
-        task = asyncio.create_task(self.prober.run())
-        try:
-            yield task
-        finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+    def running(self) -> AbstractAsyncContextManager[asyncio.Task[None]]:
+        return running(self.prober.run())
 
 
 async def test_who_is_due_is_tried_as_a_device_that_trusts_the_instances_authority() -> None:
