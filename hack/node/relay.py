@@ -10,6 +10,7 @@ import socket
 import struct
 import sys
 from contextlib import suppress
+from datetime import UTC, datetime
 
 from hack.node.addresses import LOOPBACK
 from hack.node.namespaces import enter_network
@@ -37,7 +38,9 @@ async def serve(listener: socket.socket, *, host: str, port: int) -> asyncio.Ser
         with suppress(asyncio.CancelledError):
             try:
                 there_reader, there_writer = await asyncio.open_connection(host, port)
-            except OSError:
+            except OSError as error:
+                # For whoever looks why somebody was turned away (of a node, in keeper.log).
+                print(f"{datetime.now(UTC):%H:%M:%S.%f} {host}:{port}: {error}", file=sys.stderr, flush=True)
                 _reset(writer)
                 return
             try:

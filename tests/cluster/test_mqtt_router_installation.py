@@ -116,6 +116,8 @@ def test_devices_may_stay_until_the_drain_is_over(rendered: list[Manifest]) -> N
 
     drain, before = int(settings["ROUTER_DRAIN"].removesuffix("s")), haproxy["lifecycle"]["preStop"]["sleep"]["seconds"]
 
+    # kube-proxy's default syncPeriod, after which it repeats what it could not do; and a second for the change itself.
+    assert before > 30 + 1
     assert pod["terminationGracePeriodSeconds"] > before + drain
 
 

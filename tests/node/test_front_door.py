@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import pytest
 from cryptography import x509
 
+from hack.files import log_tail
 from hack.node import NodeCluster
 from hack.platform.device import trusting
 from tests.support.administration import served_certificate
@@ -196,8 +197,11 @@ def test_a_rollout_cuts_nobody_off_and_turns_nobody_away(
     began = time.monotonic()
     while not all(routers.has_stopped(name) for name in before):
         assert time.monotonic() - began < PATIENCE
-        with acme.broker(login) as passer_by:
-            assert passer_by.publish("t/passer-by/number", str(visits)) == "Success"
+        try:
+            with acme.broker(login) as passer_by:
+                assert passer_by.publish("t/passer-by/number", str(visits)) == "Success"
+        except OSError as error:
+            pytest.fail(f"visit {visits}, after {time.monotonic() - began:.1f} s: {error}\n{turned_away(door.node)}")
         visits += 1
 
     record_property("rollout, seconds until both have been told to end", time.monotonic() - began)
@@ -237,6 +241,18 @@ def pod_of_the_only_device(routers: RouterPods) -> str:
 
     wait_until(is_alone)
     return max(counts, key=lambda name: counts[name])
+
+
+def turned_away(node: NodeCluster) -> str:
+    """Return what the node knows of why somebody was turned away: pods, endpoints, and who could not be carried on."""
+    slices = "--selector=kubernetes.io/service-name=mqtt-router"
+    return "\n".join(
+        (
+            node.kubectl("get", "pods", "--namespace", NAMESPACE, "--output=wide"),
+            node.kubectl("get", "endpointslices", "--namespace", NAMESPACE, slices, "--output=yaml"),
+            *(log_tail(node.files.logs / f"{name}.log") for name in ("keeper", "kube-proxy")),
+        )
+    )
 
 
 def published(cluster: NodeCluster) -> str:

@@ -60,12 +60,16 @@ async def test_a_connection_that_breaks_is_not_told_as_one_that_has_ended() -> N
         writer.close()
 
 
-async def test_a_connection_is_refused_as_the_other_side_refuses_it() -> None:
+async def test_a_connection_is_refused_as_the_other_side_refuses_it_and_the_log_tells_why(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     unserved = open_listener()
-    server, port = await relayed(int(unserved.getsockname()[1]))
+    far = int(unserved.getsockname()[1])
+    server, port = await relayed(far)
     async with server:
         reader, writer = await asyncio.open_connection(LOOPBACK, port)
         with pytest.raises(ConnectionResetError):
             await asyncio.wait_for(reader.read(), TIMEOUT)
         writer.close()
     unserved.close()
+    assert f"{LOOPBACK}:{far}: [Errno 111]" in capsys.readouterr().err
