@@ -42,6 +42,9 @@ _SILENCE = 150.0
 # Seconds after an outage in which an API server that has just started may refuse everything: it answers before its
 # authorizer has read the roles, and before its allocator has seen the ranges of addresses, which it then calls full.
 _WAKING = 10.0
+# What uvloop says of a new socket whose number one of its transports has not let go of yet, as happens when connections
+# break off by the dozen (uvloop/loop.pyx: _ensure_fd_no_transport). There is no connection yet, so nothing was sent.
+_NOT_LET_GO = "is used by transport"
 _DISTRIBUTION = "customer-instance-operator"  # as pyproject.toml calls it
 _NO_COMMENT = re.compile(r"[^!#-'*-\[\]-~ ]")
 
@@ -216,6 +219,10 @@ class KubeClient:
             await self._client.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
             answer = await self._client.call_api(method, url, headers, body, _request_timeout=limits)
         except (aiohttp.ClientError, TimeoutError, OSError, ConfigException) as error:
+            raise self._unreachable(what, path, error) from error
+        except RuntimeError as error:
+            if _NOT_LET_GO not in str(error):
+                raise
             raise self._unreachable(what, path, error) from error
         self._metrics.request(what, str(answer.status))
         if answer.status == 401 and self._renewal is not None:

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -96,3 +97,28 @@ async def test_what_does_not_exist_just_after_an_outage_is_believed() -> None:
             await cluster.get("Namespace", "x")
         script.answer = missing
         assert await cluster.get("Namespace", "x") is None
+
+
+class Torn(ApiClient):
+    """A client in whose event loop something goes wrong while it connects."""
+
+    def __init__(self, configuration: Configuration, *, text: str) -> None:
+        super().__init__(configuration)
+        self._text = text
+
+    async def call_api(self, *_: Any, **__: Any) -> Any:
+        raise RuntimeError(self._text)
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("File descriptor 15 is used by transport <TCPTransport closed=False reading=True>", ClusterUnreachable),
+        ("Session is closed", RuntimeError),
+    ],
+)
+async def test_a_socket_that_the_event_loop_has_not_let_go_of_is_an_outage(text: str, error: type[Exception]) -> None:
+    async with Torn(Configuration(host="http://127.0.0.1:1"), text=text) as client:
+        cluster = KubeClient(client, metrics=Metrics(CollectorRegistry()), fence=Fence.always_open())
+        with pytest.raises(error):
+            await cluster.get("Namespace", "x")
