@@ -15,6 +15,7 @@ from contextvars import ContextVar
 from typing import Self
 
 import aiohttp
+from aiohttp.abc import AbstractStreamWriter
 from aiohttp.connector import Connection
 
 from customer_operator.errors import LeadershipLost
@@ -119,6 +120,13 @@ class _Write:
         self._fence.check(self._what)
         self._transport = connection.transport
 
+    def goes_on(self) -> bool:
+        """Tell whether it may still leave; when the time is up meanwhile, it is cut off before it has."""
+        if self._fence.left > 0:
+            return True
+        self._fence.close()
+        return False
+
     def cut_off(self) -> None:
         """Drop what the system still holds of it, so that a network that comes back does not deliver it late.
 
@@ -144,3 +152,10 @@ class FencedRequest(aiohttp.ClientRequest):
         if (write := _write.get()) is not None:
             write.leave(conn)
         return await super().send(conn)
+
+    async def write_bytes(
+        self, writer: AbstractStreamWriter, conn: Connection, content_length: int | None = None
+    ) -> None:
+        """Look once more: headers and body leave here, in a task before which the process may have stood still."""
+        if (write := _write.get()) is None or write.goes_on():
+            await super().write_bytes(writer, conn, content_length)

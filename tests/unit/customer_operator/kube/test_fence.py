@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 import uvloop
 from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.connector import Connection
 from kubernetes.aio.client import ApiClient, Configuration
 from prometheus_client import CollectorRegistry
 
@@ -62,24 +64,33 @@ class Server:
 
 
 @asynccontextmanager
-async def connected(fence: Fence, *, connections: int = 100) -> AsyncIterator[tuple[KubeClient, Server]]:
+async def connected(
+    fence: Fence, *, connections: int = 100, request_class: type[FencedRequest] = FencedRequest
+) -> AsyncIterator[tuple[KubeClient, Server]]:
     server, app = Server(), web.Application()
     app.router.add_route("*", "/{path:.*}", server.handle)
     runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     try:
-        async with client_for(f"http://127.0.0.1:{runner.addresses[0][1]}", connections=connections) as client:
+        host = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        async with client_for(host, connections=connections, request_class=request_class) as client:
             yield KubeClient(client, metrics=Metrics(CollectorRegistry()), fence=fence), server
     finally:
         await runner.cleanup()
 
 
-def client_for(host: str, *, connections: int = 100, trusted: Path | None = None) -> ApiClient:
+def client_for(
+    host: str,
+    *,
+    connections: int = 100,
+    trusted: Path | None = None,
+    request_class: type[FencedRequest] = FencedRequest,
+) -> ApiClient:
     configuration = Configuration(host=host)
     configuration.connection_pool_maxsize = connections
     configuration.ssl_ca_cert = str(trusted) if trusted else None
-    configuration.client_session_kwargs = {"trust_env": False, "request_class": FencedRequest}
+    configuration.client_session_kwargs = {"trust_env": False, "request_class": request_class}
     return ApiClient(configuration)
 
 
@@ -191,6 +202,25 @@ async def test_a_write_that_has_waited_for_a_connection_for_too_long_is_not_sent
         assert await asyncio.wait_for(read, PATIENCE) == {}
         with pytest.raises(LeadershipLost, match="not sent"):
             await asyncio.wait_for(write, PATIENCE)
+    assert server.seen == ["GET"]
+
+
+async def test_a_write_before_whose_body_the_process_stood_still_is_not_sent() -> None:
+    clock = Clock()
+    fence = Fence(clock=clock)
+    fence.extend(until=110)
+
+    class Stopped(FencedRequest):
+        async def write_bytes(
+            self, writer: AbstractStreamWriter, conn: Connection, content_length: int | None = None
+        ) -> None:
+            clock.seconds = 110  # nothing has left yet, and no timer of its own has run
+            await super().write_bytes(writer, conn, content_length)
+
+    async with connected(fence, request_class=Stopped) as (client, server):
+        with pytest.raises(LeadershipLost, match="cut off"):
+            await asyncio.wait_for(client.apply(NAMESPACE), PATIENCE)
+        assert await client.get("Namespace", "x") == {}
     assert server.seen == ["GET"]
 
 
