@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -13,6 +12,7 @@ from customer_operator.observed.cache import ObjectCache
 from customer_operator.reconcile.reconciler import Outcome, Reconciler
 from customer_operator.scheduling.queue import Priority, WorkQueue
 from customer_operator.scheduling.workers import Workers
+from hack.tasks import running
 from tests.support.queues import Clock, make_body, take
 
 RESYNC = 600.0
@@ -50,13 +50,9 @@ class Bench:
                 bench.resyncs.append(resync)
                 return await reconcile(name)
 
-        task = asyncio.create_task(self.workers.run(cast("Reconciler", Scripted())))
-        async with asyncio.timeout(5):
+        async with running(self.workers.run(cast("Reconciler", Scripted()))), asyncio.timeout(5):
             while not until():  # noqa: ASYNC110 - turns of the event loop, no waiting
                 await asyncio.sleep(0)
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
 
     async def one_pass(self, answer: Answer) -> None:
         """Work on what is due, once."""

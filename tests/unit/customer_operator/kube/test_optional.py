@@ -1,9 +1,8 @@
 """The reflector of a kind that the cluster may not have: missing is no error, and it is found when it comes."""
 
-import asyncio
 import logging
 from collections.abc import AsyncIterator, Collection
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 import pytest
 
@@ -11,6 +10,7 @@ from customer_operator.kube import optional as optional_module
 from customer_operator.kube import reflector as reflector_module
 from customer_operator.kube.optional import OptionalReflector
 from customer_operator.naming import Manifest
+from hack.tasks import running
 from tests.support.listwatch import Changes, ListWatchServer, refuse, serving
 from tests.support.waiting import eventually
 
@@ -57,14 +57,11 @@ async def following(server: ListWatchServer, mirror: Mirror) -> AsyncIterator[Op
             advice="install it",
             on_change=lambda: mirror.told.append(reflector.available),
         )
-        task = asyncio.create_task(reflector.run())
-        try:
-            yield reflector
-        finally:
-            assert not task.done()
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+        async with running(reflector.run()) as task:
+            try:
+                yield reflector
+            finally:
+                assert not task.done()
 
 
 async def test_a_kind_that_is_missing_is_said_once_holds_nobody_up_and_is_found_when_it_comes(

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Collection
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from random import Random
 
 import pytest
@@ -13,6 +13,7 @@ from customer_operator.kube import client as client_module
 from customer_operator.kube import reflector as reflector_module
 from customer_operator.kube.reflector import Reflector, relist
 from customer_operator.naming import Manifest
+from hack.tasks import running
 from tests.support.listwatch import Changes, Fault, ListWatchServer, error, line, refuse, send, serving
 
 
@@ -63,14 +64,11 @@ def mirror(changes: Changes) -> RecordingMirror:
 async def following(server: ListWatchServer, mirror: RecordingMirror) -> AsyncIterator[Reflector]:
     async with serving(server) as client:
         reflector = Reflector(client, "Service", selector="iotistic.cloud/instance", mirror=mirror)
-        task = asyncio.create_task(reflector.run())
-        try:
-            yield reflector
-        finally:
-            assert not task.done(), "it goes on whatever happens"
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+        async with running(reflector.run()) as task:
+            try:
+                yield reflector
+            finally:
+                assert not task.done(), "it goes on whatever happens"
 
 
 def equal(server: ListWatchServer, mirror: RecordingMirror) -> bool:
