@@ -37,8 +37,9 @@ async def test_a_server_that_takes_no_writes_is_not_ready_until_another_does(
     database = psycopg.conninfo.conninfo_to_dict(dsn)["dbname"]
     with psycopg.connect(postgres, autocommit=True) as admin:
         admin.execute(f"ALTER DATABASE {database} SET default_transaction_read_only = on")
-        # As after a failover: connections are made anew, and find a standby.
-        admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [database])
+        # As after a failover: connections are made anew, and find a standby. They are ended, and not only told to: a
+        # request on one that is about to end would find a server that does not answer.
+        admin.execute("SELECT pg_terminate_backend(pid, 30000) FROM pg_stat_activity WHERE datname = %s", [database])
         ready, live = await billing.client.get("/health/ready"), await billing.client.get("/health/live")
         signup = await billing.sign_up()
         admin.execute(f"ALTER DATABASE {database} RESET default_transaction_read_only")
