@@ -28,7 +28,7 @@ from tests.support.steady_device import SteadyDevice, publishing
 from tests.support.waiting import wait_until
 
 # Seconds, for what takes milliseconds: enough for a busy machine, and well below the delay for half a ClientHello.
-SOON = 3.0
+SOON = 4.5
 PLAIN_MQTT = b"\x10\x12\x00\x04MQTT\x04\x02\x00\x3c\x00\x06device"
 # So many connections do not all come to the same one of two replicas.
 MANY = 12

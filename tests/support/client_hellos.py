@@ -11,7 +11,7 @@ from tests.support.front_door import FrontDoor
 from tests.support.servers import PATIENCE
 
 # Seconds, for what takes milliseconds: enough for a busy machine, and well below the delay for half a ClientHello.
-SOON = 2.0
+SOON = 4.0
 
 
 def client_hello(host: str | None, *, size: int = 0) -> bytes:

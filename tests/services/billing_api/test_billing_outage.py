@@ -5,7 +5,6 @@ import signal
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
-from time import monotonic
 from typing import Any, get_args
 
 import httpx
@@ -21,7 +20,7 @@ from billing_api.settings import Settings
 from tests.services.billing_api.harness import Billing, Query, Start, StartAt, changed
 from tests.services.billing_api.relay import Failure, Relay, until
 from tests.support.billing import PASSWORD, data_folder, session_of
-from tests.support.clocks import pass_time
+from tests.support.clocks import idle_clock, pass_time
 
 _PROBES = ("/health/ready", "/.well-known/jwks.json", "/metrics")
 _EVERYBODY_IS_PROMISED = 1.0  # seconds
@@ -47,10 +46,15 @@ def start(relay: Relay, start_at: StartAt) -> Start:
     return start_at(relay.dsn)
 
 
-async def _timed(request: Coroutine[Any, Any, httpx.Response]) -> tuple[httpx.Response, float]:
-    began = monotonic()
-    response = await request
-    return response, monotonic() - began
+async def _timed(*requests: Coroutine[Any, Any, httpx.Response]) -> list[tuple[httpx.Response, float]]:
+    """Make requests side by side; return each answer, and how long it was waited for."""
+    async with idle_clock() as clock:
+
+        async def timed(request: Coroutine[Any, Any, httpx.Response]) -> tuple[httpx.Response, float]:
+            began = clock.seconds
+            return await request, clock.seconds - began
+
+        return await asyncio.gather(*(timed(request) for request in requests))
 
 
 def _requests(billing: Billing, customer: dict[str, Any]) -> list[Coroutine[Any, Any, httpx.Response]]:
@@ -67,8 +71,7 @@ def _requests(billing: Billing, customer: dict[str, Any]) -> list[Coroutine[Any,
 
 
 async def _assert_answered_in_time(billing: Billing, customer: dict[str, Any]) -> None:
-    answers = await asyncio.gather(*(_timed(request) for request in _requests(billing, customer)))
-    for response, seconds in answers:
+    for response, seconds in await _timed(*_requests(billing, customer)):
         path = response.request.url.path
         assert seconds < _EVERYBODY_IS_PROMISED, f"{path} took {seconds:.2f} s"
         if path == "/metrics":
@@ -111,7 +114,7 @@ async def test_many_requests_at_once_are_answered_as_fast(billing: Billing, rela
     await relay.fail("silent")
     status = customer["deployment"]["check_status_url"]
     many = [billing.client.get(status, headers=session_of(customer)) for _ in range(50)]
-    answers = await asyncio.gather(*(_timed(request) for request in many))
+    answers = await _timed(*many)
     assert {response.status_code for response, _ in answers} == {503}
     assert max(seconds for _, seconds in answers) < _EVERYBODY_IS_PROMISED
 
@@ -177,12 +180,12 @@ async def test_probes_do_not_wait_behind_requests_that_hold_every_connection(
     async with AsyncExitStack() as stack:
         await _hold_all(stack, billing.services.get(Database), settings.database_pool_size)
         for path in _PROBES:
-            response, seconds = await _timed(billing.client.get(path))
+            [(response, seconds)] = await _timed(billing.client.get(path))
             assert response.status_code == 200
             assert seconds < _EVERYBODY_IS_PROMISED
         assert await billing.count("billing_outbox_pending", kind="instance.apply") == 1
         status = customer["deployment"]["check_status_url"]
-        response, seconds = await _timed(billing.client.get(status, headers=session_of(customer)))
+        [(response, seconds)] = await _timed(billing.client.get(status, headers=session_of(customer)))
         assert response.status_code == 503
         assert seconds < _EVERYBODY_IS_PROMISED
         await relay.fail("silent")

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import time
 import urllib.request
 from contextlib import suppress
 
@@ -117,15 +118,17 @@ def test_one_source_and_all_together_fill_the_log_only_as_far_as_it_can_bear(ope
     door.write()
     door.start()
 
+    began = time.monotonic()
     for _ in range(100):
         knock(door, source="127.0.1.1")
     for number in range(1, 201):
         knock(door, source=f"127.0.2.{number}")
 
-    # Whatever is written, is written before it ends; a busy machine may have taken more than ten seconds.
+    # Whatever is written, is written before it ends. The rates are of ten seconds each, and a busy machine takes more.
+    windows = 2 + int((time.monotonic() - began) / 10)
     door.server.stop()
-    assert 5 <= lines_of(door, "127.0.1.1:") <= 10
-    assert 10 <= lines_of(door) <= 80
+    assert 5 <= lines_of(door, "127.0.1.1:") <= 5 * windows
+    assert 10 <= lines_of(door) <= 20 * windows
 
 
 def test_who_says_nothing_is_not_logged(open_door: OpenDoor) -> None:

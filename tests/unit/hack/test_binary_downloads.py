@@ -20,6 +20,7 @@ from hack.binaries.download import download, find_checksum, mirrored, probe
 from hack.binaries.ensure import ensure_binaries
 from hack.binaries.store import BinaryStore
 from hack.errors import BinaryError
+from tests.support.waiting import PATIENCE
 
 SCRIPT = b"#!/bin/sh\necho tool v1.2.3\n"
 DIGEST = hashlib.sha256(SCRIPT).hexdigest()
@@ -193,7 +194,7 @@ def test_a_host_that_never_answers_costs_no_more_than_the_timeout(monkeypatch: p
         monkeypatch.setenv("BINARIES_MIRROR", f"http://127.0.0.1:{silent.getsockname()[1]}")
         begin = time.monotonic()
         assert probe([make_program() for _ in range(6)], timeout=0.2) == {}
-        assert time.monotonic() - begin < 1.0
+        assert time.monotonic() - begin < PATIENCE
 
 
 def test_a_name_server_that_never_answers_costs_no_more_than_the_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -207,7 +208,7 @@ def test_a_name_server_that_never_answers_costs_no_more_than_the_timeout(monkeyp
     monkeypatch.setattr(socket, "getaddrinfo", look_up_for_ever)
     begin = time.monotonic()
     assert probe([make_program()], timeout=0.2) == {}
-    assert time.monotonic() - begin < 1.0
+    assert time.monotonic() - begin < PATIENCE
     test_ended.set()
 
 

@@ -1,8 +1,11 @@
 """No write passes a fence that is closed, and none that is in flight when it closes is completed."""
 
+import array
 import asyncio
+import fcntl
 import socket
 import ssl
+import termios
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -250,6 +253,7 @@ class Deaf:
         self._done = asyncio.Event()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._socket = writer.get_extra_info("socket")
         self._connected.set()
         await self._hears.wait()
         try:
@@ -260,8 +264,21 @@ class Deaf:
         writer.transport.abort()
         self._done.set()
 
-    async def until_connected(self) -> None:
-        await asyncio.wait_for(self._connected.wait(), PATIENCE)
+    async def until_full(self) -> None:
+        """Wait until data has come, and no more of it comes: the buffers on the way are full."""
+        async with asyncio.timeout(PATIENCE):
+            await self._connected.wait()
+            before, waiting = -1, 0
+            while not waiting == before > 0:
+                before = waiting
+                await asyncio.sleep(0.2)
+                waiting = self._unread()
+
+    def _unread(self) -> int:
+        """Return how many bytes wait in the kernel."""
+        size = array.array("i", [0])
+        fcntl.ioctl(self._socket.fileno(), termios.FIONREAD, size)
+        return size[0]
 
     async def hear(self) -> None:
         self._hears.set()
@@ -285,8 +302,7 @@ async def cut_off_midway(identity: tuple[Path, Path] | None) -> Deaf:
     async with server, client_for(host, trusted=identity and identity[0]) as api:
         client = KubeClient(api, metrics=Metrics(CollectorRegistry()), fence=fence)
         write = asyncio.create_task(client.apply({**NAMESPACE, "data": "x" * SIZE}))
-        await deaf.until_connected()
-        await asyncio.sleep(0.2)  # nothing tells when the buffers are full
+        await deaf.until_full()
         fence.close()
         with pytest.raises(LeadershipLost):
             await asyncio.wait_for(write, PATIENCE)

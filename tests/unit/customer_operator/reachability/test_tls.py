@@ -25,7 +25,8 @@ def test_a_connection_is_cut_from_outside_whatever_reads_from_it(tmp_path: Path)
     target = Target(host=HOST, address="", port=8883, topic="", username="", password="", trust=authority.certificate)
     ours, theirs = socket.socketpair()
     with ExitStack() as cleanup:
-        context = tls.context(target, left=lambda: 0.2, cleanup=cleanup)
+        # Enough for two threads to shake hands on a busy machine; cut is what comes after it.
+        context = tls.context(target, left=lambda: 2.0, cleanup=cleanup)
         serving = threading.Thread(target=lambda: cleanup.push(broker.wrap_socket(theirs, server_side=True)))
         serving.start()
         device = cleanup.enter_context(context.wrap_socket(ours))
