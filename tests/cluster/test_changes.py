@@ -14,6 +14,7 @@ from tests.support.audit import AuditLog
 from tests.support.kubernetes import Condition, Kubernetes, condition_of, in_phase, is_gone, is_ready
 from tests.support.operators import Operators
 from tests.support.tenants import Tenants
+from tests.support.waiting import wait_until
 
 DATA = ("StatefulSet", "PersistentVolumeClaim", "Secret")
 MONTH = 30 * 86_400
@@ -161,12 +162,13 @@ def test_a_license_that_runs_out_suspends_and_a_renewed_one_brings_everything_ba
     # Nobody touches the resource again: time alone takes the license through its grace (a second here) to its end.
     versions = api.follow(naming.KIND, name, in_phase("Suspended"), since=since)
     states = [version["status"]["license"]["state"] for version in versions if version]
-    assert list(dict.fromkeys(states)) == ["Valid", "Grace", "Expired"]
+    # A machine that is busy for this second sees the end alone.
+    assert list(dict.fromkeys(states)) in (["Valid", "Grace", "Expired"], ["Valid", "Expired"])
     live = versions[-1]
     assert live is not None
     assert "all data is kept, a renewed license brings it back" in live["status"]["message"]
     assert condition_of(live, "LicenseValid")["reason"] == "Expired"
-    assert api.items("Pod", namespace=naming.namespace_of(name)) == []
+    wait_until(lambda: api.items("Pod", namespace=naming.namespace_of(name)) == [])
     assert uids(api, name, *DATA) == before
 
     tenants.change(name, license={"key": license(name)})
@@ -185,7 +187,7 @@ def test_a_suspended_instance_has_no_pods_and_all_its_data(
     assert live["status"]["message"] == "suspended by spec.suspend; all data is kept"
     assert condition_of(live, "Ready")["status"] == "False"
     assert condition_of(live, "Stalled")["status"] == "False"
-    assert api.items("Pod", namespace=naming.namespace_of(name)) == []
+    wait_until(lambda: api.items("Pod", namespace=naming.namespace_of(name)) == [])
 
     tenants.change(name, suspend=False)
     ready(api, name)

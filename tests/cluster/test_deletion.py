@@ -18,6 +18,7 @@ from tests.support.kubernetes import (
 )
 from tests.support.operators import Operators
 from tests.support.tenants import Tenants
+from tests.support.waiting import wait_until
 
 KEPT = ("PersistentVolumeClaim", "Secret", "StatefulSet", "Deployment", "Service")
 HOLD = "example.com/backup"
@@ -150,7 +151,7 @@ def test_retained_data_stays_and_is_given_back_to_its_customer_alone(api: Kubern
     api.wait_for(naming.KIND, name, is_gone)
     assert api.get("Namespace", namespace)["metadata"].get("ownerReferences") is None
     assert uids(api, namespace, *KEPT) == before
-    assert api.items("Pod", namespace=namespace) == []
+    wait_until(lambda: api.items("Pod", namespace=namespace) == [])
 
     stranger = {"id": "somebody-else", "email": "else@example.com", "companyName": "Else"}
     api.create(order(name, customer=stranger))

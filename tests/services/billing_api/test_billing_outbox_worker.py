@@ -233,8 +233,8 @@ async def test_what_was_done_long_ago_is_forgotten_but_not_the_newest(database: 
 async def test_a_replica_that_stands_still_within_a_claim_is_cut_off_and_others_go_on(database: Database) -> None:
     async def claim_while_another_stands_still() -> None:
         async with database.transaction(seconds=60) as one:
-            await rows.claim(one, room={"test": 1}, seconds=1)
             began = monotonic()
+            await rows.claim(one, room={"test": 1}, seconds=1)
             async with asyncio.timeout(20), database.transaction(seconds=60) as other:
                 await rows.claim(other, room={"test": 1}, seconds=1)
             waited.append(monotonic() - began)

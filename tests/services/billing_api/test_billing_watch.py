@@ -463,7 +463,7 @@ async def test_a_stream_that_cannot_begin_ends(watching: Watching) -> None:
 
 async def test_a_stream_ends_with_the_session(watching: Watching) -> None:
     await watching.order("c1", "cust-1")
-    follower = Follower(watching, seconds=0.2)
+    follower = Follower(watching, seconds=2.0)
     assert await follower.next() is not None
     assert await follower.next() is None
     assert watching.gauge("billing_event_streams") == 0

@@ -265,7 +265,7 @@ async def test_a_leader_that_is_stopped_while_it_renews_releases_the_lease(
     server: LeaseServer, trouble: Trouble
 ) -> None:
     work = Worker(server)
-    async with replica(server, "one", work) as one:
+    async with replica(server, "one", work, timing=RELAXED) as one:
         await soon(work.works)
         server.fail(trouble, "PUT")
         tried = server.requests.count(("one", "PUT"))
