@@ -35,6 +35,22 @@ def execute(cluster: Cluster, namespace: str, workload: str, *command: str) -> s
     return cluster.kubectl("exec", "--namespace", namespace, workload, "--", *command)
 
 
+def fetch(cluster: Cluster, namespace: str, workload: str, url: str) -> str:
+    """Return what a Service answers a pod, once there is a way: kube-proxy's rules come after readiness."""
+    answers: list[str] = []
+
+    def is_there() -> bool:
+        try:
+            answers.append(execute(cluster, namespace, workload, "wget", "-qO-", url))
+        except ClusterError as error:
+            if "can't connect to remote host" not in str(error):
+                raise
+        return bool(answers)
+
+    wait_until(is_there)
+    return answers[0]
+
+
 def test_every_node_is_ready_and_a_real_one(cluster: Cluster) -> None:
     nodes = json.loads(cluster.kubectl("get", "nodes", "--output=json"))["items"]
     conditions = [entry for node in nodes for entry in node["status"]["conditions"] if entry["type"] == "Ready"]
@@ -49,8 +65,7 @@ def test_a_restricted_deployment_is_reached_by_address_and_by_name_from_a_pod_an
     await_ready(cluster, namespace, "deployment/web", "deployment/client")
     address = cluster.kubectl("get", "service/web", "--namespace", namespace, "--output=jsonpath={.spec.clusterIP}")
     for host in (address, "web", f"web.{namespace}.svc.cluster.local"):
-        answer = execute(cluster, namespace, "deployment/client", "wget", "-qO-", f"http://{host}/")
-        assert answer == "hello from web"
+        assert fetch(cluster, namespace, "deployment/client", f"http://{host}/") == "hello from web"
     with cluster.reach(namespace, "web", 80) as (host, port):
         assert httpx.get(f"http://{host}:{port}/").text == "hello from web"
 
@@ -58,7 +73,7 @@ def test_a_restricted_deployment_is_reached_by_address_and_by_name_from_a_pod_an
 def test_a_pod_reaches_itself_by_its_service(cluster: Cluster, namespace: str, busybox: str) -> None:
     apply(cluster, namespace, *workloads.web("web", busybox))
     await_ready(cluster, namespace, "deployment/web")
-    assert execute(cluster, namespace, "deployment/web", "wget", "-qO-", "http://web/") == "hello from web"
+    assert fetch(cluster, namespace, "deployment/web", "http://web/") == "hello from web"
 
 
 def test_a_name_that_is_not_of_the_cluster_does_not_exist(cluster: Cluster, namespace: str, busybox: str) -> None:
