@@ -18,6 +18,7 @@ from hack.files import log_tail
 from hack.node import NodeCluster
 from hack.platform.device import trusting
 from tests.support.administration import served_certificate
+from tests.support.client_hellos import SOON
 from tests.support.devices import readings, register
 from tests.support.failures import first_process, kill
 from tests.support.kubernetes import Kubernetes
@@ -27,8 +28,6 @@ from tests.support.router_pods import DEPLOYMENT, NAMESPACE, RouterPods
 from tests.support.steady_device import SteadyDevice, publishing
 from tests.support.waiting import wait_until
 
-# Seconds, for what takes milliseconds: enough for a busy machine, and well below the delay for half a ClientHello.
-SOON = 4.5
 PLAIN_MQTT = b"\x10\x12\x00\x04MQTT\x04\x02\x00\x3c\x00\x06device"
 # So many connections do not all come to the same one of two replicas.
 MANY = 12

@@ -10,7 +10,7 @@ import pytest
 from tests.support.front_door import FrontDoor
 from tests.support.servers import PATIENCE
 
-# Seconds, for what takes milliseconds: enough for a busy machine, and well below the delay for half a ClientHello.
+# Seconds, for what takes milliseconds: enough for a busy machine, and below the delay for half a ClientHello (5 s).
 SOON = 4.0
 
 

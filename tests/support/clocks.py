@@ -8,6 +8,8 @@ from time import monotonic
 
 import pytest
 
+from hack.tasks import running
+
 _TICK_SECONDS = 0.01
 
 
@@ -36,8 +38,5 @@ class IdleClock:
 async def idle_clock() -> AsyncIterator[IdleClock]:
     """Give a clock for promises that a server makes, kept by a server that shares its loop and machine with a test."""
     clock = IdleClock()
-    running = asyncio.create_task(clock.run())
-    try:
+    async with running(clock.run()):
         yield clock
-    finally:
-        running.cancel()

@@ -31,7 +31,7 @@ USUAL: Mapping[str, str] = {
     "BASE_DOMAIN": "localhost",
     "PROBE_HOST": "127.0.0.1",
     "QUEUE_RETRY_DELAY": "0.5",
-    "LICENSE_GRACE": "1",
+    "LICENSE_GRACE": "10",
     "RESYNC_INTERVAL": "600",
     "IMAGE_REGISTRIES": "example.test",
 }
